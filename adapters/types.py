@@ -1,0 +1,158 @@
+"""The values that cross the border between the gateway and an adapter, and the two protocols an adapter fulfils.
+
+Contract of every adapter:
+
+* `request` may be called several times for one call and gives equal bytes each time.
+* Only `Unsupported`, `Malformed` and `UpstreamSaid` (adapters.errors) may escape; anything else is a bug.
+* Every buffer has a cap.
+* `StreamDecoder.feed` gives the same concatenation for every way of cutting the input.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from types import MappingProxyType
+from typing import ClassVar, Protocol
+
+from msgspec import Raw
+
+from adapters.failures import Failure, FailureRule
+from adapters.rules import ParamRules
+
+Headers = tuple[tuple[str, str], ...]
+"""Ordered name/value pairs; names in lower case."""
+
+MAX_EVENT_BYTES = 16 * 1024 * 1024
+"""Cap of one server-sent event and of every other buffer that an upstream fills."""
+
+
+class Operation(StrEnum):
+    """What the client asked for."""
+
+    CHAT = "chat"
+    COMPLETIONS = "completions"
+    EMBEDDINGS = "embeddings"
+    MODELS = "models"
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """The client's request, parsed once and never changed."""
+
+    operation: Operation
+    body: bytes
+    """As received."""
+    fields: Mapping[str, Raw]
+    """Top level of the body only; values are undecoded JSON."""
+    model: str
+    """The public name the client asked for."""
+    stream: bool = False
+    wants_usage: bool = False
+    """The client itself asked for `stream_options.include_usage`."""
+    id: str = ""
+    """`chatcmpl-...`, made by the edge, for replies whose protocol has no id."""
+    created: int = 0
+    """Unix seconds, from the edge."""
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What an adapter may know about a deployment. Holds no secret."""
+
+    model: str
+    """The upstream's own model id."""
+    base_url: str
+    """Without a trailing slash; the paths are appended to it."""
+    paths: Mapping[Operation, str]
+    """Operation -> path appended to `base_url`, or an absolute URL where the upstream has another root for it."""
+    headers: Headers = ()
+    """Static, non-secret headers of the provider row."""
+    rules: ParamRules = field(default_factory=ParamRules)
+    failure_rules: tuple[FailureRule, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class HttpRequest:
+    """One upstream HTTP request, before a credential is put on it."""
+
+    method: str
+    url: str
+    headers: Headers
+    body: bytes = b""
+    dropped: tuple[str, ...] = ()
+    """Names of request fields that the upstream will not see although the client sent them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """Status line and headers of an upstream response; names in lower case, repeated ones joined with `, `."""
+
+    status: int
+    headers: Mapping[str, str] = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Token counts of one reply, OpenAI's way: `prompt` includes cached, `completion` includes reasoning."""
+
+    prompt: int = 0
+    completion: int = 0
+    cached_prompt: int = 0
+    cache_write: int = 0
+    reasoning: int = 0
+    estimated: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """A whole, checked, successful answer in OpenAI's shape."""
+
+    body: bytes
+    usage: Usage | None = None
+    model: str | None = None
+    finish: str | None = None
+
+
+class StreamDecoder(Protocol):
+    """Turns the bytes of one upstream stream into OpenAI SSE frames; one per attempt."""
+
+    usage: Usage | None
+    model: str | None
+    finish: str | None
+    has_content: bool
+    """True once a frame was returned that a client would miss: text, tool call, reasoning, refusal or a finish."""
+    is_done: bool
+    """True once the protocol's own end was seen; everything after it is ignored."""
+
+    def feed(self, data: bytes) -> Sequence[bytes]:
+        """Returns the frames that `data` completes; raises `UpstreamSaid` or `Malformed`."""
+        ...
+
+    def close(self) -> Sequence[bytes]:
+        """Returns the last frames at the upstream's end of file; raises `Malformed` if it came too early."""
+        ...
+
+
+class Adapter(Protocol):
+    """Speaks one protocol."""
+
+    protocol: ClassVar[str]
+    operations: ClassVar[frozenset[Operation]]
+
+    def request(self, call: Call, target: Target) -> HttpRequest:
+        """Returns the upstream request; raises `Unsupported` naming the field that cannot be expressed."""
+        ...
+
+    def reply(self, call: Call, target: Target, head: Head, body: bytes) -> Reply:
+        """Returns the checked answer; raises `Malformed`, or `UpstreamSaid` for an error under status 200."""
+        ...
+
+    def stream(self, call: Call, target: Target, head: Head) -> StreamDecoder:
+        """Returns a fresh decoder for one response."""
+        ...
+
+    def failure(self, target: Target, head: Head, body: bytes) -> Failure:
+        """Classifies a response whose status is not 2xx."""
+        ...

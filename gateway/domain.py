@@ -1,0 +1,106 @@
+"""What the configuration means: providers, deployments, routes, and what happened in a request. Values only."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from types import MappingProxyType
+
+from adapters.failures import Failure, FailureRule
+from adapters.rules import ParamRules
+from adapters.types import Headers, Operation, Usage
+
+
+class Connection(StrEnum):
+    """Where a provider runs: on this machine, or somewhere that wants your key."""
+
+    LOCAL = "local"
+    BYOK = "byok"
+
+
+@dataclass(frozen=True, slots=True)
+class AuthScheme:
+    """How a credential goes on the wire: header `name` with `prefix` before the secret."""
+
+    header: str = "authorization"
+    prefix: str = "Bearer "
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderSpec:
+    """One vendor or server: where it is, how to authenticate, how it deviates. One row of config/providers.yaml."""
+
+    id: str
+    display_name: str
+    protocol: str
+    base_url: str
+    """The row's default, possibly with `{VARIABLE}` parts; which one applies is decided by gateway.registry."""
+    base_url_envs: tuple[str, ...] = ()
+    base_url_variables: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    """Defaults of the `{VARIABLE}` parts."""
+    credential_envs: tuple[str, ...] = ()
+    requires_credential: bool = True
+    auth: AuthScheme | None = AuthScheme()
+    key_prefix: str = ""
+    connection: Connection = Connection.BYOK
+    category: str = "Other Labs"
+    docs_url: str = ""
+    aliases: Mapping[str, str | None] = field(default_factory=lambda: MappingProxyType({}))
+    """Alias -> region that it picks, or None."""
+    regions: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    probe: str | None = "/v1/models"
+    """Absolute path on the host that answers for free."""
+    headers: Headers = ()
+    paths: Mapping[Operation, str] = field(default_factory=lambda: MappingProxyType({}))
+    operations: frozenset[Operation] = frozenset({Operation.CHAT})
+    keep_ids: tuple[str, ...] = ()
+    """Model ids (shell-style patterns) that begin with the provider's own name and are real."""
+    example_models: tuple[str, ...] = ()
+    """Documentation; never a default."""
+    rules: ParamRules = field(default_factory=ParamRules)
+    failure_rules: tuple[FailureRule, ...] = ()
+    label: str = ""
+    """Name in metrics where it differs from the id."""
+
+
+@dataclass(slots=True)
+class Attempt:
+    """One HTTP try. Times are monotonic seconds."""
+
+    number: int
+    deployment: str
+    started: float
+    failure: Failure | None = None
+    first_byte: float | None = None
+    ended: float | None = None
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What became of one request; filled while it runs, read once when it is settled."""
+
+    request_id: str
+    operation: str = ""
+    model: str = ""
+    """The route or public name, `other` in labels if it is not a known one."""
+    provider: str = ""
+    deployment: str = ""
+    stream: bool = False
+    status: int = 0
+    error_code: str | None = None
+    attempts: list[Attempt] = field(default_factory=list[Attempt])
+    usage: Usage | None = None
+    response_model: str | None = None
+    finish: str | None = None
+    is_cancelled: bool = False
+    """The client went away before the end."""
+    started: float = 0.0
+    upstream_seconds: float = 0.0
+    """Time spent waiting for the upstream; the rest is our overhead."""
+    first_byte: float | None = None
+    ended: float = 0.0
+    bytes_in: int = 0
+    bytes_out: int = 0
+    chunks: int = 0
+    dropped: tuple[str, ...] = ()

@@ -1,0 +1,105 @@
+"""The shape of one provider row, in config/providers.yaml and under `providers:` of a user's file alike."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from adapters.failures import FailureKind
+from adapters.rules import (
+    JsonObjectSupport,
+    JsonSchemaSupport,
+    ReasoningIn,
+    ReasoningOut,
+    StreamUsage,
+    ToolChoiceMap,
+)
+from adapters.types import Operation
+from gateway.domain import Connection
+
+Range = tuple[float | None, float | None]
+ToolChoiceKey = Literal["auto", "none", "required", "named"]
+
+
+class Strict(BaseModel):
+    """Base of every settings model: unknown keys are errors, values are final."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ModelRulesRow(Strict):
+    """Rules for some models of a provider (adapters.rules.ModelRules)."""
+
+    match: list[str] = Field(min_length=1)
+    drop: list[str] = []
+    rename: dict[str, str] = {}
+    clamp: dict[str, Range] = {}
+    tool_choice: dict[ToolChoiceKey, ToolChoiceMap] = {}
+
+
+class RulesRow(Strict):
+    """A provider's deviations from OpenAI's wire (adapters.rules.ParamRules says what each means)."""
+
+    rename: dict[str, str] = {}
+    drop: list[str] = []
+    drop_values: dict[str, list[str]] = {}
+    clamp: dict[str, Range] = {}
+    limit_items: dict[str, int] = {}
+    reject_above: dict[str, int] = {}
+    defaults: dict[str, object] = {}
+    roles: dict[str, str] = {}
+    message_drop: list[str] = []
+    string_content: bool = False
+    strip_nulls: bool = False
+    wrap_functions: bool = False
+    tool_choice: dict[ToolChoiceKey, ToolChoiceMap] = {}
+    tool_drop: list[str] = []
+    json_schema: JsonSchemaSupport = "native"
+    json_object: JsonObjectSupport = "native"
+    reasoning_out: ReasoningOut = "fields"
+    reasoning_in: ReasoningIn = "keep"
+    stream_usage: StreamUsage = "opt_in"
+    reasoning_excluded: bool = False
+    model_prefix: str = ""
+    by_model: list[ModelRulesRow] = []
+
+
+class FailureRuleRow(Strict):
+    """A provider's own wording of a failure: all conditions given must hold."""
+
+    kind: FailureKind
+    status: int | None = None
+    code: str | None = None
+    phrase: str | None = None
+
+
+class ProviderRow(Strict):
+    """One provider. In a user's file every field is optional and laid over the built-in row of the same name."""
+
+    display_name: str | None = None
+    protocol: Literal["openai"] | None = None
+    base_url: str | None = None
+    base_url_envs: list[str] | None = None
+    base_url_variables: dict[str, str] | None = None
+    region: str | None = None
+    regions: dict[str, str] | None = None
+    credentials: list[str] | None = None
+    """Upstream secrets, as `${VARIABLE}` (user's file only)."""
+    credential_envs: list[str] | None = None
+    requires_credential: bool | None = None
+    auth: Annotated[str, Field(pattern=r"^(bearer|none|x-api-key|api-key|header:[A-Za-z0-9-]+)$")] | None = None
+    key_prefix: str | None = None
+    connection: Connection | None = None
+    category: Literal["Local", "US Labs", "China Labs", "Model Hosts", "Other Labs", "Platforms"] | None = None
+    docs_url: str | None = None
+    aliases: list[Annotated[str, Field(pattern=r"^[^@/\s]+(@[^@/\s]+)?$")]] | None = None
+    probe: str | None = None
+    headers: dict[str, str] | None = None
+    paths: dict[Operation, str] | None = None
+    operations: list[Operation] | None = None
+    keep_ids: list[str] | None = None
+    example_models: list[str] | None = None
+    rules: RulesRow | None = None
+    failure_rules: list[FailureRuleRow] | None = None
+    label: str | None = None
