@@ -4,13 +4,15 @@ Contract of every adapter:
 
 * `request` may be called several times for one call and gives equal bytes each time.
 * Only `Unsupported`, `Malformed` and `UpstreamSaid` (adapters.errors) may escape; anything else is a bug.
+  A stream's trouble is not raised but kept in `StreamDecoder.failure`: frames that came in the same packet
+  before it must not be lost, or the output would depend on how the network cut the input.
 * Every buffer has a cap.
 * `StreamDecoder.feed` gives the same concatenation for every way of cutting the input.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from types import MappingProxyType
@@ -116,7 +118,7 @@ class Reply:
 
 
 class StreamDecoder(Protocol):
-    """Turns the bytes of one upstream stream into OpenAI SSE frames; one per attempt."""
+    """Turns the bytes of one upstream stream into OpenAI SSE frames; one per attempt. It never raises."""
 
     usage: Usage | None
     model: str | None
@@ -125,13 +127,15 @@ class StreamDecoder(Protocol):
     """True once a frame was returned that a client would miss: text, tool call, reasoning, refusal or a finish."""
     is_done: bool
     """True once the protocol's own end was seen; everything after it is ignored."""
+    failure: Failure | None
+    """Set when the upstream reported an error, broke its protocol or ended too early; nothing follows it."""
 
-    def feed(self, data: bytes) -> Sequence[bytes]:
-        """Returns the frames that `data` completes; raises `UpstreamSaid` or `Malformed`."""
+    def feed(self, data: bytes) -> bytes:
+        """Returns the frames that `data` completes, up to a failure; `data` itself where nothing had to change."""
         ...
 
-    def close(self) -> Sequence[bytes]:
-        """Returns the last frames at the upstream's end of file; raises `Malformed` if it came too early."""
+    def close(self) -> bytes:
+        """Returns the last frames at the upstream's end of file, or sets `failure` if that came too early."""
         ...
 
 
