@@ -59,5 +59,8 @@ def floats_from_base64(text: str) -> list[float]:
 
 
 def base64_from_floats(values: list[float]) -> str:
-    """Encodes an embedding as base64 of little-endian float32, as OpenAI does."""
-    return base64.b64encode(struct.pack(f"<{len(values)}f", *values)).decode()
+    """Encodes an embedding as base64 of little-endian float32, as OpenAI does; ValueError for other than numbers."""
+    try:
+        return base64.b64encode(struct.pack(f"<{len(values)}f", *values)).decode()
+    except (struct.error, OverflowError) as error:
+        raise ValueError("not a list of float32 values") from error

@@ -16,7 +16,12 @@ ToolChoiceMap = Literal["auto", "required", "any", "drop", "filter"]
 ReasoningOut = Literal["fields", "think_tags", "content_list"]
 ReasoningIn = Literal["keep", "drop", "with_tool_calls"]
 StreamUsage = Literal["opt_in", "always", "none"]
-EMPTY: Mapping[str, str] = MappingProxyType({})
+Range = tuple[float | None, float | None]
+
+
+def _no_names() -> Mapping[str, str]:
+    return MappingProxyType({})
+
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +30,7 @@ class ModelRules:
 
     match: tuple[str, ...]
     drop: frozenset[str] = frozenset()
-    rename: Mapping[str, str] = EMPTY
+    rename: Mapping[str, str] = field(default_factory=_no_names)
     clamp: Mapping[str, tuple[float | None, float | None]] = field(
         default_factory=lambda: MappingProxyType({})
     )
@@ -36,7 +41,7 @@ class ModelRules:
 class ParamRules:
     """Deviations of one provider from OpenAI's wire. The defaults mean: send everything as it came."""
 
-    rename: Mapping[str, str] = EMPTY
+    rename: Mapping[str, str] = field(default_factory=_no_names)
     """Old name -> new name; an explicit new name in the request wins."""
     drop: frozenset[str] = frozenset()
     """Top-level fields that the upstream refuses or ignores."""
@@ -52,7 +57,7 @@ class ParamRules:
     """Number field -> highest value; more is a 400 naming the field (a lower one would be a silent lie)."""
     defaults: Mapping[str, object] = field(default_factory=lambda: MappingProxyType({}))
     """Fields added when the client sent none."""
-    roles: Mapping[str, str] = EMPTY
+    roles: Mapping[str, str] = field(default_factory=_no_names)
     """Message role -> role that the upstream knows."""
     message_drop: frozenset[str] = frozenset()
     """Keys removed from every message."""

@@ -92,7 +92,7 @@ class Head:
     """Status line and headers of an upstream response; names in lower case, repeated ones joined with `, `."""
 
     status: int
-    headers: Mapping[str, str] = MappingProxyType({})
+    headers: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
 
 
 @dataclass(frozen=True, slots=True)

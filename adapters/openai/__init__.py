@@ -1,0 +1,38 @@
+"""OpenAI's wire protocol, for OpenAI itself and every compatible server: pass-through both ways, with a usage tap."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from adapters.failures import Failure, classify
+from adapters.openai.reply import read_reply
+from adapters.openai.request import build_request
+from adapters.openai.stream import OpenAIStream
+from adapters.types import Call, Head, HttpRequest, Operation, Reply, StreamDecoder, Target
+
+__all__ = ["OpenAIAdapter"]
+
+
+class OpenAIAdapter:
+    """Speaks OpenAI's protocol; the row's rules say where a server deviates."""
+
+    protocol: ClassVar[str] = "openai"
+    operations: ClassVar[frozenset[Operation]] = frozenset(
+        {Operation.CHAT, Operation.COMPLETIONS, Operation.EMBEDDINGS}
+    )
+
+    def request(self, call: Call, target: Target) -> HttpRequest:
+        """Returns the upstream request: the received bytes if neither model nor rules change anything."""
+        return build_request(call, target)
+
+    def reply(self, call: Call, target: Target, head: Head, body: bytes) -> Reply:
+        """Returns the checked answer: the received bytes unless a rule or the client's wish changes them."""
+        return read_reply(call, target, head, body)
+
+    def stream(self, call: Call, target: Target, head: Head) -> StreamDecoder:
+        """Returns a decoder that relays the stream's bytes and watches them."""
+        return OpenAIStream(call, target, head)
+
+    def failure(self, target: Target, head: Head, body: bytes) -> Failure:
+        """Classifies a response whose status is not 2xx."""
+        return classify(head.status, head.headers, body, target.failure_rules)

@@ -1,0 +1,144 @@
+"""What must be remembered of one choice while its stream runs: tool calls, think tags, the finish."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from adapters.codec import as_list, as_object
+from adapters.openai.shapes import (
+    ThinkTags,
+    argument_text,
+    finish_reason,
+    join_content,
+    lift_reasoning,
+)
+from adapters.rules import ParamRules
+
+Object = dict[str, Any]
+
+
+@dataclass(slots=True)
+class ToolCall:
+    """One tool call of a stream as the client knows it."""
+
+    index: int
+    id: str
+    has_arguments: bool = False
+
+
+class ChoiceState:
+    """Memory of one choice. `watch_call` runs on every tool delta, `repair` only where something is irregular."""
+
+    __slots__ = ("_call_id", "_tags", "index", "is_finished", "tool_calls", "_rules")
+
+    def __init__(self, index: int, call_id: str, rules: ParamRules) -> None:
+        self.index = index
+        self.is_finished = False
+        self.tool_calls: dict[int | str | tuple[str, int], ToolCall] = {}
+        """Upstream's index (or id, or position where it sends neither) -> call."""
+        self._call_id = call_id
+        self._rules = rules
+        self._tags = ThinkTags() if rules.reasoning_out == "think_tags" else None
+
+    @property
+    def lacks_arguments(self) -> bool:
+        """True if a call has begun and no argument text came for it."""
+        return any(not call.has_arguments for call in self.tool_calls.values())
+
+    def watch_call(self, index: int | None, id: str | None, type: str | None, function: bytes) -> bool:
+        """Returns whether the delta must be rewritten; a regular one is taken into the memory here."""
+        known = self.tool_calls.get(index) if index is not None else None
+        has_text = b'"arguments":"' in function and b'"arguments":""' not in function
+        if known is not None and known.index == index and not id and type is None and b'"name"' not in function:
+            known.has_arguments = known.has_arguments or has_text
+            return not has_text and b'"arguments":""' not in function
+        is_regular_start = (
+            known is None
+            and index == len(self.tool_calls)
+            and bool(id)
+            and type == "function"
+            and b'"name":"' in function
+            and (has_text or b'"arguments":""' in function)
+        )
+        if is_regular_start and index is not None and id:
+            self.tool_calls[index] = ToolCall(index, id, has_text)
+            return False
+        return True
+
+    def repair(self, choice: Object) -> Object | None:
+        """Puts a decoded choice right, in place; returns a choice to send before it, or None."""
+        choice.pop("message", None)  # Perplexity repeats the whole text so far beside each delta
+        delta = as_object(choice.get("delta"))
+        join_content(delta)
+        lift_reasoning(delta)
+        for position, call in enumerate(map(as_object, as_list(delta.get("tool_calls")))):
+            self._repair_call(call, position)
+        word = choice.get("finish_reason")
+        if isinstance(word, str):
+            choice["finish_reason"] = finish_reason(word, bool(self.tool_calls))
+        self._split_text(delta, is_last=choice.get("finish_reason") is not None)
+        return self._missing_arguments() if choice.get("finish_reason") is not None else None
+
+    def _repair_call(self, call: Object, position: int) -> None:
+        function = as_object(call.get("function"))
+        known = self._known(call, function, position)
+        text = argument_text(function.get("arguments"))
+        if known is None:
+            known = self._begin(call, position)
+            call.update(index=known.index, id=known.id, type=call.get("type") or "function")
+        else:
+            for name in ("id", "type"):
+                call.pop(name, None)
+            function.pop("name", None)
+            call["index"] = known.index
+        known.has_arguments = known.has_arguments or bool(text)
+        if call.get("type", "function") == "function":
+            call["function"] = {**function, "arguments": text}
+
+    def _known(self, call: Object, function: Object, position: int) -> ToolCall | None:
+        """Finds the call that a delta goes on with; a new id together with a name begins another call."""
+        index, id = call.get("index"), call.get("id")
+        if index is None:
+            same = next((known for known in self.tool_calls.values() if id and known.id == id), None)
+            if same is not None or id:
+                return same
+            return None if function.get("name") else self.tool_calls.get(("at", position))
+        known = self.tool_calls.get(index)
+        if known is not None and id and id != known.id and function.get("name"):
+            return next((other for other in self.tool_calls.values() if other.id == id), None)
+        return known
+
+    def _begin(self, call: Object, position: int) -> ToolCall:
+        index, number = call.get("index"), len(self.tool_calls)
+        id = call.get("id") or f"call_{self._call_id.removeprefix('chatcmpl-')}{self.index}{number}"
+        begun = ToolCall(number, id)
+        key: int | str | tuple[str, int] = index if isinstance(index, int) and index not in self.tool_calls else id
+        if index is None and not call.get("id"):
+            key = ("at", position)
+        self.tool_calls[key] = begun
+        return begun
+
+    def _split_text(self, delta: Object, *, is_last: bool) -> None:
+        if self._tags is None:
+            return
+        content = delta.get("content")
+        pieces = [self._tags.feed(content)] if isinstance(content, str) else []
+        if is_last:
+            pieces.append(self._tags.close())
+        if not pieces:
+            return
+        reasoning = "".join(piece[0] for piece in pieces)
+        delta["content"] = "".join(piece[1] for piece in pieces)
+        if reasoning:
+            delta["reasoning_content"] = reasoning
+
+    def _missing_arguments(self) -> Object | None:
+        """A delta that completes calls without arguments to `{}`, the only JSON that means none."""
+        calls = [call for call in self.tool_calls.values() if not call.has_arguments]
+        for call in calls:
+            call.has_arguments = True
+        if not calls:
+            return None
+        deltas = [{"index": call.index, "function": {"arguments": "{}"}} for call in calls]
+        return {"index": self.index, "delta": {"tool_calls": deltas}, "finish_reason": None}

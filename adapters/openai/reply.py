@@ -1,0 +1,207 @@
+"""OpenAI-compatible JSON answer -> OpenAI answer: checked for shape, tapped for usage, relayed as it came."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import msgspec
+from msgspec import Raw, Struct
+
+from adapters.codec import (
+    JSON,
+    as_list,
+    as_object,
+    base64_from_floats,
+    decode,
+    encode,
+    floats_from_base64,
+    is_null,
+)
+from adapters.errors import Malformed, UpstreamSaid
+from adapters.failures import describe, from_description
+from adapters.openai.shapes import (
+    BROKEN_FINISH,
+    STANDARD_FINISH,
+    complete_tool_call,
+    finish_reason,
+    join_content,
+    lift_reasoning,
+    split_think_tags,
+)
+from adapters.openai.usage import read_usage
+from adapters.types import Call, Head, Operation, Reply, Target
+
+Object = dict[str, Any]
+_ABSENT = Raw()
+
+
+class _Choice(Struct):
+    message: Raw = _ABSENT
+    text: Raw = _ABSENT
+    finish_reason: str | None = None
+
+
+class _Answer(Struct):
+    choices: list[_Choice] | None = None
+    usage: Raw = _ABSENT
+    model: str | None = None
+    error: Raw = _ABSENT
+    base_resp: Raw = _ABSENT
+    object: Raw = _ABSENT
+    detail: Raw = _ABSENT
+
+
+class _Item(Struct):
+    embedding: Raw = _ABSENT
+
+
+class _Vectors(Struct):
+    data: list[_Item] | None = None
+    usage: Raw = _ABSENT
+    model: str | None = None
+    error: Raw = _ABSENT
+    object: Raw = _ABSENT
+
+
+_answer = msgspec.json.Decoder(_Answer)
+_vectors = msgspec.json.Decoder(_Vectors)
+
+
+def read_reply(call: Call, target: Target, head: Head, body: bytes) -> Reply:
+    """Returns the checked answer; raises Malformed, or UpstreamSaid for an error under a 2xx status."""
+    if call.operation is Operation.EMBEDDINGS:
+        return _read_vectors(call, target, head, body)
+    try:
+        answer = _answer.decode(body)
+        body.decode()
+    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
+        raise _not_json(target, head, body) from error
+    if not answer.choices:
+        raise _refusal(target, head, body)
+    usage = None if is_null(answer.usage) else read_usage(decode(answer.usage), target.rules)
+    finish = answer.choices[0].finish_reason
+    if _needs_repair(answer.choices, call, target):
+        body, finish = _repaired(call, target, head, body)
+    elif usage and target.rules.reasoning_excluded:
+        body = _with_usage_total(body)
+    return Reply(body, usage, answer.model, finish)
+
+
+def _not_json(target: Target, head: Head, body: bytes) -> Malformed | UpstreamSaid:
+    """A body that is no chat answer: an error that happens to be JSON, or garbage."""
+    try:
+        decoded = decode(body)
+    except (msgspec.DecodeError, RecursionError):
+        kind = head.headers.get("content-type", "no content type").partition(";")[0]
+        return Malformed(f"the upstream's answer is not JSON ({kind}, {len(body)} bytes)")
+    return _refusal(target, head, encode(decoded))
+
+
+def _refusal(target: Target, head: Head, body: bytes) -> Malformed | UpstreamSaid:
+    """An answer without choices: the upstream's own error under a success status, or nonsense."""
+    decoded: JSON = decode(body)
+    members = as_object(decoded)
+    base = as_object(members.get("base_resp"))
+    is_error = (
+        members.get("error")
+        or members.get("detail")
+        or members.get("object") == "error"
+        or base.get("status_code")
+        or (members.get("message") and members.get("code"))
+    )
+    if is_error:
+        return UpstreamSaid(
+            from_description(describe(decoded), head.status, head.headers, target.failure_rules)
+        )
+    return Malformed("the upstream's answer has no choices", code="upstream_empty_response")
+
+
+def _needs_repair(choices: list[_Choice], call: Call, target: Target) -> bool:
+    chat = call.operation is Operation.CHAT
+    for choice in choices:
+        if choice.finish_reason is not None and choice.finish_reason not in STANDARD_FINISH:
+            return True
+        if not chat:
+            continue
+        message = bytes(choice.message)
+        if not message.startswith(b"{") or b'"reasoning' in message or b'"tool_calls"' in message:
+            return True
+        if target.rules.reasoning_out != "fields" or b'"content":[' in message or b'"content": [' in message:
+            return True
+    return False
+
+
+def _repaired(call: Call, target: Target, head: Head, body: bytes) -> tuple[bytes, str | None]:
+    answer = as_object(decode(body))
+    before = encode(answer)
+    for number, choice in enumerate(map(as_object, as_list(answer["choices"]))):
+        message = as_object(choice.get("message"))
+        if call.operation is Operation.CHAT and not message:
+            raise Malformed("a choice of the upstream's answer has no message")
+        _repair_message(message, call, target, number)
+        word = choice.get("finish_reason")
+        if isinstance(word, str):
+            if word in BROKEN_FINISH:
+                raise _broken(word, target, head)
+            choice["finish_reason"] = finish_reason(word, bool(message.get("tool_calls")))
+    first = as_object(as_list(answer["choices"])[0])
+    after = encode(answer)
+    return (body if after == before else after), first.get("finish_reason")
+
+
+def _broken(word: str, target: Target, head: Head) -> UpstreamSaid:
+    said = describe({"error": {"message": f"the upstream ended its answer with {word!r}", "code": word}})
+    return UpstreamSaid(from_description(said, 502, head.headers, target.failure_rules))
+
+
+def _repair_message(message: Object, call: Call, target: Target, number: int) -> None:
+    join_content(message)
+    split_think_tags(message, target.rules)
+    lift_reasoning(message)
+    calls = as_list(message.get("tool_calls"))
+    if "tool_calls" in message and not calls:
+        del message["tool_calls"]  # older clients test for presence
+    for index, tool_call in enumerate(calls):
+        complete_tool_call(as_object(tool_call), f"call_{call.id.removeprefix('chatcmpl-')}{number}{index}")
+
+
+def _with_usage_total(body: bytes) -> bytes:
+    """Makes `completion_tokens` include reasoning where the vendor leaves it out (xAI)."""
+    answer = as_object(decode(body))
+    members = as_object(answer["usage"])
+    missing = members.get("total_tokens", 0) - members["prompt_tokens"] - members.get("completion_tokens", 0)
+    if missing <= 0:
+        return body
+    members["completion_tokens"] += missing
+    return encode(answer)
+
+
+def _read_vectors(call: Call, target: Target, head: Head, body: bytes) -> Reply:
+    try:
+        answer = _vectors.decode(body)
+    except (msgspec.MsgspecError, RecursionError) as error:
+        raise _not_json(target, head, body) from error
+    if not answer.data:
+        raise _refusal(target, head, body)
+    usage = None if is_null(answer.usage) else read_usage(decode(answer.usage), target.rules)
+    asked = bytes(call.fields.get("encoding_format", _ABSENT))
+    wants_text = asked == b'"base64"'
+    has_text = bytes(answer.data[0].embedding).startswith(b'"')
+    if wants_text != has_text:
+        body = _recoded(body, to_text=wants_text)
+    return Reply(body, usage, answer.model)
+
+
+def _recoded(body: bytes, *, to_text: bool) -> bytes:
+    """Gives vectors in the encoding that the client asked for: the SDKs decode blindly what they asked for."""
+    answer = as_object(decode(body))
+    for item in map(as_object, as_list(answer["data"])):
+        value: JSON = item.get("embedding")
+        try:
+            if to_text and isinstance(value, list):
+                item["embedding"] = base64_from_floats(cast("list[float]", value))
+            elif not to_text and isinstance(value, str):
+                item["embedding"] = floats_from_base64(value)
+        except ValueError as error:
+            raise Malformed("an embedding of the upstream's answer cannot be read") from error
+    return encode(answer)

@@ -1,0 +1,61 @@
+"""OpenAI request -> OpenAI-compatible request: only what must change is changed."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from msgspec import Raw
+
+from adapters.codec import as_object, decode, is_null, join_object, raw
+from adapters.quirks import apply
+from adapters.rules import ParamRules
+from adapters.types import Call, HttpRequest, Target
+
+_NEVER_SENT: Final = ("__proto__", "constructor", "__class__")
+"""Keys that mean nothing to any provider and are attacks on careless servers."""
+_ASK_USAGE: Final = Raw(b'{"include_usage":true}')
+_NO_RULES: Final = ParamRules()
+_JSON_HEADERS: Final = (("content-type", "application/json"),)
+
+
+def build_request(call: Call, target: Target) -> HttpRequest:
+    """Returns the upstream request for `call`; raises Unsupported."""
+    fields = dict(call.fields)
+    fields["model"] = raw(_upstream_model(target))
+    for name in _NEVER_SENT:
+        fields.pop(name, None)
+    dropped: tuple[str, ...] = ()
+    if target.rules is not _NO_RULES and target.rules != _NO_RULES:
+        dropped = apply(fields, target.rules, target.model)
+    _ask_for_usage(fields, call, target.rules)
+    body = call.body if fields == call.fields else join_object(fields)
+    return HttpRequest(
+        method="POST",
+        url=_url(call, target),
+        headers=target.headers + _JSON_HEADERS,
+        body=body,
+        dropped=dropped,
+    )
+
+
+def _upstream_model(target: Target) -> str:
+    prefix = target.rules.model_prefix
+    return prefix + target.model if prefix and "/" not in target.model else target.model
+
+
+def _url(call: Call, target: Target) -> str:
+    path = target.paths[call.operation]
+    return path if "://" in path else target.base_url + path
+
+
+def _ask_for_usage(fields: dict[str, Raw], call: Call, rules: ParamRules) -> None:
+    """Makes the upstream count, where it can, whether or not the client wanted to see the figures."""
+    if not call.stream:
+        return
+    asked = fields.get("stream_options")
+    if rules.stream_usage != "opt_in":
+        fields.pop("stream_options", None)
+    elif asked is None or is_null(asked):
+        fields["stream_options"] = _ASK_USAGE
+    elif not call.wants_usage:
+        fields["stream_options"] = raw({**as_object(decode(asked)), "include_usage": True})

@@ -1,0 +1,386 @@
+"""OpenAI-compatible stream -> OpenAI stream: relayed byte for byte, watched event by event.
+
+Each event is decoded far enough to know what it is (half a microsecond): that decides the commit, the finish, the
+usage, and whether the event may reach the client at all. An event is written anew only if something in it must
+change; otherwise the bytes that came in go out, and a packet in which nothing changed goes out as the same object.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Final
+
+import msgspec
+from msgspec import Raw, Struct
+
+from adapters.codec import JSON, as_list, as_object, decode, encode, is_null
+from adapters.errors import Malformed, UpstreamSaid
+from adapters.failures import Failure, FailureKind, describe, from_description
+from adapters.framing.sse import DONE, DONE_FRAME, EventTooLong, Splitter, frame, parse
+from adapters.openai.choice import ChoiceState
+from adapters.openai.reply import read_reply
+from adapters.openai.shapes import BROKEN_FINISH, STANDARD_FINISH
+from adapters.openai.usage import read_usage
+from adapters.types import MAX_EVENT_BYTES, Call, Head, Operation, Target, Usage
+
+Object = dict[str, Any]
+_ABSENT = Raw()
+_EMPTY_STRINGS: Final = (b"", b'""', b"null", b"[]")
+_NULL_USAGE: Final = re.compile(rb',\s*"usage"\s*:\s*null')
+
+
+class _ToolDelta(Struct):
+    index: int | None = None
+    id: str | None = None
+    type: str | None = None
+    function: Raw = _ABSENT
+
+
+class _Delta(Struct):
+    content: Raw = _ABSENT
+    reasoning_content: Raw = _ABSENT
+    reasoning: Raw = _ABSENT
+    reasoning_details: Raw = _ABSENT
+    tool_calls: list[_ToolDelta] | None = None
+    refusal: Raw = _ABSENT
+    function_call: Raw = _ABSENT
+    audio: Raw = _ABSENT
+
+
+class _Choice(Struct):
+    index: int = 0
+    delta: _Delta | None = None
+    text: Raw = _ABSENT
+    finish_reason: str | None = None
+    message: Raw = _ABSENT
+    usage: Raw = _ABSENT
+
+
+class _Chunk(Struct):
+    choices: list[_Choice] | None = None
+    usage: Raw = _ABSENT
+    error: Raw = _ABSENT
+    object: str | None = None
+    model: str | None = None
+    x_groq: Raw = _ABSENT
+
+
+_chunk = msgspec.json.Decoder(_Chunk)
+
+
+class _Stop(Exception):
+    """The stream cannot go on; carries why."""
+
+    def __init__(self, failure: Failure) -> None:
+        self.failure = failure
+
+
+class OpenAIStream:
+    """Decoder of one OpenAI-compatible stream (adapters.types.StreamDecoder)."""
+
+    def __init__(self, call: Call, target: Target, head: Head) -> None:
+        self._call = call
+        self._target = target
+        self._head = head
+        self._splitter = Splitter(MAX_EVENT_BYTES)
+        self._choices: dict[int, ChoiceState] = {}
+        self._sent_usage = False
+        self._last: Object | None = None
+        self._is_json = head.headers.get("content-type", "").startswith("application/json")
+        self._json = bytearray()
+        self._strips_usage = not call.wants_usage and target.rules.stream_usage == "opt_in"
+        self._watches_text = target.rules.reasoning_out == "think_tags"
+        self.usage: Usage | None = None
+        self.model: str | None = None
+        self.finish: str | None = None
+        self.has_content = False
+        self.is_done = False
+        self.failure: Failure | None = None
+
+    def feed(self, data: bytes) -> bytes:
+        """Returns the frames that `data` completes; `data` itself where nothing had to change."""
+        if self.failure or self.is_done:
+            return b""
+        if self._is_json:
+            return self._feed_json(data)
+        was_between = self._splitter.is_between_events
+        try:
+            blocks = self._splitter.feed(data)
+        except EventTooLong:
+            self.failure = _malformed("an event of the upstream is too long", "upstream_invalid_event")
+            return b""
+        out, is_changed = self._relay(blocks)
+        if not is_changed and was_between and self._splitter.is_between_events:
+            return data
+        return b"".join(out)
+
+    def close(self) -> bytes:
+        """Returns what the end of file completes; sets `failure` if the stream was cut."""
+        if self.failure or self.is_done:
+            return b""
+        if self._is_json:
+            return self._close_json()
+        out: list[bytes] = []
+        if block := self._splitter.close():
+            out, _ = self._relay([block])
+        if self.failure or self.is_done:
+            return b"".join(out)
+        if not self._is_finished():
+            self.failure = _malformed(
+                "the upstream's stream ended before its answer was finished", "upstream_truncated"
+            )
+            return b"".join(out)
+        self.is_done = True
+        return b"".join([*out, self._missing_usage(), DONE_FRAME])
+
+    def _relay(self, blocks: list[bytes]) -> tuple[list[bytes], bool]:
+        """Returns the frames to send, and whether they differ from what came."""
+        out: list[bytes] = []
+        is_changed = False
+        for block in blocks:
+            if not block or block[0] == 10 or block[-1] == 10:  # stray empty lines between events
+                block = block.strip(b"\n")
+                is_changed = True
+                if not block:
+                    continue
+            try:
+                instead = self._event(block)
+            except _Stop as stop:
+                self.failure = stop.failure
+                return out, True
+            if instead is None:
+                out.append(block)
+                out.append(b"\n\n")
+                continue
+            is_changed = True
+            out.append(instead)
+            if self.is_done:
+                break
+        return out, is_changed
+
+    def _event(self, block: bytes) -> bytes | None:
+        """Returns None to relay the block as it is, else what is sent instead of it (b"" for nothing)."""
+        event = parse(block)
+        data = event.data
+        if data is None:
+            # A block without data other than a comment makes the OpenAI SDKs raise a JSON error.
+            return None if event.is_comment else b""
+        if data[:6] == DONE or data.strip() == DONE:
+            return self._done()
+        if not data.strip():
+            return b""
+        chunk = self._decoded(data, event.name)
+        instead = self._chunk(chunk, data)
+        if instead is None and event.name is not None:
+            return frame(data) if b"\n" not in data else block
+        return instead
+
+    def _decoded(self, data: bytes, name: str | None) -> _Chunk:
+        try:
+            chunk = _chunk.decode(data)
+            if not data.isascii():
+                data.decode()
+        except (msgspec.ValidationError, UnicodeDecodeError, msgspec.DecodeError, RecursionError) as error:
+            said = self._error_in(data)
+            raise _Stop(said or _malformed("an event of the upstream's stream cannot be read", _BAD)) from error
+        if name == "error" or chunk.object == "error" or not is_null(chunk.error):
+            raise _Stop(self._error_in(data) or _malformed("the upstream reported an error", _BAD))
+        if not is_null(chunk.x_groq) and b'"error"' in bytes(chunk.x_groq):
+            raise _Stop(self._error_in(bytes(chunk.x_groq)) or _malformed("the upstream reported an error", _BAD))
+        return chunk
+
+    def _error_in(self, data: bytes) -> Failure | None:
+        try:
+            value: JSON = decode(data)
+        except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+            return None
+        members = as_object(value)
+        if "choices" in members and not members.get("error"):
+            return None
+        head = self._head
+        return from_description(describe(value), head.status, head.headers, self._target.failure_rules)
+
+    def _chunk(self, chunk: _Chunk, data: bytes) -> bytes | None:
+        if self.model is None:
+            self.model = chunk.model
+        if chunk.choices is None and is_null(chunk.usage):
+            return b""  # vendor chatter that would crash clients that index `choices`
+        self._tap_usage(chunk)
+        if not chunk.choices:
+            return self._bare(chunk)
+        needs_repair = False
+        for choice in chunk.choices:
+            needs_repair = self._watch(choice) or needs_repair
+        if needs_repair or chunk.object == "chat.completion.done":
+            return self._repaired(data)
+        if self._strips_usage and b'"usage"' in data and is_null(chunk.usage):
+            return frame(_NULL_USAGE.sub(b"", data))
+        if self._call.wants_usage and self._last is None:
+            self._last = as_object(decode(data))
+        return None
+
+    def _bare(self, chunk: _Chunk) -> bytes | None:
+        """A chunk without choices: usage, or a content filter's preamble (Azure), which indexing clients trip on."""
+        if is_null(chunk.usage):
+            return None if self.has_content else b""
+        if not self._call.wants_usage and self._strips_usage:
+            return b""
+        self._sent_usage = True
+        return None
+
+    def _tap_usage(self, chunk: _Chunk) -> None:
+        raw = chunk.usage
+        if is_null(raw) and not is_null(chunk.x_groq):
+            self._set_usage(as_object(decode(chunk.x_groq)).get("usage"))
+        elif is_null(raw) and chunk.choices:
+            raw = chunk.choices[0].usage
+        if not is_null(raw):
+            self._set_usage(decode(raw))
+
+    def _set_usage(self, value: JSON) -> None:
+        usage = read_usage(value, self._target.rules)
+        if usage is not None:
+            self.usage = usage
+
+    def _state(self, index: int) -> ChoiceState:
+        state = self._choices.get(index)
+        if state is None:
+            state = self._choices[index] = ChoiceState(index, self._call.id, self._target.rules)
+        return state
+
+    def _watch(self, choice: _Choice) -> bool:
+        """Notes what the choice brings and returns whether it must be written anew."""
+        state = self._state(choice.index)
+        repair = bytes(choice.message) not in _EMPTY_STRINGS
+        delta = choice.delta
+        if delta is not None:
+            repair = self._watch_delta(delta, state) or repair
+        elif bytes(choice.text) not in _EMPTY_STRINGS:
+            self.has_content = True
+        word = choice.finish_reason
+        if word is not None:
+            if word in BROKEN_FINISH:
+                raise _Stop(
+                    Failure(FailureKind.SERVER, f"the upstream ended its answer with {word!r}", code=word)
+                )
+            repair = repair or word not in STANDARD_FINISH or state.lacks_arguments or self._watches_text
+            if word or state.tool_calls:
+                state.is_finished = True
+                self.has_content = True
+                self.finish = word or "tool_calls"
+        return repair
+
+    def _watch_delta(self, delta: _Delta, state: ChoiceState) -> bool:
+        content = bytes(delta.content)
+        repair = content[:1] == b"["
+        if content not in _EMPTY_STRINGS:
+            self.has_content = True
+            repair = repair or self._watches_text
+        if bytes(delta.reasoning_content) not in _EMPTY_STRINGS:
+            self.has_content = True
+        for lifted in (delta.reasoning, delta.reasoning_details):
+            if lifted and bytes(lifted) not in (b"", b"null"):
+                repair = True
+                self.has_content = self.has_content or bytes(lifted) not in _EMPTY_STRINGS
+        if delta.tool_calls:
+            self.has_content = True
+            for call in delta.tool_calls:
+                repair = state.watch_call(call.index, call.id, call.type, bytes(call.function)) or repair
+        for other in (delta.refusal, delta.function_call, delta.audio):
+            if bytes(other) not in _EMPTY_STRINGS:
+                self.has_content = True
+        return repair
+
+    def _repaired(self, data: bytes) -> bytes:
+        chunk = as_object(decode(data))
+        before: list[bytes] = []
+        for choice in map(as_object, as_list(chunk.get("choices"))):
+            extra = self._state(choice.get("index", 0)).repair(choice)
+            if extra is not None:
+                before.append(frame(encode({**chunk, "choices": [extra]})))
+        if chunk.get("object") == "chat.completion.done":  # Perplexity's last chunk
+            chunk["object"] = "chat.completion.chunk"
+        if self._strips_usage and chunk.get("usage", 0) is None:
+            del chunk["usage"]
+        if self._last is None:
+            self._last = chunk
+        return b"".join([*before, frame(encode(chunk))])
+
+    def _is_finished(self) -> bool:
+        return bool(self._choices) and all(state.is_finished for state in self._choices.values())
+
+    def _done(self) -> bytes:
+        if not self._choices:
+            raise _Stop(_malformed("the upstream's stream ended without an answer", "upstream_empty_response"))
+        if not self._is_finished() and self.usage is None:
+            # A last word without a finish reason is how some gateways close a broken stream. Only an upstream
+            # that has counted the whole answer (OpenRouter, Snowflake) is believed.
+            raise _Stop(_malformed("the upstream's stream ended without a finish reason", "upstream_truncated"))
+        self.is_done = True
+        return self._missing_usage() + DONE_FRAME
+
+    def _missing_usage(self) -> bytes:
+        """The usage frame for a client that asked, from an upstream that counts in other places."""
+        usage = self.usage
+        if not self._call.wants_usage or self._sent_usage or usage is None or self._last is None:
+            return b""
+        kept = {name: self._last[name] for name in ("id", "object", "created", "model") if name in self._last}
+        counts = {
+            "prompt_tokens": usage.prompt,
+            "completion_tokens": usage.completion,
+            "total_tokens": usage.prompt + usage.completion,
+            "prompt_tokens_details": {"cached_tokens": usage.cached_prompt},
+            "completion_tokens_details": {"reasoning_tokens": usage.reasoning},
+        }
+        return frame(encode({**kept, "choices": [], "usage": counts}))
+
+    def _feed_json(self, data: bytes) -> bytes:
+        self._json += data
+        if len(self._json) > MAX_EVENT_BYTES:
+            self.failure = _malformed("the upstream's answer is too long", "upstream_invalid_response")
+        return b""
+
+    def _close_json(self) -> bytes:
+        """A whole JSON answer although a stream was asked for: checked, then told as a stream."""
+        try:
+            reply = read_reply(self._call, self._target, self._head, bytes(self._json))
+        except UpstreamSaid as said:
+            self.failure = said.failure
+            return b""
+        except Malformed as error:
+            self.failure = _malformed(error.message, error.code)
+            return b""
+        self.usage, self.model, self.finish = reply.usage, reply.model, reply.finish
+        self.has_content = self.is_done = True
+        return as_stream(reply.body, self._call)
+
+
+_BAD = "upstream_invalid_event"
+
+
+def _malformed(message: str, code: str) -> Failure:
+    return Failure(FailureKind.MALFORMED, message, code=code)
+
+
+def as_stream(body: bytes, call: Call) -> bytes:
+    """Returns a whole chat or text completion as the frames of a stream."""
+    answer = as_object(decode(body))
+    usage = answer.pop("usage", None)
+    is_chat = call.operation is Operation.CHAT
+    if is_chat:
+        answer["object"] = "chat.completion.chunk"
+    frames: list[bytes] = []
+    for choice in map(as_object, as_list(answer["choices"])):
+        if is_chat:
+            delta = as_object(choice.pop("message", None))
+            for index, tool_call in enumerate(as_list(delta.get("tool_calls"))):
+                as_object(tool_call)["index"] = index
+            choice["delta"] = delta
+        finish = choice.get("finish_reason")
+        frames.append(frame(encode({**answer, "choices": [{**choice, "finish_reason": None}]})))
+        last = {"index": choice.get("index", 0), "finish_reason": finish or "stop", "logprobs": None}
+        last |= {"delta": {}} if is_chat else {"text": ""}
+        frames.append(frame(encode({**answer, "choices": [last]})))
+    if call.wants_usage and usage is not None:
+        frames.append(frame(encode({**answer, "choices": [], "usage": usage})))
+    return b"".join([*frames, DONE_FRAME])
