@@ -1,0 +1,130 @@
+"""One JSON line per finished request: no body content, no key, no path; only what operators count and time."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Final
+
+import msgspec
+
+from adapters.types import Usage
+from gateway.domain import Outcome
+from gateway.telemetry.writer import QUEUE_RECORDS, LineWriter, Sink
+
+MAX_VALUE_CHARS: Final = 200
+"""Cap of every text value that came from outside, such as a model name."""
+_NO_USAGE: Final = Usage()
+
+
+class AccessRecord(msgspec.Struct, frozen=True, gc=False):
+    """The line's keys, in order. Times are milliseconds, sizes bytes; null means that it is not known."""
+
+    ts: str
+    id: str
+    operation: str
+    model: str
+    provider: str
+    deployment: str
+    stream: bool
+    status: int
+    error: str | None
+    attempts: int
+    prompt_tokens: int
+    completion_tokens: int
+    cached_tokens: int
+    reasoning_tokens: int
+    usage_source: str
+    ttft_ms: float | None
+    total_ms: float
+    upstream_ms: float
+    overhead_ms: float
+    bytes_in: int
+    bytes_out: int
+    finish: str | None
+    cancelled: bool
+    dropped: tuple[str, ...]
+
+
+class AccessLog:
+    """Writes records through a `LineWriter`; `wall` gives Unix seconds."""
+
+    def __init__(
+        self, sink: Sink, *, wall: Callable[[], float] = time.time, limit: int = QUEUE_RECORDS
+    ) -> None:
+        self._writer = LineWriter(sink, limit=limit, name="access-log")
+        self._wall = wall
+        self._second = -1
+        self._prefix = ""
+        encoder = msgspec.json.Encoder()
+        self._encode = encoder.encode
+
+    @property
+    def dropped(self) -> int:
+        """Records that could not be written."""
+        return self._writer.dropped
+
+    def write(self, outcome: Outcome) -> None:
+        """Queues the record of a settled request; never blocks, never raises for what a client can send."""
+        self._writer.put(self._encode(self._record(outcome)) + b"\n")
+
+    def close(self, timeout: float = 2.0) -> None:
+        """Flushes for at most `timeout` seconds."""
+        self._writer.close(timeout)
+
+    def _record(self, outcome: Outcome) -> AccessRecord:
+        usage = outcome.usage
+        counts = usage or _NO_USAGE
+        started = outcome.started
+        total = outcome.ended - started
+        first = outcome.first_byte
+        return AccessRecord(
+            self._timestamp(),
+            clean(outcome.request_id),
+            outcome.operation,
+            clean(outcome.model),
+            clean(outcome.provider),
+            clean(outcome.deployment),
+            outcome.stream,
+            outcome.status,
+            None if outcome.error_code is None else clean(outcome.error_code),
+            len(outcome.attempts),
+            counts.prompt,
+            counts.completion,
+            counts.cached_prompt,
+            counts.reasoning,
+            "none" if usage is None else "estimated" if usage.estimated else "reported",
+            None if first is None else _milliseconds(first - started),
+            _milliseconds(total),
+            _milliseconds(outcome.upstream_seconds),
+            _milliseconds(total - outcome.upstream_seconds),
+            outcome.bytes_in,
+            outcome.bytes_out,
+            None if outcome.finish is None else clean(outcome.finish),
+            outcome.is_cancelled,
+            tuple(map(clean, outcome.dropped)) if outcome.dropped else (),
+        )
+
+    def _timestamp(self) -> str:
+        now = self._wall()
+        second = int(now)
+        if second != self._second:
+            self._second = second
+            self._prefix = time.strftime("%Y-%m-%dT%H:%M:%S.", time.gmtime(second))
+        return f"{self._prefix}{int((now - second) * 1000):03d}Z"
+
+
+def clean(value: str, limit: int = MAX_VALUE_CHARS) -> str:
+    """Returns `value` cut to `limit` characters, with every unprintable one (controls, separators) as `?`.
+
+    JSON escapes C0 controls, but not C1 ones, bidirectional marks and U+2028, which confuse terminals.
+    """
+    if len(value) > limit:
+        value = value[:limit] + "…"
+    if value.isprintable():
+        return value
+    return "".join(char if char.isprintable() else "?" for char in value)
+
+
+def _milliseconds(seconds: float) -> float:
+    return round(seconds * 1000, 3) if seconds > 0 else 0.0

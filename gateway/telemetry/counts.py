@@ -1,0 +1,113 @@
+"""What is counted for one label set: plain attributes, bumped by the event loop, summed at scrape time."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from adapters.types import Usage
+from gateway.domain import Attempt, Outcome
+from gateway.telemetry.series import (
+    DURATION_BUCKETS,
+    FIRST_TOKEN_BUCKETS,
+    OUTPUT_TOKEN_BUCKETS,
+    OVERHEAD_BUCKETS,
+    TOKEN_BUCKETS,
+    Histogram,
+)
+
+RequestLabels = tuple[str, str, str, bool, str, str]
+"""Route, provider, operation, stream, status class, error code (empty for none)."""
+AttemptLabels = tuple[str, str, str, str]
+"""Route, provider, operation, failure kind (`ok` for none)."""
+OK: Final = "ok"
+
+
+class RequestCounts:
+    """Everything about the finished requests of one `RequestLabels`."""
+
+    __slots__ = (
+        "cache_read",
+        "cache_write",
+        "disconnects",
+        "duration",
+        "first_token",
+        "input_tokens",
+        "output_token",
+        "output_tokens",
+        "overhead",
+        "reasoning",
+        "requests",
+    )
+
+    def __init__(self) -> None:
+        self.requests = 0
+        self.disconnects = 0
+        self.cache_read = 0
+        self.cache_write = 0
+        self.reasoning = 0
+        self.duration = Histogram(DURATION_BUCKETS)
+        self.overhead = Histogram(OVERHEAD_BUCKETS)
+        self.first_token = Histogram(FIRST_TOKEN_BUCKETS)
+        self.output_token = Histogram(OUTPUT_TOKEN_BUCKETS)
+        self.input_tokens = Histogram(TOKEN_BUCKETS)
+        self.output_tokens = Histogram(TOKEN_BUCKETS)
+
+    def count(self, outcome: Outcome) -> None:
+        """Counts one settled request."""
+        self.requests += 1
+        total = outcome.ended - outcome.started
+        self.duration.observe(total)
+        self.overhead.observe(total - outcome.upstream_seconds)
+        if outcome.is_cancelled:
+            self.disconnects += 1
+        usage = outcome.usage
+        if usage is not None:
+            self._count_tokens(usage)
+        if outcome.stream and outcome.first_byte is not None:
+            self.first_token.observe(outcome.first_byte - outcome.started)
+            if usage is not None and usage.completion > 1:
+                self.output_token.observe((outcome.ended - outcome.first_byte) / (usage.completion - 1))
+
+    def _count_tokens(self, usage: Usage) -> None:
+        self.input_tokens.observe(usage.prompt)
+        if usage.completion:
+            self.output_tokens.observe(usage.completion)
+        self.cache_read += usage.cached_prompt
+        self.cache_write += usage.cache_write
+        self.reasoning += usage.reasoning
+
+
+class AttemptCounts:
+    """Everything about the upstream attempts of one `AttemptLabels`."""
+
+    __slots__ = ("attempts", "duration", "first_chunk", "retried")
+
+    def __init__(self) -> None:
+        self.attempts = 0
+        self.retried = 0
+        """Attempts that another one followed."""
+        self.duration = Histogram(DURATION_BUCKETS)
+        self.first_chunk = Histogram(DURATION_BUCKETS)
+
+    def count(self, attempt: Attempt, *, is_last: bool, stream: bool) -> None:
+        """Counts one attempt; one that never ended has no duration."""
+        self.attempts += 1
+        if not is_last:
+            self.retried += 1
+        if attempt.ended is not None:
+            self.duration.observe(attempt.ended - attempt.started)
+        if stream and attempt.first_byte is not None:
+            self.first_chunk.observe(attempt.first_byte - attempt.started)
+
+
+class DiscoveryCounts:
+    """What discovery saw of one provider."""
+
+    __slots__ = ("failed", "last_success", "models", "seconds", "succeeded")
+
+    def __init__(self) -> None:
+        self.succeeded = 0
+        self.failed = 0
+        self.models = 0
+        self.seconds = 0.0
+        self.last_success = 0.0

@@ -1,0 +1,194 @@
+"""From counts to Prometheus text: sums them into the narrower families; prometheus_client formats."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from prometheus_client import CollectorRegistry, ProcessCollector
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    InfoMetricFamily,
+    Metric,
+)
+from prometheus_client.exposition import choose_encoder
+from prometheus_client.registry import Collector
+
+from gateway.telemetry import families
+from gateway.telemetry.counts import (
+    OK,
+    AttemptCounts,
+    AttemptLabels,
+    DiscoveryCounts,
+    RequestCounts,
+    RequestLabels,
+)
+from gateway.telemetry.families import Family
+from gateway.telemetry.series import Histogram
+
+_OPERATION_NAMES: Final[Mapping[str, str]] = {"completions": "text_completion"}
+"""Where `gen_ai.operation.name` has another word for our operation."""
+
+Labelled = tuple[tuple[str, ...], float]
+Histograms = Iterable[tuple[tuple[str, ...], Histogram]]
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """What a scrape is made of; the counts inside may go on growing while it is read."""
+
+    requests: list[tuple[RequestLabels, RequestCounts]]
+    attempts: list[tuple[AttemptLabels, AttemptCounts]]
+    discovery: list[tuple[str, DiscoveryCounts]]
+    in_flight: int
+    connections: Mapping[tuple[str, str], int]
+    access_records_dropped: int
+    build: Mapping[str, str]
+
+
+def expose(snapshot: Snapshot, accept: str) -> bytes:
+    """Returns OpenMetrics text if `accept` asks for it, else the classic text format."""
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(_SnapshotCollector(snapshot))
+    ProcessCollector(registry=registry)
+    encode, _ = choose_encoder(accept)
+    return encode(registry)
+
+
+def content_type(accept: str) -> str:
+    """Returns the Content-Type that belongs to `expose(..., accept)`."""
+    return choose_encoder(accept)[1]
+
+
+class _SnapshotCollector(Collector):
+    def __init__(self, snapshot: Snapshot) -> None:
+        self._snapshot = snapshot
+
+    def collect(self) -> Iterator[Metric]:
+        snapshot = self._snapshot
+        yield from _request_families(snapshot.requests)
+        yield from _attempt_families(snapshot.attempts)
+        yield from _discovery_families(snapshot.discovery)
+        yield _gauge(families.IN_FLIGHT, [((), snapshot.in_flight)])
+        yield _gauge(families.CONNECTIONS, snapshot.connections.items())
+        yield _counter(families.RECORDS_DROPPED, [((), snapshot.access_records_dropped)])
+        yield _info(families.BUILD, snapshot.build)
+
+
+def _request_families(requests: list[tuple[RequestLabels, RequestCounts]]) -> Iterator[Metric]:
+    def histograms(pick: Callable[[RequestCounts], Histogram], *, by_error: bool = False) -> Histograms:
+        for labels, counts in requests:
+            yield (*_gen_ai(labels), labels[5]) if by_error else _gen_ai(labels), pick(counts)
+
+    def tokens() -> Histograms:
+        for labels, counts in requests:
+            yield (*_gen_ai(labels), "input"), counts.input_tokens
+            yield (*_gen_ai(labels), "output"), counts.output_tokens
+
+    def kinds(labels: RequestLabels) -> tuple[str, str]:
+        return labels[2], _flag(labels[3])
+
+    yield _histogram(families.TOKEN_USAGE, tokens())
+    yield _histogram(families.SERVER_DURATION, histograms(lambda counts: counts.duration, by_error=True))
+    yield _histogram(families.SERVER_FIRST_TOKEN, histograms(lambda counts: counts.first_token))
+    yield _histogram(families.SERVER_OUTPUT_TOKEN, histograms(lambda counts: counts.output_token))
+    yield _histogram(families.OVERHEAD, ((kinds(labels), counts.overhead) for labels, counts in requests))
+    yield _counter(
+        families.REQUESTS,
+        (
+            ((route, provider, operation, status, code, _flag(stream)), counts.requests)
+            for (route, provider, operation, stream, status, code), counts in requests
+        ),
+    )
+    yield _counter(families.TOKENS, _tokens(requests))
+    yield _counter(families.DISCONNECTS, ((kinds(labels), counts.disconnects) for labels, counts in requests))
+
+
+def _tokens(requests: list[tuple[RequestLabels, RequestCounts]]) -> Iterator[Labelled]:
+    for (route, provider, *_), counts in requests:
+        yield (route, provider, "input"), counts.input_tokens.sum
+        yield (route, provider, "output"), counts.output_tokens.sum
+        yield (route, provider, "cache_read"), counts.cache_read
+        yield (route, provider, "cache_write"), counts.cache_write
+        yield (route, provider, "reasoning"), counts.reasoning
+
+
+def _attempt_families(attempts: list[tuple[AttemptLabels, AttemptCounts]]) -> Iterator[Metric]:
+    def by_error() -> Histograms:
+        for (route, provider, operation, kind), counts in attempts:
+            yield (_operation(operation), provider, route, "" if kind == OK else kind), counts.duration
+
+    def first_chunks() -> Histograms:
+        for (route, provider, operation, _), counts in attempts:
+            yield (_operation(operation), provider, route), counts.first_chunk
+
+    yield _histogram(families.CLIENT_DURATION, by_error())
+    yield _histogram(families.CLIENT_FIRST_CHUNK, first_chunks())
+    yield _counter(
+        families.ATTEMPTS, (((labels[1], labels[3]), counts.attempts) for labels, counts in attempts)
+    )
+    yield _counter(
+        families.RETRIES, (((labels[1], labels[3]), counts.retried) for labels, counts in attempts)
+    )
+
+
+def _discovery_families(discovery: list[tuple[str, DiscoveryCounts]]) -> Iterator[Metric]:
+    runs = [((name, "ok"), counts.succeeded) for name, counts in discovery]
+    runs += [((name, "failed"), counts.failed) for name, counts in discovery]
+    seen = [(name, counts) for name, counts in discovery if counts.succeeded]
+    yield _counter(families.DISCOVERY_RUNS, runs)
+    yield _counter(families.DISCOVERY_SECONDS, (((name,), counts.seconds) for name, counts in discovery))
+    yield _gauge(families.DISCOVERY_MODELS, (((name,), counts.models) for name, counts in seen))
+    yield _gauge(families.DISCOVERY_SUCCESS, (((name,), counts.last_success) for name, counts in seen))
+
+
+def _counter(family: Family, values: Iterable[Labelled]) -> Metric:
+    sums: dict[tuple[str, ...], float] = {}
+    for labels, value in values:
+        sums[labels] = sums.get(labels, 0) + value
+    metric = CounterMetricFamily(family.name, family.help, labels=family.labels)
+    for labels, value in sums.items():
+        # A family without labels is always there; of the others only what has happened.
+        if value or not labels:
+            metric.add_metric(labels, value)
+    return metric
+
+
+def _gauge(family: Family, values: Iterable[Labelled]) -> Metric:
+    metric = GaugeMetricFamily(family.name, family.help, labels=family.labels)
+    for labels, value in values:
+        metric.add_metric(labels, value)
+    return metric
+
+
+def _histogram(family: Family, values: Histograms) -> Metric:
+    sums: dict[tuple[str, ...], Histogram] = {}
+    for labels, histogram in values:
+        if histogram.is_empty:
+            continue
+        if labels not in sums:
+            sums[labels] = histogram.zero()
+        sums[labels].add(histogram)
+    metric = HistogramMetricFamily(family.name, family.help, labels=family.labels)
+    for labels, histogram in sums.items():
+        metric.add_metric(labels, histogram.buckets(), histogram.sum)
+    return metric
+
+
+def _info(family: Family, values: Mapping[str, str]) -> Metric:
+    return InfoMetricFamily(family.name.removesuffix("_info"), family.help, value=dict(values))
+
+
+def _gen_ai(labels: RequestLabels) -> tuple[str, str, str]:
+    return _operation(labels[2]), labels[1], labels[0]
+
+
+def _operation(operation: str) -> str:
+    return _OPERATION_NAMES.get(operation, operation)
+
+
+def _flag(value: bool) -> str:
+    return "true" if value else "false"

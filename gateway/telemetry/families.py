@@ -1,0 +1,130 @@
+"""The metric families as data: name, kind, labels and what each means; docs/metrics.md is made from them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final, Literal
+
+Kind = Literal["counter", "gauge", "histogram", "info"]
+_GEN_AI: Final = ("gen_ai_operation_name", "gen_ai_provider_name", "gen_ai_request_model")
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """One metric family; counters carry `_total` in their name, as they appear in a scrape."""
+
+    name: str
+    kind: Kind
+    labels: tuple[str, ...]
+    help: str
+
+
+TOKEN_USAGE: Final = Family(
+    "gen_ai_client_token_usage",
+    "histogram",
+    (*_GEN_AI, "gen_ai_token_type"),
+    "Tokens of one request as the upstream reported them; input includes cached, output includes reasoning.",
+)
+CLIENT_DURATION: Final = Family(
+    "gen_ai_client_operation_duration_seconds",
+    "histogram",
+    (*_GEN_AI, "error_type"),
+    "One attempt at an upstream, from sending to the last byte; error_type is the failure kind.",
+)
+CLIENT_FIRST_CHUNK: Final = Family(
+    "gen_ai_client_operation_time_to_first_chunk_seconds",
+    "histogram",
+    _GEN_AI,
+    "Streams: from sending an attempt to the first byte from the upstream.",
+)
+SERVER_DURATION: Final = Family(
+    "gen_ai_server_request_duration_seconds",
+    "histogram",
+    (*_GEN_AI, "error_type"),
+    "One request as the client sees it, with all its attempts; error_type is the error code.",
+)
+SERVER_FIRST_TOKEN: Final = Family(
+    "gen_ai_server_time_to_first_token_seconds",
+    "histogram",
+    _GEN_AI,
+    "Streams: from the request to the first byte sent to the client.",
+)
+SERVER_OUTPUT_TOKEN: Final = Family(
+    "gen_ai_server_time_per_output_token_seconds",
+    "histogram",
+    _GEN_AI,
+    "Streams: mean time per output token after the first.",
+)
+REQUESTS: Final = Family(
+    "anyport_requests_total",
+    "counter",
+    ("route", "provider", "operation", "status", "code", "stream"),
+    "Finished requests; status is a class such as 2xx, `none` when the client left before one was sent.",
+)
+OVERHEAD: Final = Family(
+    "anyport_overhead_seconds",
+    "histogram",
+    ("operation", "stream"),
+    "Time of a request that was not spent waiting for an upstream.",
+)
+IN_FLIGHT: Final = Family("anyport_requests_in_flight", "gauge", (), "Requests that are being worked on.")
+TOKENS: Final = Family(
+    "anyport_tokens_total",
+    "counter",
+    ("route", "provider", "type"),
+    "Tokens by type: input, output, and the parts cache_read and cache_write of input, reasoning of output.",
+)
+ATTEMPTS: Final = Family(
+    "anyport_upstream_attempts_total",
+    "counter",
+    ("provider", "outcome"),
+    "Attempts at upstreams; outcome is `ok` or the failure kind.",
+)
+RETRIES: Final = Family(
+    "anyport_retries_total",
+    "counter",
+    ("provider", "reason"),
+    "Failed attempts that another attempt followed, here or at a fallback.",
+)
+DISCONNECTS: Final = Family(
+    "anyport_client_disconnects_total",
+    "counter",
+    ("operation", "stream"),
+    "Requests whose client went away before the end.",
+)
+CONNECTIONS: Final = Family(
+    "anyport_upstream_connections",
+    "gauge",
+    ("provider", "state"),
+    "Connections to upstreams by state.",
+)
+RECORDS_DROPPED: Final = Family(
+    "anyport_access_records_dropped_total",
+    "counter",
+    (),
+    "Access records lost because the log could not be written fast enough or at all.",
+)
+DISCOVERY_RUNS: Final = Family(
+    "anyport_discovery_runs_total", "counter", ("provider", "result"), "Looks at a provider's list of models."
+)
+DISCOVERY_SECONDS: Final = Family(
+    "anyport_discovery_seconds_total", "counter", ("provider",), "Time spent looking for models."
+)
+DISCOVERY_MODELS: Final = Family(
+    "anyport_discovery_models", "gauge", ("provider",), "Models that the last successful look found."
+)
+DISCOVERY_SUCCESS: Final = Family(
+    "anyport_discovery_last_success_timestamp_seconds",
+    "gauge",
+    ("provider",),
+    "Unix time of the last successful look; absent before the first.",
+)
+BUILD: Final = Family("anyport_build_info", "info", ("version", "python"), "What is running.")
+
+FAMILIES: Final = (
+    *(TOKEN_USAGE, CLIENT_DURATION, CLIENT_FIRST_CHUNK),
+    *(SERVER_DURATION, SERVER_FIRST_TOKEN, SERVER_OUTPUT_TOKEN),
+    *(REQUESTS, OVERHEAD, IN_FLIGHT, TOKENS, ATTEMPTS, RETRIES, DISCONNECTS, CONNECTIONS, RECORDS_DROPPED),
+    *(DISCOVERY_RUNS, DISCOVERY_SECONDS, DISCOVERY_MODELS, DISCOVERY_SUCCESS, BUILD),
+)
+"""In the order of a scrape."""
