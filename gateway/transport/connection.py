@@ -1,0 +1,208 @@
+"""One TCP or TLS connection to an upstream: parses what comes, and knows whether it may be used again."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from typing import TYPE_CHECKING, Final, cast
+
+import httptools
+
+from gateway.transport.base import Fault, Timeouts, TransportError
+from gateway.transport.exchange import Exchange
+
+if TYPE_CHECKING:
+    from gateway.transport.pool import Pool
+
+_KEEPALIVE_SECONDS: Final = 30
+_SMALL_BYTES: Final = 64 * 1024
+
+
+class Connection(asyncio.Protocol):
+    """Carries one exchange at a time; holds a slot of its pool from `dial` to `abort` or the peer's close."""
+
+    __slots__ = (
+        "_exchange",
+        "_has_slot",
+        "_loop",
+        "_may_lag",
+        "_parser",
+        "_pool",
+        "_transport",
+        "_was_used",
+        "idle_since",
+    )
+
+    def __init__(self, pool: Pool, loop: asyncio.AbstractEventLoop) -> None:
+        self._pool = pool
+        self._loop = loop
+        self._transport: asyncio.Transport | None = None
+        self._parser: httptools.HttpResponseParser | None = None
+        self._exchange: Exchange | None = None
+        self._has_slot = False
+        self._was_used = False
+        self._may_lag = False
+        self.idle_since = 0.0
+        """Loop time in seconds."""
+
+    @property
+    def is_open(self) -> bool:
+        """True if a request may be sent."""
+        return self._has_slot and self.is_connected
+
+    @property
+    def is_connected(self) -> bool:
+        """True while the socket is open."""
+        return self._transport is not None and not self._transport.is_closing()
+
+    def hold_slot(self) -> None:
+        """Makes the connection the owner of one slot of its pool, which its end gives back."""
+        self._has_slot = True
+
+    def yield_slot(self) -> None:
+        """Ends the connection but keeps its slot taken, for whoever asked."""
+        self._has_slot = False
+        self.abort()
+
+    async def exchange(self, payload: bytes, timeouts: Timeouts, *, is_head: bool) -> Exchange:
+        """Sends one whole request and returns when the response head is there; raises TransportError."""
+        transport = self._transport
+        if transport is None:
+            raise TransportError(Fault.DISCONNECTED, "the connection is closed", replayable=self._was_used)
+        sweeper = self._pool.sweeper
+        exchange = Exchange(self, timeouts, loop=self._loop, sweeper=sweeper, is_bodiless=is_head)
+        self._exchange = exchange
+        sweeper.watch(exchange)
+        self._may_lag = len(payload) > _SMALL_BYTES
+        transport.write(payload)
+        try:
+            await exchange.wait_for_head()
+        except TransportError:
+            exchange.release()
+            raise
+        return exchange
+
+    def end_exchange(self, *, can_reuse: bool) -> None:
+        """Goes back to the pool if everything sent and received is accounted for, else closes."""
+        self._exchange = None
+        if not (can_reuse and self.is_open) or self._lags():
+            self.abort()
+            return
+        self._was_used = True
+        self._pool.give_back(self)
+
+    def resume(self) -> None:
+        """Reads from the socket again after a pause."""
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.resume_reading()
+
+    def abort(self) -> None:
+        """Closes at once, without flushing, and gives the slot back. Idempotent."""
+        if self._transport is not None:
+            self._transport.abort()
+        self._leave()
+
+    # What the event loop calls.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Takes the transport and switches the socket's own keep-alive on."""
+        self._transport = cast(asyncio.Transport, transport)
+        self._parser = httptools.HttpResponseParser(self)
+        self._pool.live.add(self)
+        raw: socket.socket | None = transport.get_extra_info("socket")
+        if raw is not None:
+            _keep_alive(raw)
+
+    def data_received(self, data: bytes) -> None:
+        """Parses one packet; bytes that belong to no exchange end the connection."""
+        exchange, parser = self._exchange, self._parser
+        if exchange is None or parser is None or exchange.has_arrived:
+            # Nobody asked for these: kept, they would become the answer to somebody else's request.
+            self.abort()
+            return
+        exchange.has_bytes = True
+        exchange.has_news = False
+        try:
+            try:
+                parser.feed_data(data)
+            except httptools.HttpParserError as error:
+                # An error after the end (a second response, junk) spoils the connection, not the response.
+                self.abort()
+                if not exchange.has_arrived:
+                    raise _as_fault(error) from None
+            if exchange.on_packet(len(data)) and self._transport is not None:
+                self._transport.pause_reading()
+        except TransportError as error:
+            self.abort()
+            exchange.fail(error)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Tells whoever reads, and leaves the pool."""
+        exchange = self._exchange
+        self._transport = None
+        self._parser = None
+        self._pool.live.discard(self)
+        self._leave()
+        if exchange is not None:
+            exchange.on_close(exc, was_reused=self._was_used)
+
+    # What the parser calls. An exception ends the parsing at once, so that nothing after it is looked at.
+
+    def on_message_begin(self) -> None:
+        """Refuses a second response."""
+        if self._exchange is None or self._exchange.has_arrived:
+            raise _Surplus
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Hands on one header line."""
+        cast(Exchange, self._exchange).on_header(name, value)
+
+    def on_headers_complete(self) -> None:
+        """Hands on the status."""
+        parser, exchange = cast(httptools.HttpResponseParser, self._parser), cast(Exchange, self._exchange)
+        is_persistent = parser.should_keep_alive()
+        if not is_persistent and parser.get_http_version() not in ("1.1", "1.0"):
+            raise TransportError(Fault.PROTOCOL, "the response is not HTTP/1.0 or HTTP/1.1")
+        if exchange.on_head(parser.get_status_code(), is_persistent=is_persistent):
+            # The parser does not know that the request was HEAD, and would wait for a body.
+            exchange.on_end(is_persistent=False)
+            raise _Surplus
+
+    def on_body(self, data: bytes) -> None:
+        """Hands on body bytes."""
+        cast(Exchange, self._exchange).on_body(data)
+
+    def on_message_complete(self) -> None:
+        """Hands on the end."""
+        parser = cast(httptools.HttpResponseParser, self._parser)
+        cast(Exchange, self._exchange).on_end(is_persistent=parser.should_keep_alive())
+
+    # Inner workings.
+
+    def _lags(self) -> bool:
+        """True if the response came before the whole request was written."""
+        return self._may_lag and self._transport is not None and self._transport.get_write_buffer_size() > 0
+
+    def _leave(self) -> None:
+        if self._has_slot:
+            self._has_slot = False
+            self._pool.drop(self)
+
+
+class _Surplus(Exception):
+    """Stops the parser: what follows is not part of the response."""
+
+
+def _as_fault(error: httptools.HttpParserError) -> TransportError:
+    cause = error.__context__
+    if isinstance(cause, TransportError):
+        return cause
+    return TransportError(Fault.PROTOCOL, f"the response is not valid HTTP/1.1: {error}")
+
+
+def _keep_alive(raw: socket.socket) -> None:
+    raw.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for option, value in (("TCP_KEEPIDLE", _KEEPALIVE_SECONDS), ("TCP_KEEPINTVL", 10), ("TCP_KEEPCNT", 3)):
+        number: int | None = getattr(socket, option, None)
+        if number is not None:
+            raw.setsockopt(socket.IPPROTO_TCP, number, value)

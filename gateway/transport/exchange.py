@@ -1,0 +1,337 @@
+"""One request and its response on a connection: what has arrived, who waits for it, until when."""
+
+from __future__ import annotations
+
+import asyncio
+from math import inf
+from typing import TYPE_CHECKING, Final
+
+from adapters.types import Head
+from gateway.transport.base import (
+    MAX_HEADER_BYTES,
+    MAX_RESPONSE_BYTES,
+    PAUSE_ABOVE_BYTES,
+    Fault,
+    Timeouts,
+    TransportError,
+)
+from gateway.transport.decoding import Inflater, inflater_for
+
+if TYPE_CHECKING:
+    from gateway.transport.connection import Connection
+    from gateway.transport.sweeper import Sweeper
+
+MAX_HEADERS: Final = 256
+_NO_BODY: Final = frozenset({204, 304})
+
+
+class Exchange:
+    """Implements `UpstreamResponse`; `head` may be read once `wait_for_head` has returned.
+
+    The connection's parser calls the `on_...` methods; any of them may raise TransportError(PROTOCOL), which
+    ends the connection.
+    """
+
+    __slots__ = (
+        "_barren",
+        "_chunks",
+        "_connection",
+        "_decoded",
+        "_error",
+        "_fields",
+        "_header_bytes",
+        "_inflater",
+        "_is_bodiless",
+        "_is_ended_by_close",
+        "_is_paused",
+        "_loop",
+        "_sweeper",
+        "_timeouts",
+        "_unread",
+        "_waiter",
+        "deadline",
+        "has_arrived",
+        "has_bytes",
+        "has_head",
+        "has_news",
+        "head",
+        "is_persistent",
+    )
+
+    def __init__(
+        self,
+        connection: Connection,
+        timeouts: Timeouts,
+        *,
+        loop: asyncio.AbstractEventLoop,
+        sweeper: Sweeper,
+        is_bodiless: bool,
+    ) -> None:
+        self.head = _NO_HEAD
+        self.has_head = False
+        self.has_bytes = False
+        """True once one byte of the response has come."""
+        self.has_news = False
+        """True if the packet at hand brought the head, body bytes or the end."""
+        self.has_arrived = False
+        """True once the last byte of the response has come, read or not."""
+        self.is_persistent = False
+        self.deadline = inf
+        self._connection: Connection | None = connection
+        self._timeouts = timeouts
+        self._loop = loop
+        self._sweeper = sweeper
+        self._is_bodiless = is_bodiless
+        self._is_ended_by_close = False
+        self._is_paused = False
+        self._fields: list[tuple[bytes, bytes]] = []
+        self._header_bytes = 0
+        self._barren = 0
+        self._chunks: list[bytes] = []
+        self._unread = 0
+        self._decoded = 0
+        self._inflater: Inflater | None = None
+        self._error: TransportError | None = None
+        self._waiter: asyncio.Future[None] | None = None
+
+    # What the reader calls.
+
+    @property
+    def is_complete(self) -> bool:
+        """True once the whole body, as framed, has arrived and been read."""
+        if not self.has_arrived or self._chunks:
+            return False
+        return self._inflater is None or self._inflater.is_drained
+
+    async def wait_for_head(self) -> None:
+        """Returns when the head is there; raises TransportError, TIMEOUT after `Timeouts.head`."""
+        self._set_deadline(self._timeouts.head)
+        while not self.has_head:
+            if self._error is not None:
+                raise self._error
+            await self._wait()
+
+    async def next(self) -> bytes:
+        """Returns what has arrived since the last call, waiting for at least one byte; b"" at the end.
+
+        Raises TransportError; TOO_LARGE only for a compressed body that decodes to over MAX_RESPONSE_BYTES,
+        because any other costs no more memory than its reader lets it.
+        """
+        if self._inflater is not None:
+            return await self._next_decoded(self._inflater)
+        while not self._chunks:
+            if self.has_arrived:
+                return b""
+            if self._error is not None:
+                raise self._error
+            self._set_deadline(self._timeouts.idle)
+            await self._wait()
+        return self._take()
+
+    async def read(self, limit: int = MAX_RESPONSE_BYTES) -> bytes:
+        """Returns the whole body; raises TransportError(TOO_LARGE) past `limit` decoded bytes."""
+        if self.has_arrived and self._inflater is None and self._unread <= limit:
+            return self._take()
+        pieces: list[bytes] = []
+        size = 0
+        while piece := await self.next():
+            size += len(piece)
+            if size > limit:
+                raise self._give_up(_too_large(limit))
+            pieces.append(piece)
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    def release(self) -> None:
+        """Pools the connection if the response is complete and clean, else closes it at once. Idempotent."""
+        connection = self._connection
+        if connection is None:
+            return
+        self._connection = None
+        self._sweeper.unwatch(self)
+        connection.end_exchange(can_reuse=self.has_arrived and self.is_persistent)
+        if not self.has_arrived:
+            self.fail(TransportError(Fault.DISCONNECTED, "the response was released before its end"))
+
+    # What the sweeper calls.
+
+    def expire(self) -> None:
+        """Ends the exchange because its deadline has passed."""
+        phase, seconds = ("idle", self._timeouts.idle) if self.has_head else ("head", self._timeouts.head)
+        what = "next piece of the response body" if self.has_head else "response head"
+        message = f"no {what} within {seconds:g} s"
+        self._give_up(TransportError(Fault.TIMEOUT, message, setting=f"upstream.{phase}_seconds"))
+
+    # What the connection calls.
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Keeps one header line; counts a trailer and drops it."""
+        self._header_bytes += len(name) + len(value)
+        fields = self._fields
+        if self._header_bytes > MAX_HEADER_BYTES or len(fields) >= MAX_HEADERS:
+            raise _head_too_large()
+        fields.append((name, value))
+
+    def on_head(self, status: int, *, is_persistent: bool) -> bool:
+        """Takes the status line; returns True if no body follows, whatever the headers say."""
+        if status < 200:
+            if status < 100 or status == 101:
+                raise TransportError(Fault.PROTOCOL, f"the response has status {status}")
+            self._fields.clear()
+            return False
+        if status > 599:
+            raise TransportError(Fault.PROTOCOL, f"the response has status {status}")
+        headers = _join(self._fields)
+        coding = headers.get("transfer-encoding")
+        if coding is not None and coding.lower() != "chunked":
+            raise TransportError(Fault.PROTOCOL, "the response has a transfer encoding other than chunked")
+        is_bodiless = self._is_bodiless or status in _NO_BODY
+        if "content-encoding" in headers and not is_bodiless:
+            self._inflater = inflater_for(headers["content-encoding"])
+            if self._inflater is not None:
+                del headers["content-encoding"]
+                headers.pop("content-length", None)
+        self._is_ended_by_close = not is_persistent and coding is None and "content-length" not in headers
+        self.is_persistent = is_persistent
+        self.head = Head(status, headers)
+        self.has_head = self.has_news = True
+        return self._is_bodiless
+
+    def on_body(self, data: bytes) -> None:
+        """Keeps body bytes."""
+        self._chunks.append(data)
+        self._unread += len(data)
+        self.has_news = True
+
+    def on_end(self, *, is_persistent: bool) -> None:
+        """Notes that the response is whole, as framed; ignores the end of an interim response."""
+        if self.has_head:
+            self.has_arrived = self.has_news = True
+            self.is_persistent = is_persistent
+
+    def on_packet(self, size: int) -> bool:
+        """Wakes the reader after a packet of `size` bytes was parsed; returns True if reading must pause."""
+        if not self.has_news:
+            # Counts head bytes, later chunk extensions and trailers, before the parser has a whole line.
+            self._barren += size
+            if self._barren > MAX_HEADER_BYTES:
+                raise _head_too_large()
+            return False
+        self._barren = 0
+        self.deadline = inf
+        self._wake()
+        if self._unread > PAUSE_ABOVE_BYTES and not self._is_paused:
+            self._is_paused = True
+            return True
+        return False
+
+    def on_close(self, error: Exception | None, *, was_reused: bool) -> None:
+        """Takes the end of the connection: the end of the body if nothing else marks it, else a failure."""
+        if self.has_head and self._is_ended_by_close and error is None and self._error is None:
+            self.has_arrived = True
+            self._wake()
+        elif not self.has_bytes:
+            message = "the connection was closed before one byte of the response came"
+            self.fail(TransportError(Fault.DISCONNECTED, message, replayable=was_reused))
+        else:
+            part = "body" if self.has_head else "head"
+            self.fail(
+                TransportError(Fault.DISCONNECTED, f"the connection was closed within the response {part}")
+            )
+
+    def fail(self, error: TransportError) -> None:
+        """Gives the reader `error` after what has arrived; the first error counts, none after the end."""
+        if self._error is None and not self.has_arrived:
+            self._error = error
+        self._wake()
+
+    # Inner workings.
+
+    def _set_deadline(self, seconds: float) -> None:
+        deadline = self._loop.time() + seconds
+        self.deadline = deadline
+        self._sweeper.expect(deadline)
+
+    async def _wait(self) -> None:
+        waiter = self._loop.create_future()
+        self._waiter = waiter
+        try:
+            await waiter
+        except BaseException:
+            # Cancelled: nobody will read the rest, and the upstream should stop working for it now.
+            self.release()
+            raise
+        finally:
+            self._waiter = None
+
+    def _wake(self) -> None:
+        waiter = self._waiter
+        if waiter is not None and not waiter.done():
+            waiter.set_result(None)
+
+    def _take(self) -> bytes:
+        chunks = self._chunks
+        data = chunks[0] if len(chunks) == 1 else b"".join(chunks)
+        self._chunks = []
+        self._unread = 0
+        if self._is_paused:
+            self._is_paused = False
+            if self._connection is not None:
+                self._connection.resume()
+        return data
+
+    async def _next_decoded(self, inflater: Inflater) -> bytes:
+        try:
+            while not (piece := inflater.take()):
+                if not inflater.is_drained:
+                    continue
+                if not self._chunks and self.has_arrived:
+                    inflater.finish()
+                    return b""
+                if not self._chunks:
+                    if self._error is not None:
+                        raise self._error
+                    self._set_deadline(self._timeouts.idle)
+                    await self._wait()
+                inflater.push(self._take())
+        except TransportError as error:
+            raise self._give_up(error) from None
+        self._decoded += len(piece)
+        if self._decoded > MAX_RESPONSE_BYTES:
+            raise self._give_up(_too_large(MAX_RESPONSE_BYTES))
+        return piece
+
+    def _give_up(self, error: TransportError) -> TransportError:
+        """Closes the connection at once because of `error`, and returns it."""
+        self._error = self._error or error
+        self.is_persistent = False
+        self.release()
+        self._wake()
+        return error
+
+
+_NO_HEAD: Final = Head(0)
+
+
+def _join(fields: list[tuple[bytes, bytes]]) -> dict[str, str]:
+    headers: dict[str, str] = {}
+    for raw_name, raw_value in fields:
+        name = raw_name.decode("latin-1").lower()
+        value = raw_value.decode("latin-1").rstrip()
+        if name not in headers:
+            headers[name] = value
+        else:
+            headers[name] = f"{headers[name]}, {value}"
+    headers.pop("set-cookie", None)
+    return headers
+
+
+def _head_too_large() -> TransportError:
+    return TransportError(
+        Fault.PROTOCOL, f"the response head is over {MAX_HEADER_BYTES} bytes or {MAX_HEADERS} headers"
+    )
+
+
+def _too_large(limit: int) -> TransportError:
+    return TransportError(
+        Fault.TOO_LARGE, f"the response is over {limit} bytes", setting="upstream.max_response_bytes"
+    )
