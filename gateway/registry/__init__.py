@@ -1,0 +1,1 @@
+"""Which providers there are and what their names mean."""

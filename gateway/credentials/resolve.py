@@ -1,0 +1,252 @@
+"""Where the credentials and the base URL of a provider come from: pure functions of row and environment.
+
+A value that is empty after trimming is absent. Every variable of a row is also looked up with `ABI_` in
+front, and all those names come before the plain ones. A source is text for people (`env GROQ_API_KEY`), never
+a value.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from ipaddress import AddressValueError, IPv4Address, IPv6Address
+from urllib.parse import SplitResult, quote, urlsplit
+
+from adapters.types import Operation
+from gateway.credentials.secret import Secret
+from gateway.domain import Connection, ProviderSpec
+
+ABI = "ABI_"
+CHAT_SUFFIX = "/chat/completions"
+DEFAULT_PATHS: Mapping[Operation, str] = {
+    Operation.CHAT: CHAT_SUFFIX,
+    Operation.COMPLETIONS: "/completions",
+    Operation.EMBEDDINGS: "/embeddings",
+    Operation.MODELS: "/models",
+}
+_VARIABLE = re.compile(r"\{([A-Z][A-Z0-9_]*)\}")
+_VERSION = re.compile(r"v\d+\w*")
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
+_DIALABLE = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}  # noqa: S104 - what a server binds, not a client
+
+
+class InvalidCredential(ValueError):
+    """A credential that cannot stand in a header; the message names its source, never its value."""
+
+
+class InvalidBaseUrl(ValueError):
+    """A base URL that cannot be used; the message names its source."""
+
+
+class MissingVariable(ValueError):
+    """A `{VARIABLE}` of a base URL has no value."""
+
+    def __init__(self, name: str, provider: str) -> None:
+        super().__init__(f"the base URL of {provider} needs the environment variable {name}")
+        self.name = name
+
+
+@dataclass(frozen=True, slots=True)
+class Resolved:
+    """The credentials found, none if there are none, and where: `config`, `env NAME` or `none`."""
+
+    secrets: tuple[Secret, ...]
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class ResolvedUrl:
+    """A base URL without trailing slash; its source is `config`, `env NAME`, `region NAME` or `default`."""
+
+    url: str
+    source: str
+
+
+def env_names(names: Sequence[str]) -> tuple[str, ...]:
+    """Returns every variable to look at, in order: all `ABI_` forms, then the plain names."""
+    prefixed = [name if name.startswith(ABI) else ABI + name for name in names]
+    return tuple(dict.fromkeys([*prefixed, *names]))
+
+
+def _first(environ: Mapping[str, str], names: Sequence[str]) -> tuple[str, str] | None:
+    for name in env_names(names):
+        if value := environ.get(name, "").strip():
+            return name, value
+    return None
+
+
+def resolve_credentials(
+    spec: ProviderSpec, environ: Mapping[str, str], explicit: Sequence[str] = ()
+) -> Resolved:
+    """Returns the configured credentials, else the first of the environment; raises `InvalidCredential`."""
+    if given := [value.strip() for value in explicit if value.strip()]:
+        return Resolved(tuple(_secret(value, "config") for value in given), "config")
+    if found := _first(environ, spec.credential_envs):
+        source = f"env {found[0]}"
+        return Resolved((_secret(found[1], source),), source)
+    return Resolved((), "none")
+
+
+def _secret(value: str, source: str) -> Secret:
+    if any(not "!" <= character <= "~" for character in value):
+        raise InvalidCredential(
+            f"the credential from {source} has a blank, a control character or a non-ASCII letter inside"
+        )
+    return Secret(value)
+
+
+def resolve_base_url(
+    spec: ProviderSpec,
+    environ: Mapping[str, str],
+    *,
+    explicit: str | None = None,
+    region: str | None = None,
+) -> ResolvedUrl:
+    """Returns where the provider is: settings, environment, region, default; the first that says something.
+
+    Raises `InvalidBaseUrl`, `MissingVariable`, or `KeyError` for a region that the row has not.
+    """
+    for value, source in _base_urls(spec, environ, explicit, region):
+        if text := value.strip().strip("\"'").strip():
+            return ResolvedUrl(_filled(_normal(spec, text, source), spec, environ), source)
+    raise InvalidBaseUrl(f"{spec.id} has no base URL")
+
+
+def _base_urls(
+    spec: ProviderSpec, environ: Mapping[str, str], explicit: str | None, region: str | None
+) -> Iterator[tuple[str, str]]:
+    yield explicit or "", "config"
+    if found := _first(environ, spec.base_url_envs):
+        yield found[1], f"env {found[0]}"
+    if region is not None:
+        yield spec.regions[region], f"region {region}"
+    yield spec.base_url, "default"
+
+
+def _normal(spec: ProviderSpec, text: str, source: str) -> str:
+    """Completes what people write for a base URL: scheme, port and path may be missing."""
+    default = urlsplit(spec.base_url)
+    has_scheme = _SCHEME.match(text) is not None
+    try:
+        parts = urlsplit(text if has_scheme else "//" + _bracketed(text))
+        port = parts.port
+    except ValueError as error:
+        raise InvalidBaseUrl(f"{source}: not a URL: {error}") from None
+    _refuse_odd(parts, has_scheme, source)
+    host = _DIALABLE.get(parts.hostname or "", parts.hostname or "")
+    scheme = parts.scheme
+    if not has_scheme:
+        # Servers of one's own are named bare (OLLAMA_HOST=gpu-box): the row's scheme and port are meant.
+        is_own = spec.connection is Connection.LOCAL
+        scheme = default.scheme if is_own else "http" if port or _is_local(host) else "https"
+        port = port or (default.port if is_own else None)
+    path = parts.path.rstrip("/") or default.path.rstrip("/")
+    return f"{scheme}://{_authority(host, port)}{path}"
+
+
+def with_scheme(text: str) -> str:
+    """Returns `text` as a URL: `http` for this machine and for a host with a port, else `https`."""
+    if _SCHEME.match(text):
+        return text
+    address = "//" + _bracketed(text)
+    try:
+        parts = urlsplit(address)
+        is_plain = parts.port is not None or _is_local(parts.hostname or "")
+    except ValueError:  # said again, with its source, by whoever resolves it
+        is_plain = False
+    return f"{'http' if is_plain else 'https'}:{address}"
+
+
+def _bracketed(text: str) -> str:
+    try:
+        return f"[{IPv6Address(text)}]"
+    except AddressValueError:
+        return text
+
+
+def _refuse_odd(parts: SplitResult, has_scheme: bool, source: str) -> None:
+    if has_scheme and (parts.scheme not in ("http", "https") or not parts.hostname):
+        raise InvalidBaseUrl(f"{source}: a base URL begins with http:// or https:// and a host")
+    if "@" in parts.netloc:
+        raise InvalidBaseUrl(f"{source}: a base URL has no user name or password; use `credentials`")
+    if parts.query or parts.fragment:
+        raise InvalidBaseUrl(f"{source}: a base URL has no `?` and no `#`")
+    if any(not "!" <= character <= "~" for character in parts.geturl()):
+        raise InvalidBaseUrl(f"{source}: a base URL has no blanks, control characters or non-ASCII letters")
+
+
+def _authority(host: str, port: int | None) -> str:
+    name = f"[{host}]" if ":" in host else host
+    return name if port is None else f"{name}:{port}"
+
+
+def _filled(url: str, spec: ProviderSpec, environ: Mapping[str, str]) -> str:
+    def value(match: re.Match[str]) -> str:
+        name = match[1]
+        found = _first(environ, (name,))
+        text = found[1] if found else spec.base_url_variables.get(name)
+        if not text:
+            raise MissingVariable(name, spec.id)
+        return quote(text, safe="")
+
+    return _VARIABLE.sub(value, url)
+
+
+def operation_url(paths: Mapping[Operation, str], base_url: str, operation: Operation) -> str:
+    """Returns the URL of `operation`, by `paths` or OpenAI's own path.
+
+    A base URL that ends in `/chat/completions` is the chat URL itself; the siblings stand beside it. A
+    version that ends the base and begins the path is written once. A path with a scheme is the whole URL.
+    """
+    base = base_url.rstrip("/")
+    if base.endswith(CHAT_SUFFIX):
+        if operation is Operation.CHAT:
+            return base
+        base = base.removesuffix(CHAT_SUFFIX)
+    path = paths.get(operation) or DEFAULT_PATHS[operation]
+    if "://" in path:
+        return path
+    first, _, rest = path.lstrip("/").partition("/")
+    if rest and _VERSION.fullmatch(first) and urlsplit(base).path.endswith("/" + first):
+        return f"{base}/{rest}"
+    return f"{base}/{first}/{rest}" if rest else f"{base}/{first}"
+
+
+def probe_url(spec: ProviderSpec, base_url: str) -> str | None:
+    """Returns the URL that answers for free, on the host of `base_url`; None if the provider has none."""
+    if spec.probe is None:
+        return None
+    parts = urlsplit(base_url)
+    return f"{parts.scheme}://{parts.netloc}{spec.probe}"
+
+
+def is_local_host(url: str) -> bool:
+    """True iff the URL's host is this machine: localhost and below, 127.0.0.0/8, ::1, 0.0.0.0, ::."""
+    try:
+        return _is_local(urlsplit(url).hostname or "")
+    except ValueError:
+        return False
+
+
+def _is_local(host: str) -> bool:
+    name = host.lower().removesuffix(".")
+    if name == "localhost" or name.endswith(".localhost"):
+        return True
+    try:
+        address = IPv6Address(name) if ":" in name else IPv4Address(name)
+    except AddressValueError:
+        return False
+    if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
+        address = address.ipv4_mapped
+    return address.is_loopback or address.is_unspecified
+
+
+def key_warning(spec: ProviderSpec, base_url: str, secret: Secret) -> str | None:
+    """Returns a sentence if the vendor itself would hardly take this key; proxies have keys of their own."""
+    official = {urlsplit(url).hostname for url in (spec.base_url, *spec.regions.values())}
+    if not spec.key_prefix or urlsplit(base_url).hostname not in official:
+        return None
+    if secret.reveal().startswith(spec.key_prefix):
+        return None
+    return f"keys of {spec.display_name} begin with `{spec.key_prefix}`; the configured one does not"

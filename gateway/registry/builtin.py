@@ -1,0 +1,275 @@
+"""The rows of config/providers.yaml, and how a row becomes a `ProviderSpec`.
+
+Layers, later wins: baseline of the file <- built-in row <- the user's row. Dictionaries merge key by key,
+lists replace, and `null` says nothing (except `probe: null`: there is none). Only the baseline differs: its
+lists are added to a row's, and a field or role that a row maps to itself stays as it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, TypeVar, cast
+
+import yaml
+from pydantic import BaseModel, Field, ValidationError
+
+import gateway
+from adapters.failures import FailureRule
+from adapters.rules import ModelRules, ParamRules
+from adapters.types import Operation
+from gateway.credentials.resolve import DEFAULT_PATHS
+from gateway.domain import AuthScheme, Connection, ProviderSpec
+from gateway.errors import ConfigError, Fault
+from gateway.settings.provider import ModelRulesRow, ProviderRow, RulesRow, Strict
+
+PROVIDERS_FILE = "providers.yaml"
+GENERIC = "openai-compatible"
+"""The row whose rules serve a server that nobody described."""
+_ADDED = ("drop", "message_drop", "tool_drop")
+
+Row = TypeVar("Row", bound=BaseModel)
+Value = TypeVar("Value")
+
+
+class Baseline(Strict):
+    """Rules under every row that is not excepted."""
+
+    excepted: list[str] = Field(default=[], alias="except")
+    rules: RulesRow = RulesRow()
+
+
+class ProvidersFile(Strict):
+    """The whole of config/providers.yaml."""
+
+    baseline: Baseline = Baseline()
+    providers: dict[str, ProviderRow]
+
+
+def config_directory() -> Path:
+    """Returns where config/ is: inside the installed package, or beside it in a checkout."""
+    package = Path(gateway.__file__).parent
+    installed = package / "_config"
+    return installed if installed.is_dir() else package.parent / "config"
+
+
+def load_builtin() -> dict[str, ProviderRow]:
+    """Returns the built-in rows by id, baseline applied; raises `ConfigError` naming every fault."""
+    return parse_rows((config_directory() / PROVIDERS_FILE).read_text(encoding="utf-8"))
+
+
+def parse_rows(text: str, file: str = PROVIDERS_FILE) -> dict[str, ProviderRow]:
+    """Returns the rows of a providers file, baseline applied; raises `ConfigError` naming every fault."""
+    try:
+        content = ProvidersFile.model_validate(read_yaml(text, file))
+    except ValidationError as error:
+        raise ConfigError([_fault(file, detail) for detail in error.errors()]) from None
+    baseline = content.baseline
+    return {
+        name: row if name in baseline.excepted else _on_baseline(baseline.rules, row)
+        for name, row in content.providers.items()
+    }
+
+
+def _fault(file: str, detail: Mapping[str, Any]) -> Fault:
+    return Fault(file, 0, 0, ".".join(str(part) for part in detail["loc"]), detail["msg"])
+
+
+def read_yaml(text: str, file: str) -> object:
+    """Returns the content of a YAML file; raises `ConfigError` for bad syntax, a repeated key and any alias.
+
+    Aliases (`*name`) are refused because a few of them can stand for gigabytes.
+    """
+    loader = yaml.CSafeLoader(text)
+    try:
+        node = loader.get_single_node()
+        if node is None:
+            return None
+        if faults := _odd_nodes(node, file):
+            raise ConfigError(faults)
+        return cast(Any, loader).construct_document(node)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark
+        line, column = (mark.line + 1, mark.column + 1) if mark else (0, 0)
+        raise ConfigError([Fault(file, line, column, "", error.problem or "not YAML")]) from None
+    finally:
+        loader.dispose()
+
+
+def _odd_nodes(root: yaml.Node, file: str) -> list[Fault]:
+    faults: list[Fault] = []
+    seen: set[int] = set()
+    waiting: list[yaml.Node] = [root]
+    while waiting:
+        node = waiting.pop()
+        if id(node) in seen:
+            faults.append(_at(node, file, "YAML aliases are not allowed"))
+            continue
+        seen.add(id(node))
+        if isinstance(node, yaml.MappingNode):
+            faults += _repeated_keys(node, file)
+            waiting += [part for pair in node.value for part in pair]
+        elif isinstance(node, yaml.SequenceNode):
+            waiting += node.value
+    return faults
+
+
+def _repeated_keys(node: yaml.MappingNode, file: str) -> list[Fault]:
+    keys = [key for key, _ in node.value]
+    names = [key.value for key in keys]
+    return [
+        _at(key, file, f"key `{key.value}` stands here a second time")
+        for number, key in enumerate(keys)
+        if key.value in names[:number]
+    ]
+
+
+def _at(node: yaml.Node, file: str, message: str) -> Fault:
+    return Fault(file, node.start_mark.line + 1, node.start_mark.column + 1, "", message)
+
+
+def _on_baseline(baseline: RulesRow, row: ProviderRow) -> ProviderRow:
+    own = row.rules or RulesRow()
+    merged = _merge(baseline, own)
+    known = {old for old, new in merged.rename.items() if old == new}
+    lists = {name: [*getattr(baseline, name), *getattr(own, name)] for name in _ADDED}
+    lists["drop"] = [name for name in lists["drop"] if name not in known]
+    return row.model_copy(update={"rules": merged.model_copy(update=lists)})
+
+
+def layer(base: ProviderRow | None, user: ProviderRow) -> ProviderRow:
+    """Returns `user` laid over `base`: dictionaries merge key by key, everything else replaces."""
+    return user if base is None else _merge(base, user)
+
+
+def _merge(base: Row, over: Row) -> Row:
+    update: dict[str, object] = {}
+    for name in over.model_fields_set:
+        old, new = getattr(base, name), getattr(over, name)
+        if isinstance(old, BaseModel) and isinstance(new, BaseModel):
+            update[name] = _merge(old, new)
+        elif isinstance(old, dict) and isinstance(new, dict):
+            update[name] = {**old, **new}
+        elif new is not None or name == "probe":
+            update[name] = new
+    return base.model_copy(update=update)
+
+
+def starting_row(rows: Mapping[str, ProviderRow], name: str) -> ProviderRow:
+    """Returns what the user's row `name` is laid over: its built-in row, or the generic rules."""
+    if row := rows.get(name):
+        return row
+    generic = rows[GENERIC]
+    return ProviderRow(
+        protocol=generic.protocol,
+        rules=generic.rules,
+        operations=generic.operations,
+    )
+
+
+def to_spec(id: str, row: ProviderRow) -> ProviderSpec:
+    """Returns what the row means; raises `ValueError` for no base URL, or a region that the row has not."""
+    regions = row.regions or {}
+    base_url = _region_url(id, regions, row.region) if row.region else row.base_url
+    if not base_url:
+        raise ValueError(f"provider `{id}` has no base_url")
+    return ProviderSpec(
+        id=id,
+        display_name=row.display_name or id,
+        protocol=row.protocol or "openai",
+        base_url=base_url,
+        base_url_envs=tuple(row.base_url_envs or ()),
+        base_url_variables=_frozen(row.base_url_variables or {}),
+        credential_envs=tuple(row.credential_envs or ()),
+        requires_credential=row.requires_credential is not False,
+        auth=auth_scheme(row.auth or "bearer"),
+        key_prefix=row.key_prefix or "",
+        connection=row.connection or Connection.BYOK,
+        category=row.category or "Other Labs",
+        docs_url=row.docs_url or "",
+        aliases=_frozen(_aliases(id, row.aliases or [], regions)),
+        regions=_frozen(regions),
+        probe=row.probe if "probe" in row.model_fields_set else "/v1/models",
+        headers=tuple((name.lower(), value) for name, value in (row.headers or {}).items()),
+        paths=_frozen({**DEFAULT_PATHS, **(row.paths or {})}),
+        operations=frozenset(row.operations or [Operation.CHAT]),
+        keep_ids=tuple(row.keep_ids or ()),
+        example_models=tuple(row.example_models or ()),
+        rules=_param_rules(row.rules or RulesRow()),
+        failure_rules=tuple(FailureRule(**rule.model_dump()) for rule in row.failure_rules or ()),
+        label=row.label or id,
+    )
+
+
+def auth_scheme(text: str) -> AuthScheme | None:
+    """Returns what `bearer`, `none`, `x-api-key`, `api-key` or `header:NAME` means."""
+    if text == "none":
+        return None
+    if text == "bearer":
+        return AuthScheme()
+    return AuthScheme(text.removeprefix("header:").lower(), "")
+
+
+def _region_url(id: str, regions: Mapping[str, str], region: str) -> str:
+    if region not in regions:
+        known = ", ".join(regions) or "none"
+        raise ValueError(f"provider `{id}` has no region `{region}`; its regions: {known}")
+    return regions[region]
+
+
+def _aliases(id: str, texts: Sequence[str], regions: Mapping[str, str]) -> dict[str, str | None]:
+    aliases: dict[str, str | None] = {}
+    for text in texts:
+        name, _, region = text.partition("@")
+        if region:
+            _region_url(id, regions, region)
+        if name in aliases:
+            raise ValueError(f"provider `{id}` has the alias `{name}` twice")
+        aliases[name] = region or None
+    return aliases
+
+
+def _param_rules(row: RulesRow) -> ParamRules:
+    return ParamRules(
+        rename=_changes(row.rename),
+        drop=frozenset(row.drop),
+        drop_values=_frozen({name: tuple(values) for name, values in row.drop_values.items()}),
+        clamp=_frozen(row.clamp),
+        limit_items=_frozen(row.limit_items),
+        reject_above=_frozen(row.reject_above),
+        defaults=_frozen(row.defaults),
+        roles=_changes(row.roles),
+        message_drop=frozenset(row.message_drop),
+        string_content=row.string_content,
+        strip_nulls=row.strip_nulls,
+        wrap_functions=row.wrap_functions,
+        tool_choice=_frozen(row.tool_choice),
+        tool_drop=frozenset(row.tool_drop),
+        json_schema=row.json_schema,
+        json_object=row.json_object,
+        reasoning_out=row.reasoning_out,
+        reasoning_in=row.reasoning_in,
+        stream_usage=row.stream_usage,
+        reasoning_excluded=row.reasoning_excluded,
+        model_prefix=row.model_prefix,
+        by_model=tuple(_model_rules(each) for each in row.by_model),
+    )
+
+
+def _model_rules(row: ModelRulesRow) -> ModelRules:
+    return ModelRules(
+        match=tuple(row.match),
+        drop=frozenset(row.drop),
+        rename=_changes(row.rename),
+        clamp=_frozen(row.clamp),
+        tool_choice=_frozen(row.tool_choice),
+    )
+
+
+def _changes(names: Mapping[str, str]) -> Mapping[str, str]:
+    return _frozen({old: new for old, new in names.items() if old != new})
+
+
+def _frozen(values: Mapping[Any, Value]) -> Mapping[Any, Value]:
+    return MappingProxyType(dict(values))

@@ -1,0 +1,130 @@
+"""Names of providers, and what a model's name says about its provider."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from difflib import get_close_matches
+from typing import NamedTuple
+
+from gateway.credentials.resolve import is_local_host, with_scheme
+from gateway.domain import Connection, ProviderSpec
+from gateway.registry.builtin import GENERIC
+
+CUSTOM = "custom:"
+
+
+class Named(NamedTuple):
+    """A provider as somebody named it; `region` is what the alias picks, if any."""
+
+    spec: ProviderSpec
+    region: str | None
+
+
+class SplitModel(NamedTuple):
+    """A public model name taken apart."""
+
+    spec: ProviderSpec
+    region: str | None
+    model: str
+
+
+class Registry:
+    """All providers by id and alias. Raises `ValueError` if one name means two of them."""
+
+    def __init__(self, specs: Iterable[ProviderSpec]) -> None:
+        self._specs = {spec.id: spec for spec in _unique_ids(specs)}
+        self._named: dict[str, Named] = {}
+        self._written: dict[str, Named] = {}
+        for spec in self._specs.values():
+            self._add(spec.id, Named(spec, None))
+            for alias, region in spec.aliases.items():
+                self._add(alias, Named(spec, region))
+
+    def _add(self, name: str, named: Named) -> None:
+        self._written[name] = named
+        other = self._named.setdefault(name.lower(), named)
+        if other is not named:
+            raise ValueError(f"`{name}` of provider `{named.spec.id}` is also a name of `{other.spec.id}`")
+
+    def __iter__(self) -> Iterator[ProviderSpec]:
+        return iter(self._specs.values())
+
+    def __len__(self) -> int:
+        return len(self._specs)
+
+    def get(self, name: str) -> Named | None:
+        """Returns the provider called `name`, in any case, or None; `custom:URL` makes one."""
+        name = name.strip()
+        if name.lower().startswith(CUSTOM):
+            return Named(custom_spec(name[len(CUSTOM) :], like=self._specs.get(GENERIC)), None)
+        return self._named.get(name.lower())
+
+    def nearest(self, name: str, n: int = 3) -> list[str]:
+        """Returns at most `n` ids and aliases that look like `name`, the likeliest first."""
+        return get_close_matches(name.strip().lower(), self._named, n)
+
+    def split_model(self, model: str) -> SplitModel | None:
+        """Returns the provider that `model` begins with, or None.
+
+        Case matters, names are taken as written: `qwen/qwen-max` is a provider and its model,
+        `Qwen/Qwen2.5-72B-Instruct` is one id that many hosts have. An id that really begins with its
+        provider's name (`groq/compound`) stays whole.
+        """
+        head, slash, rest = model.partition("/")
+        named = self._written.get(head)
+        if named is None or not slash or not rest:
+            return None
+        return SplitModel(*named, clean_model(named.spec, model))
+
+    def by_connection(self, connection: Connection) -> tuple[ProviderSpec, ...]:
+        """Returns the providers that run where `connection` says."""
+        return tuple(spec for spec in self if spec.connection is connection)
+
+
+def _unique_ids(specs: Iterable[ProviderSpec]) -> list[ProviderSpec]:
+    unique: dict[str, ProviderSpec] = {}
+    for spec in specs:
+        if (other := unique.setdefault(spec.id.lower(), spec)) is not spec:
+            raise ValueError(f"two providers are called `{spec.id}` and `{other.id}`")
+    return list(unique.values())
+
+
+def clean_model(spec: ProviderSpec, model: str) -> str:
+    """Returns the upstream's own id: one redundant `id/` or `alias/` is taken off, unless the id is kept."""
+    head, slash, rest = model.partition("/")
+    is_redundant = slash and rest and (head == spec.id or head in spec.aliases)
+    return rest if is_redundant and not _is_kept(spec, model) else model
+
+
+def _is_kept(spec: ProviderSpec, model: str) -> bool:
+    return any(_matches(pattern, model) for pattern in spec.keep_ids)
+
+
+def _matches(pattern: str, model: str) -> bool:
+    """Shell-style, but `*` stays within a segment: `openrouter/*` means `openrouter/auto` alone."""
+    return re.fullmatch(re.escape(pattern).replace(r"\*", "[^/]*"), model) is not None
+
+
+def custom_spec(url: str, *, like: ProviderSpec | None = None) -> ProviderSpec:
+    """Returns a provider at `url`, taken literally: case and colons stay, no path is added.
+
+    Its rules are those of `like`; its credential comes from the settings or from `like`'s variables.
+    """
+    url = with_scheme(url.strip())
+    connection = Connection.LOCAL if is_local_host(url) else Connection.BYOK
+    base = like or ProviderSpec(id=GENERIC, display_name="", protocol="openai", base_url=url)
+    return replace(
+        base,
+        id=CUSTOM + url,
+        display_name=url,
+        base_url=url,
+        base_url_envs=(),
+        requires_credential=False,
+        connection=connection,
+        category="Local" if connection is Connection.LOCAL else "Other Labs",
+        aliases={},
+        regions={},
+        label="custom",
+    )
