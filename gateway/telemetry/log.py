@@ -31,10 +31,10 @@ def setup(
 
     `scrub` is applied to every message and traceback. A level that logging does not know raises ValueError.
     """
-    handler = _QueueHandler(sink or open_sink("stderr"))
-    handler.setFormatter(_JsonFormatter(scrub) if form == "json" else _ConsoleFormatter(scrub))
     root = logging.getLogger()
     root.setLevel(level.upper())
+    handler = _QueueHandler(sink or open_sink("stderr"))
+    handler.setFormatter(_JsonFormatter(scrub) if form == "json" else _ConsoleFormatter(scrub))
     for old in list(root.handlers):
         root.removeHandler(old)
     root.addHandler(handler)

@@ -1,8 +1,8 @@
 """Metrics of the data plane: cheap counting per request, everything else at scrape time.
 
-Every finished request falls into one `RequestCounts`, keyed by the widest label set; narrower families are sums
-over these, made while scraping. Labels are bounded: a model is a configured public name or `other`, and past
-`MAX_SERIES` label sets (not counting a fixed `type` label) everything new is `other`.
+Every finished request falls into one `RequestCounts`, keyed by the widest label set; narrower families are
+sums over these, made while scraping. Labels are bounded: a model is a configured public name or `other`, and
+past `MAX_SERIES` label sets (not counting a fixed `type` label) everything new is `other`.
 """
 
 from __future__ import annotations
