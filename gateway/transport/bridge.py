@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+import ssl
 from collections.abc import AsyncIterator, Mapping
 from math import inf
 from typing import Final, cast
@@ -61,6 +63,41 @@ def to_httpx(error: TransportError, request: httpx2.Request) -> httpx2.Transport
     if error.setting == "upstream.connect_seconds":
         kind = httpx2.ConnectTimeout
     return kind(error.message, request=request)
+
+
+def from_httpx(error: httpx2.TransportError, *, was_reused: bool, has_head: bool) -> TransportError:
+    """Returns our form of an httpx2 exception, whose own text may hold response data and is left out."""
+    if isinstance(error, httpx2.TimeoutException):
+        return _from_timeout(error, has_head=has_head)
+    if isinstance(error, httpx2.ConnectError):
+        return _from_connect_error(error)
+    is_unanswered = "without sending a response" in str(error)
+    is_cut = is_unanswered or "without sending complete message" in str(error)
+    if isinstance(error, httpx2.NetworkError) or is_cut:
+        # A reset is no proof that no byte came, so it is not replayed here.
+        message = "the connection was closed before the end of the response"
+        return TransportError(Fault.DISCONNECTED, message, replayable=is_unanswered and was_reused)
+    return TransportError(Fault.PROTOCOL, "the response is not valid HTTP, or the request could not be sent")
+
+
+def _from_timeout(error: httpx2.TimeoutException, *, has_head: bool) -> TransportError:
+    if isinstance(error, httpx2.PoolTimeout):
+        return TransportError(Fault.POOL, "no free connection in time", setting="upstream.pool_seconds")
+    if isinstance(error, httpx2.ConnectTimeout):
+        return TransportError(Fault.TIMEOUT, "no connection in time", setting="upstream.connect_seconds")
+    phase = "idle" if has_head else "head"
+    return TransportError(Fault.TIMEOUT, "the response stopped", setting=f"upstream.{phase}_seconds")
+
+
+def _from_connect_error(error: httpx2.ConnectError) -> TransportError:
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, ssl.SSLError):
+            return TransportError(Fault.TLS, "the TLS handshake failed or the certificate is refused")
+        if isinstance(cause, socket.gaierror):
+            return TransportError(Fault.DNS, "the host name cannot be resolved")
+        cause = cause.__cause__ or cause.__context__
+    return TransportError(Fault.CONNECT, "the connection failed")
 
 
 class _Body(httpx2.AsyncByteStream):

@@ -13,7 +13,7 @@ _GZIP: Final = frozenset({"gzip", "x-gzip"})
 
 
 def inflater_for(content_encoding: str) -> Inflater | None:
-    """Returns a decoder for one gzip or deflate, None for `identity`; else raises TransportError(PROTOCOL)."""
+    """Returns a decoder for gzip or deflate, None for `identity`; else raises TransportError(PROTOCOL)."""
     encoding = content_encoding.strip().lower()
     if encoding in ("", "identity"):
         return None

@@ -1,0 +1,71 @@
+"""Calls that belong to no client's request: discovery and probes."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from adapters.types import Headers, HttpRequest
+from gateway.transport.base import Fault, Timeouts, TransportError
+
+if TYPE_CHECKING:
+    from gateway.transport.builtin import BuiltinTransport
+
+MAX_CONTROL_BYTES: Final = 4 * 1024 * 1024
+"""Cap of one reply's body, counted after decompression."""
+
+
+@dataclass(frozen=True, slots=True)
+class ControlReply:
+    """A whole answer, whatever its status; header names in lower case."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+class ControlClient:
+    """Asks upstreams about themselves; redirects are answers, not followed."""
+
+    def __init__(self, *, ssl_context: ssl.SSLContext | None = None) -> None:
+        self._ssl_context = ssl_context
+        self._transport: BuiltinTransport | None = None
+
+    async def get(self, url: str, *, headers: Headers = (), timeout_seconds: float) -> ControlReply:
+        """Returns the answer to one GET; raises TransportError, TIMEOUT after `timeout_seconds` in all."""
+        seconds = timeout_seconds
+        timeouts = Timeouts(connect=seconds, pool=seconds, head=seconds, idle=seconds)
+        try:
+            async with asyncio.timeout(seconds):
+                return await self._get(HttpRequest("GET", url, headers), timeouts)
+        except TimeoutError:
+            raise TransportError(Fault.TIMEOUT, f"no whole answer within {seconds:g} s") from None
+
+    async def aclose(self) -> None:
+        """Closes every connection."""
+        if self._transport is not None:
+            await self._transport.aclose()
+
+    async def _get(self, request: HttpRequest, timeouts: Timeouts) -> ControlReply:
+        try:
+            response = await self._open().send(request, timeouts)
+        except TransportError as error:
+            if not error.replayable:
+                raise
+            response = await self._open().send(request, timeouts, fresh=True)
+        try:
+            body = await response.read(MAX_CONTROL_BYTES)
+        finally:
+            response.release()
+        return ControlReply(response.head.status, response.head.headers, body)
+
+    def _open(self) -> BuiltinTransport:
+        if self._transport is None:
+            # Here and not above: httpx2 takes longer to import than most commands take to run.
+            from gateway.transport.builtin import BuiltinTransport
+
+            self._transport = BuiltinTransport(ssl_context=self._ssl_context, max_connections=100)
+        return self._transport

@@ -1,0 +1,252 @@
+"""httpx2 in the place of the built-in transport, for HTTP proxies and HTTP/2 (`upstream.transport: httpx`).
+
+It costs about twenty times as much per request, and does less: tests/transport/test_contract.py lists what.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import asynccontextmanager
+from importlib.util import find_spec
+from math import isinf
+from typing import Final
+
+import httpx2
+
+from adapters.types import Head, HttpRequest
+from gateway.transport.base import MAX_RESPONSE_BYTES, Fault, Timeouts, TransportError
+from gateway.transport.bridge import from_httpx
+from gateway.transport.decoding import Inflater, inflater_for
+from gateway.transport.dialing import default_context
+from gateway.transport.wire import encode_request, parse_url
+
+_BODILESS: Final = frozenset({204, 304})
+
+
+class StockTransport:
+    """Implements `Transport` over httpx2's own; no redirects, no cookies, no proxies from the environment."""
+
+    def __init__(
+        self,
+        *,
+        max_connections: int = 10_000,
+        keep_alive_seconds: float = 75.0,
+        ssl_context: ssl.SSLContext | None = None,
+        proxy: str | None = None,
+    ) -> None:
+        self._max_connections = max_connections
+        self._keep_alive_seconds = keep_alive_seconds
+        self._ssl_context = ssl_context
+        self._proxy = proxy
+        self._reusing: httpx2.AsyncHTTPTransport | None = None
+        self._fresh: httpx2.AsyncHTTPTransport | None = None
+        self._closings: set[asyncio.Task[None]] = set()
+        self._is_closed = False
+
+    async def send(self, request: HttpRequest, timeouts: Timeouts, *, fresh: bool = False) -> StockResponse:
+        """Sends `request`; `fresh` forbids a pooled connection. Raises TransportError."""
+        if self._is_closed:
+            raise TransportError(Fault.CONNECT, "the transport is closed")
+        # The built-in transport's rules for what may be written hold here as well.
+        encode_request(request.method, parse_url(request.url), request.headers, b"")
+        trace = _Trace()
+        outgoing = httpx2.Request(
+            request.method,
+            request.url,
+            headers=_headers(request),
+            content=request.body,
+            extensions={"timeout": _timeout(timeouts), "trace": trace},
+        )
+        limit = timeouts.pool + timeouts.connect + timeouts.head
+        try:
+            async with _deadline(limit, "head", timeouts.head):
+                response = await self._transport(fresh=fresh).handle_async_request(outgoing)
+        except httpx2.TransportError as error:
+            raise from_httpx(error, was_reused=not trace.has_connected, has_head=False) from None
+        return await self._checked(response, request, timeouts)
+
+    async def aclose(self) -> None:
+        """Closes every connection."""
+        self._is_closed = True
+        await asyncio.gather(*self._closings, return_exceptions=True)
+        for transport in (self._reusing, self._fresh):
+            if transport is not None:
+                await transport.aclose()
+
+    def close_later(self, response: httpx2.Response) -> None:
+        """Closes `response` from a task, for a caller who cannot wait."""
+        task = asyncio.get_running_loop().create_task(response.aclose())
+        self._closings.add(task)
+        task.add_done_callback(self._closings.discard)
+
+    async def _checked(
+        self, response: httpx2.Response, request: HttpRequest, timeouts: Timeouts
+    ) -> StockResponse:
+        headers = {name.lower(): value for name, value in response.headers.items() if name != "set-cookie"}
+        status = response.status_code
+        try:
+            if not 200 <= status <= 599:
+                raise TransportError(Fault.PROTOCOL, f"the response has status {status}")
+            has_body = request.method != "HEAD" and status not in _BODILESS
+            inflater = inflater_for(headers.get("content-encoding", "")) if has_body else None
+        except TransportError:
+            await response.aclose()
+            raise
+        if inflater is not None:
+            del headers["content-encoding"]
+            headers.pop("content-length", None)
+        return StockResponse(self, response, Head(status, headers), inflater, timeouts)
+
+    def _transport(self, *, fresh: bool) -> httpx2.AsyncHTTPTransport:
+        if self._reusing is None or self._fresh is None:
+            self._ssl_context = self._ssl_context or default_context()
+            self._reusing = self._make(self._ssl_context, self._max_connections)
+            self._fresh = self._make(self._ssl_context, 0)
+        return self._fresh if fresh else self._reusing
+
+    def _make(self, context: ssl.SSLContext, kept: int) -> httpx2.AsyncHTTPTransport:
+        return httpx2.AsyncHTTPTransport(
+            verify=context,
+            trust_env=False,
+            http2=find_spec("h2") is not None,
+            proxy=self._proxy,
+            limits=httpx2.Limits(
+                max_connections=self._max_connections,
+                max_keepalive_connections=kept,
+                keepalive_expiry=self._keep_alive_seconds,
+            ),
+        )
+
+
+class StockResponse:
+    """Implements `UpstreamResponse`."""
+
+    def __init__(
+        self,
+        transport: StockTransport,
+        response: httpx2.Response,
+        head: Head,
+        inflater: Inflater | None,
+        timeouts: Timeouts,
+    ) -> None:
+        self.head = head
+        self._transport = transport
+        self._response = response
+        self._pieces = _pieces(response)
+        self._inflater = inflater
+        self._idle = timeouts.idle
+        self._decoded = 0
+        self._has_ended = False
+        self._is_released = False
+
+    @property
+    def is_complete(self) -> bool:
+        """True once the whole body, as framed, has arrived and been read."""
+        return self._has_ended
+
+    async def next(self) -> bytes:
+        """Returns the next piece of the body; b"" at the end; raises TransportError."""
+        try:
+            if self._inflater is None:
+                return await self._next_raw()
+            return await self._next_decoded(self._inflater)
+        except BaseException:
+            self.release()
+            raise
+
+    async def read(self, limit: int = MAX_RESPONSE_BYTES) -> bytes:
+        """Returns the whole body; raises TransportError(TOO_LARGE) past `limit` decoded bytes."""
+        pieces: list[bytes] = []
+        size = 0
+        while piece := await self.next():
+            size += len(piece)
+            if size > limit:
+                self.release()
+                raise _too_large(limit)
+            pieces.append(piece)
+        return b"".join(pieces)
+
+    def release(self) -> None:
+        """Closes the connection from a task, unless the end of the body has given it back. Idempotent."""
+        if not self._is_released:
+            self._is_released = True
+            self._transport.close_later(self._response)
+
+    async def _next_raw(self) -> bytes:
+        if self._is_released:
+            if self._has_ended:
+                return b""
+            raise TransportError(Fault.DISCONNECTED, "the response was released before its end")
+        try:
+            async with _deadline(self._idle, "idle", self._idle):
+                async for piece in self._pieces:
+                    if piece:
+                        return piece
+                self._has_ended = self._is_released = True
+                await self._response.aclose()
+                return b""
+        except httpx2.TransportError as error:
+            raise from_httpx(error, was_reused=False, has_head=True) from None
+
+    async def _next_decoded(self, inflater: Inflater) -> bytes:
+        while not (piece := inflater.take()):
+            if not inflater.is_drained:
+                continue
+            data = await self._next_raw()
+            if not data:
+                inflater.finish()
+                return b""
+            inflater.push(data)
+        self._decoded += len(piece)
+        if self._decoded > MAX_RESPONSE_BYTES:
+            raise _too_large(MAX_RESPONSE_BYTES)
+        return piece
+
+
+class _Trace:
+    """Notices whether httpx2 opened a connection for a request."""
+
+    def __init__(self) -> None:
+        self.has_connected = False
+
+    async def __call__(self, event: str, _info: object) -> None:
+        if event == "connection.connect_tcp.started":
+            self.has_connected = True
+
+
+@asynccontextmanager
+async def _deadline(limit: float, phase: str, seconds: float) -> AsyncGenerator[None]:
+    try:
+        async with asyncio.timeout(None if isinf(limit) else limit):
+            yield
+    except TimeoutError:
+        message = f"no response {'head' if phase == 'head' else 'bytes'} within {seconds:g} s"
+        raise TransportError(Fault.TIMEOUT, message, setting=f"upstream.{phase}_seconds") from None
+
+
+async def _pieces(response: httpx2.Response) -> AsyncIterator[bytes]:
+    # Raw bytes: httpx2's own decoding accepts five layers and has no cap.
+    async for piece in response.aiter_raw():
+        yield piece
+
+
+def _headers(request: HttpRequest) -> list[tuple[bytes, bytes]]:
+    headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in request.headers]
+    if all(name != b"accept-encoding" for name, _ in headers):
+        headers.append((b"accept-encoding", b"identity"))
+    return headers
+
+
+def _timeout(timeouts: Timeouts) -> dict[str, float | None]:
+    # One read timeout serves two phases, so it only bounds a single read; `_deadline` ends each phase.
+    read = max(timeouts.head, timeouts.idle)
+    seconds = {"connect": timeouts.connect, "pool": timeouts.pool, "read": read, "write": timeouts.head}
+    return {name: None if isinf(value) else value for name, value in seconds.items()}
+
+
+def _too_large(limit: int) -> TransportError:
+    return TransportError(
+        Fault.TOO_LARGE, f"the response is over {limit} bytes", setting="upstream.max_response_bytes"
+    )
