@@ -9,13 +9,15 @@ _HEAD = """\
 # Metrics
 
 `GET /metrics` gives Prometheus text, or OpenMetrics where `Accept` asks for it. Names follow the
-OpenTelemetry conventions for generative AI with `_` for `.`; what these do not name begins with `anyport_`. The
-gateway is a client towards providers (`gen_ai_client_*`, one observation per attempt) and a server towards its
-callers (`gen_ai_server_*`, one per request). Beside them stand the usual `process_*` metrics of the process.
+OpenTelemetry conventions for generative AI with `_` for `.`; what these do not name begins with
+`anyport_`. The gateway is a client towards providers (`gen_ai_client_*`, one observation per attempt)
+and a server towards its callers (`gen_ai_server_*`, one per request). Beside them stand the usual
+`process_*` metrics of the process.
 
-Labels are bounded. A route or model label is a configured public name, never what a client made up; everything
-else is `other`. Past {limit} label sets (not counting a fixed `type` label) new ones of a family fall into `other`
-too. No label holds a path, a user, a key or a request id. A value that has never been counted is absent.
+Labels are bounded. A route or model label is a configured public name, never what a client made up;
+everything else is `other`. Past {limit} label sets (not counting a fixed `type` label) new ones of a
+family fall into `other` too. No label holds a path, a user, a key or a request id. A value that has
+never been counted is absent.
 
 | Metric | Type | Labels | Meaning |
 |---|---|---|---|
