@@ -24,6 +24,9 @@ split_object: Final = msgspec.json.Decoder(dict[str, Raw]).decode
 """bytes of a JSON object -> its members, values undecoded; msgspec.DecodeError or ValidationError otherwise."""
 
 
+_NOTHING: Final = (b"", b"null")
+
+
 def as_object(value: JSON) -> dict[str, Any]:
     """Returns `value` if it is a JSON object, else an empty one."""
     return cast("dict[str, Any]", value) if isinstance(value, dict) else {}
@@ -41,7 +44,7 @@ def raw(value: object) -> Raw:
 
 def is_null(value: Raw | None) -> bool:
     """True for a member that is absent or null."""
-    return value is None or bytes(value) in (b"", b"null")
+    return value is None or memoryview(value) in _NOTHING
 
 
 def join_object(members: Mapping[str, Raw]) -> bytes:

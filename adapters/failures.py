@@ -161,9 +161,7 @@ _PHRASES: Final[Sequence[tuple[str, FailureKind]]] = (
 )
 
 
-def classify(
-    status: int, headers: Mapping[str, str], body: bytes, rules: Sequence[FailureRule] = ()
-) -> Failure:
+def classify(status: int, headers: Mapping[str, str], body: bytes, rules: Sequence[FailureRule] = ()) -> Failure:
     """Returns the failure that a non-2xx response means."""
     return from_description(describe_bytes(body), status, headers, rules)
 
@@ -278,9 +276,7 @@ def _first(items: Sequence[JSON], name: str) -> Description:
 
 
 def _flat(members: Mapping[str, JSON]) -> Description:
-    message = (
-        members.get("message") or members.get("status_msg") or members.get("msg") or members.get("title")
-    )
+    message = members.get("message") or members.get("status_msg") or members.get("msg") or members.get("title")
     code = members.get("code", members.get("status_code", members.get("status")))
     status = code if isinstance(code, int) and 400 <= code < 600 else members.get("status_code")
     return Description(

@@ -253,9 +253,7 @@ def _modern(message: Object) -> Object:
         return {"role": "tool", "tool_call_id": f"call_{name}", "content": message.get("content") or ""}
     function = as_object(message.pop("function_call", None))
     if function and not message.get("tool_calls"):
-        message["tool_calls"] = [
-            {"id": f"call_{function.get('name')}", "type": "function", "function": function}
-        ]
+        message["tool_calls"] = [{"id": f"call_{function.get('name')}", "type": "function", "function": function}]
     return message
 
 

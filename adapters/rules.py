@@ -23,7 +23,6 @@ def _no_names() -> Mapping[str, str]:
     return MappingProxyType({})
 
 
-
 @dataclass(frozen=True, slots=True)
 class ModelRules:
     """Rules for the models whose id matches one of `match` (shell-style patterns, case-insensitive)."""
@@ -31,9 +30,7 @@ class ModelRules:
     match: tuple[str, ...]
     drop: frozenset[str] = frozenset()
     rename: Mapping[str, str] = field(default_factory=_no_names)
-    clamp: Mapping[str, tuple[float | None, float | None]] = field(
-        default_factory=lambda: MappingProxyType({})
-    )
+    clamp: Mapping[str, tuple[float | None, float | None]] = field(default_factory=lambda: MappingProxyType({}))
     tool_choice: Mapping[str, ToolChoiceMap] = field(default_factory=lambda: MappingProxyType({}))
 
 
@@ -47,9 +44,7 @@ class ParamRules:
     """Top-level fields that the upstream refuses or ignores."""
     drop_values: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: MappingProxyType({}))
     """Field -> raw JSON values that are dropped (such as `n: ["1"]`)."""
-    clamp: Mapping[str, tuple[float | None, float | None]] = field(
-        default_factory=lambda: MappingProxyType({})
-    )
+    clamp: Mapping[str, tuple[float | None, float | None]] = field(default_factory=lambda: MappingProxyType({}))
     """Number field -> lowest and highest value the upstream takes; values outside are moved to the border."""
     limit_items: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
     """Array field -> most items the upstream takes; more is a 400 naming the field."""

@@ -110,9 +110,7 @@ def _refusal(target: Target, head: Head, body: bytes) -> Malformed | UpstreamSai
         or (members.get("message") and members.get("code"))
     )
     if is_error:
-        return UpstreamSaid(
-            from_description(describe(decoded), head.status, head.headers, target.failure_rules)
-        )
+        return UpstreamSaid(from_description(describe(decoded), head.status, head.headers, target.failure_rules))
     return Malformed("the upstream's answer has no choices", code="upstream_empty_response")
 
 

@@ -184,7 +184,11 @@ class OpenAIStream:
             said = self._error_in(data)
             raise _Stop(said or _malformed("an event of the upstream's stream cannot be read", _BAD)) from error
         if name == "error" or chunk.object == "error" or not is_null(chunk.error):
-            raise _Stop(self._error_in(data) or _malformed("the upstream reported an error", _BAD))
+            self._tap_usage(chunk)
+            if not self._is_finished():
+                raise _Stop(self._error_in(data) or _malformed("the upstream reported an error", _BAD))
+            # The answer is whole. OpenRouter adds an error after `length`, with the usage; only that is of use.
+            chunk = _Chunk()
         if not is_null(chunk.x_groq) and b'"error"' in bytes(chunk.x_groq):
             raise _Stop(self._error_in(bytes(chunk.x_groq)) or _malformed("the upstream reported an error", _BAD))
         return chunk
@@ -260,9 +264,7 @@ class OpenAIStream:
         word = choice.finish_reason
         if word is not None:
             if word in BROKEN_FINISH:
-                raise _Stop(
-                    Failure(FailureKind.SERVER, f"the upstream ended its answer with {word!r}", code=word)
-                )
+                raise _Stop(Failure(FailureKind.SERVER, f"the upstream ended its answer with {word!r}", code=word))
             repair = repair or word not in STANDARD_FINISH or state.lacks_arguments or self._watches_text
             if word or state.tool_calls:
                 state.is_finished = True

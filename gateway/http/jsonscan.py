@@ -1,0 +1,151 @@
+"""Checks of a JSON body that the parser does not make, in a few linear passes over its bytes.
+
+The data plane parses only the top level of a body and forwards the rest as it came, so whatever upstreams would
+read differently from us, or choke on, must be found without decoding: nesting, numbers outside of what JSON
+libraries agree on, invalid UTF-8, lone surrogates, duplicate keys.
+
+Strings, which are most of a body (prompts, images), are looked at as a whole and once. For the other values the idea
+is the skeleton: the bytes outside of strings. Everything that counts is there, and cutting at quotes is a memory
+scan in C.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Final
+
+from msgspec import Raw
+
+MAX_DEPTH: Final = 128
+MAX_ITEMS: Final = 200_000
+"""Commas and openings outside of strings: more than any real request has, and cheap to count."""
+
+_NOT_NUMERIC: Final = bytes(set(range(256)) - set(b"0123456789eE+-."))
+_SUSPECT_NUMBER: Final = re.compile(rb"\d{16}|[eE]\+?\d{3}")
+_PLAIN: Final = re.compile(rb"true|false|null|-?[\d.]{1,15}$")
+_QUOTE: Final = 0x22
+_BACKSLASH: Final = 0x5C
+_SPARSE: Final = 512
+"""Bytes per quote above which looking for each quote beats cutting at all of them."""
+_BIG_INTEGER: Final = re.compile(rb"(?<![\d.eE+-])-?\d{16,}(?![\d.eE])")
+_BIG_EXPONENT: Final = re.compile(rb"[eE]\+?0*[1-9]\d{2,}")
+_SURROGATE: Final = re.compile(rb"\\u[dD][89a-fA-F]")
+_PAIRS: Final = re.compile(rb"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}")
+_BRACKETS_ONLY: Final = bytes.maketrans(b"{}", b"[]")
+_NOT_BRACKETS: Final = bytes(set(range(256)) - set(b"[]{}"))
+_NOT_SHAPE: Final = bytes(set(range(256)) - set(b"[]{}:"))
+_INNERMOST: Final = re.compile(rb"\[:*\]")
+
+
+class BadJson(ValueError):
+    """The body is not acceptable JSON; `code` is OpenAI's."""
+
+    def __init__(self, code: str, message: str, param: str | None = None) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.param = param
+
+
+def check_text(body: bytes) -> None:
+    """Raises BadJson unless the body is UTF-8 whose escapes can be written as UTF-8, too."""
+    if not body.isascii():
+        _check_utf8(body)
+    if _SURROGATE.search(body):
+        _check_surrogates(body)
+
+
+def check_value(value: Raw, *, depth: int = 1) -> None:
+    """Raises BadJson for a value, `depth` levels below the body's top, that an upstream must not see."""
+    view = memoryview(value)
+    if view[0] == _QUOTE or _PLAIN.match(view):
+        return
+    skeleton = outside_strings(bytes(view))
+    openings = skeleton.count(b"[") + skeleton.count(b"{")
+    if openings + skeleton.count(b",") > MAX_ITEMS:
+        raise BadJson("too_many_items", f"the body has more than {MAX_ITEMS} items")
+    if openings > MAX_DEPTH - depth:
+        _check_depth(skeleton, MAX_DEPTH - depth)
+    _check_numbers(skeleton)
+
+
+def outside_strings(json: bytes) -> bytes:
+    """Returns the bytes of valid JSON that are not inside a string; each string leaves its two quotes."""
+    quotes = json.count(b'"')
+    if quotes * _SPARSE < len(json):
+        return b'""'.join(_pieces(json))
+    if b"\\" in json:
+        json = json.replace(b"\\\\", b"").replace(b'\\"', b"")
+    return b'""'.join(json.split(b'"')[::2])
+
+
+def _pieces(json: bytes) -> Iterator[bytes]:
+    """Cuts where strings are few and long, without copying them."""
+    start = 0
+    while (opening := json.find(b'"', start)) >= 0:
+        yield json[start:opening]
+        closing = json.find(b'"', opening + 1)
+        while _is_escaped(json, closing):
+            closing = json.find(b'"', closing + 1)
+        start = closing + 1
+    yield json[start:]
+
+
+def _is_escaped(json: bytes, position: int) -> bool:
+    before = position - 1
+    while json[before] == _BACKSLASH:
+        before -= 1
+    return (position - before) % 2 == 0
+
+
+def check_unique_keys(body: bytes, members: Mapping[str, Raw]) -> None:
+    """Raises BadJson if a top-level key occurs twice: we and an upstream might act on different ones."""
+    size = sum(map(len, members)) + sum(memoryview(value).nbytes for value in members.values())
+    punctuation = 4 * len(members) + 1  # quotes, colon and comma of each member, and the braces
+    if len(body) - size in (punctuation, punctuation + 2 * len(members) - 1):
+        return  # nothing but the members, written with or without blanks after `:` and `,`
+    shape = outside_strings(body).translate(_BRACKETS_ONLY, _NOT_SHAPE)[1:-1]
+    while b"[" in shape:
+        shape = _INNERMOST.sub(b"", shape)
+    if len(shape) == len(members):
+        return
+    for name in members:
+        quoted = b'"' + name.encode() + b'"'
+        if body.count(quoted) > 1:
+            raise BadJson("duplicate_key", f"the key {name!r} occurs twice", name)
+    raise BadJson("duplicate_key", "a key occurs twice")
+
+
+def _check_utf8(body: bytes) -> None:
+    try:
+        body.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise BadJson("invalid_json", f"the body is not valid UTF-8 (byte {error.start})") from None
+
+
+def _check_surrogates(body: bytes) -> None:
+    unescaped = body.replace(b"\\\\", b"")
+    if _SURROGATE.search(_PAIRS.sub(b"", unescaped)):
+        raise BadJson("invalid_json", "the body holds half of a surrogate pair, which no UTF-8 text can express")
+
+
+def _check_depth(skeleton: bytes, max_depth: int) -> None:
+    brackets = skeleton.translate(_BRACKETS_ONLY, _NOT_BRACKETS)
+    for _ in range(max_depth):
+        if not brackets:
+            return
+        brackets = brackets.replace(b"[]", b"")
+    if brackets:
+        raise BadJson("json_too_deep", f"the body is nested deeper than {max_depth} levels")
+
+
+def _check_numbers(skeleton: bytes) -> None:
+    if not _SUSPECT_NUMBER.search(skeleton.translate(None, _NOT_NUMERIC)):
+        return
+    for found in _BIG_INTEGER.finditer(skeleton):
+        if not -(2**63) <= int(found[0][:25]) < 2**64 or len(found[0]) > 20:
+            raise BadJson("invalid_value", "the body holds an integer of more than 64 bits")
+    exponent = _BIG_EXPONENT.search(skeleton)
+    if exponent and int(re.sub(rb"\D", b"", exponent[0])[:6]) > 308:
+        raise BadJson("invalid_json", "the body holds a number that is too large for any JSON library")
