@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr
 
 from adapters.failures import FailureKind
 from adapters.rules import (
@@ -26,6 +26,19 @@ class Strict(BaseModel):
     """Base of every settings model: unknown keys are errors, values are final."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+def _usable(secret: SecretStr) -> SecretStr:
+    value = secret.get_secret_value()
+    if not value:
+        raise ValueError("must not be empty")
+    if not all("!" <= character <= "~" for character in value):
+        raise ValueError("must be printable ASCII without spaces")
+    return secret
+
+
+SecretText = Annotated[SecretStr, AfterValidator(_usable)]
+"""A key as it goes into an HTTP header; shown nowhere."""
 
 
 class ModelRulesRow(Strict):
@@ -84,7 +97,7 @@ class ProviderRow(Strict):
     base_url_variables: dict[str, str] | None = None
     region: str | None = None
     regions: dict[str, str] | None = None
-    credentials: list[str] | None = None
+    credentials: list[SecretText] | None = None
     """Upstream secrets, as `${VARIABLE}` (user's file only)."""
     credential_envs: list[str] | None = None
     requires_credential: bool | None = None
