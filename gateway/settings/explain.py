@@ -1,0 +1,143 @@
+"""pydantic's errors in plain words, at their place in the file."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Collection, Mapping
+from typing import Any, Final, get_args, get_origin
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from gateway.settings.document import Document, Path
+from gateway.settings.model import Settings
+
+_SECRET_PARTS: Final = frozenset({"api_keys", "credentials", "headers", "base_url"})
+"""Settings whose values may hold a secret, even where they are of the wrong type."""
+_SHOWN_CHARACTERS = 60
+_TYPE_NAMES: Final[Mapping[type, str]] = {
+    bool: "true or false",
+    int: "a number",
+    float: "a number",
+    str: "a text",
+    list: "a list",
+    dict: "a mapping",
+}
+_WORDS: Final[Mapping[str, str]] = {
+    "missing": "is required",
+    "int_type": "must be a whole number",
+    "int_parsing": "must be a whole number",
+    "int_parsing_size": "must be a smaller number",
+    "int_from_float": "must be a whole number",
+    "float_type": "must be a number",
+    "float_parsing": "must be a number",
+    "finite_number": "must be a finite number",
+    "bool_type": "must be true or false",
+    "bool_parsing": "must be true or false",
+    "string_type": "must be text",
+    "dict_type": "must be a mapping of 'name: value' lines",
+    "model_type": "must be a mapping of 'name: value' lines",
+    "list_type": "must be a list",
+    "tuple_type": "must be a list",
+    "literal_error": "must be {expected}",
+    "enum": "must be {expected}",
+    "greater_than": "must be more than {gt:g}",
+    "greater_than_equal": "must be at least {ge:g}",
+    "less_than": "must be less than {lt:g}",
+    "less_than_equal": "must be at most {le:g}",
+    "too_short": "must have at least {min_length} item(s)",
+    "too_long": "must have at most {max_length} item(s)",
+    "string_pattern_mismatch": "must match {pattern}",
+    "value_error": "{error}",
+}
+
+
+def explain(document: Document, error: ValidationError) -> None:
+    """Adds each of pydantic's errors to the document's faults, except where the document has one already."""
+    for details in error.errors(include_url=False):
+        path, at_key = _path(document, details)
+        if not any(path[:length] in document.broken for length in range(len(path) + 1)):
+            document.add(path, _message(document, details, path), at_key=at_key)
+
+
+def nearest(word: str, known: Collection[str]) -> str:
+    """Returns `; did you mean 'this'?` for the most similar of `known`, or nothing."""
+    match = difflib.get_close_matches(word, known, n=1, cutoff=0.6)
+    return f"; did you mean {match[0]!r}?" if match else ""
+
+
+def _path(document: Document, details: ErrorDetails) -> tuple[Path, bool]:
+    loc = details["loc"]
+    if details["type"] in ("extra_forbidden", "missing"):
+        return loc, details["type"] == "extra_forbidden"
+    if loc and loc[-1] == "[key]":
+        return loc[:-1], True
+    # Members of unions add names of types, which the file does not have.
+    while loc and loc not in document.places:
+        loc = loc[:-1]
+    return loc, False
+
+
+def _message(document: Document, details: ErrorDetails, path: Path) -> str:
+    kind = details["type"]
+    if kind == "extra_forbidden":
+        return f"unknown setting {str(path[-1])!r}{nearest(str(path[-1]), _names_at(path[:-1]))}"
+    words = _WORDS.get(kind)
+    text = words.format(**details.get("ctx", {})) if words else details["msg"]
+    if kind == "missing" or details["loc"][-1:] == ("[key]",):
+        return text
+    return f"{text}, {_shown(document, path, details['input'])}"
+
+
+def _shown(document: Document, path: Path, value: object) -> str:
+    if variable := document.variables.get(path):
+        return f"which the value of ${{{variable}}} is not"
+    if not _SECRET_PARTS.isdisjoint(path):
+        return f"got {_type_name(value)}"
+    match value:
+        case None:
+            return "got nothing"
+        case bool():
+            return f"got {str(value).lower()}"
+        case int() | float():
+            return f"got {value}"
+        case str():
+            cut = value if len(value) <= _SHOWN_CHARACTERS else value[:_SHOWN_CHARACTERS] + "..."
+            return f"got {cut!r}"
+        case _:
+            return f"got {_type_name(value)}"
+
+
+def _type_name(value: object) -> str:
+    if value is None:
+        return "nothing"
+    if isinstance(value, list | tuple | dict) and not value:
+        return "an empty one"
+    return _TYPE_NAMES.get(type(value), "something else")
+
+
+def _names_at(path: Path) -> list[str]:
+    annotation: Any = Settings
+    for part in path:
+        annotation = _member(annotation, part)
+    model = _model(annotation)
+    return list(model.model_fields) if model else []
+
+
+def _member(annotation: Any, part: str | int) -> Any:
+    """Returns the annotation of `part` inside a model, a mapping or a list."""
+    model = _model(annotation)
+    if model is not None:
+        field = model.model_fields.get(str(part))
+        return field.annotation if field else None
+    for inner in (annotation, *get_args(annotation)):
+        if get_origin(inner) in (dict, list):
+            return get_args(inner)[-1]
+    return None
+
+
+def _model(annotation: Any) -> type[BaseModel] | None:
+    for inner in (annotation, *get_args(annotation)):
+        if isinstance(inner, type) and not get_args(inner) and issubclass(inner, BaseModel):
+            return inner
+    return None

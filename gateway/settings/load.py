@@ -1,0 +1,77 @@
+"""From a file to `Settings`: find it, read it, check it, and report everything wrong with it at once."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from gateway.errors import ConfigError, Fault
+from gateway.settings.checks import check
+from gateway.settings.document import MAX_FILE_BYTES, read_document
+from gateway.settings.explain import explain
+from gateway.settings.model import Settings
+from gateway.settings.variables import Variables
+
+CONFIG_VARIABLE = "ANYPORT_CONFIG"
+CONFIG_NAME = "anyport.yaml"
+
+
+def find_config(explicit: Path | None, environ: Mapping[str, str], cwd: Path) -> Path | None:
+    """Returns `explicit`, else the file that $ANYPORT_CONFIG names, else ./anyport.yaml if it exists, else None.
+
+    Relative paths start at `cwd`. A file that was named but is not there is a ConfigError.
+    """
+    variable = environ.get(CONFIG_VARIABLE)
+    for named, source in ((explicit, "--config"), (variable, f"${CONFIG_VARIABLE}")):
+        if named:
+            path = cwd / named
+            if not path.exists():
+                raise ConfigError([Fault(str(path), 0, 0, "", f"no such file (named by {source})")])
+            return path
+    default = cwd / CONFIG_NAME
+    return default if default.exists() else None
+
+
+def load_settings(
+    path: Path | None, environ: Mapping[str, str], known_providers: Collection[str] | None = None
+) -> Settings:
+    """Returns the settings of the file, or the defaults without one; raises ConfigError with every fault in it.
+
+    `known_providers` are the ids and aliases of the built-in providers; without them nothing that depends on
+    whether a provider is built in is checked.
+    """
+    if path is None:
+        return Settings()
+    document = read_document(str(path), _read(path), Variables(environ))
+    settings = None
+    try:
+        settings = Settings.model_validate(document.root)
+    except ValidationError as error:
+        explain(document, error)
+    check(document, known_providers)
+    if document.faults or settings is None:
+        faults = sorted(document.faults, key=lambda fault: (fault.line, fault.column, fault.path))
+        raise ConfigError(faults)
+    return _with_protocols(settings, known_providers)
+
+
+def _read(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return file.read(MAX_FILE_BYTES + 1)
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        raise ConfigError([Fault(str(path), 0, 0, "", f"cannot be read: {reason}")]) from None
+
+
+def _with_protocols(settings: Settings, known_providers: Collection[str] | None) -> Settings:
+    # A provider of the user's own speaks OpenAI's protocol unless it says otherwise.
+    if known_providers is None:
+        return settings
+    rows = {
+        name: row.model_copy(update={"protocol": row.protocol or "openai"}) if name not in known_providers else row
+        for name, row in settings.providers.items()
+    }
+    return settings.model_copy(update={"providers": rows})
