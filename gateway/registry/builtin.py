@@ -61,15 +61,20 @@ def load_builtin() -> dict[str, ProviderRow]:
 
 def parse_rows(text: str, file: str = PROVIDERS_FILE) -> dict[str, ProviderRow]:
     """Returns the rows of a providers file, baseline applied; raises `ConfigError` naming every fault."""
-    try:
-        content = ProvidersFile.model_validate(read_yaml(text, file))
-    except ValidationError as error:
-        raise ConfigError([_fault(file, detail) for detail in error.errors()]) from None
+    content = parse_file(text, file)
     baseline = content.baseline
     return {
         name: row if name in baseline.excepted else _on_baseline(baseline.rules, row)
         for name, row in content.providers.items()
     }
+
+
+def parse_file(text: str, file: str = PROVIDERS_FILE) -> ProvidersFile:
+    """Returns a providers file as it is written; raises `ConfigError` naming every fault."""
+    try:
+        return ProvidersFile.model_validate(read_yaml(text, file))
+    except ValidationError as error:
+        raise ConfigError([_fault(file, detail) for detail in error.errors()]) from None
 
 
 def _fault(file: str, detail: Mapping[str, Any]) -> Fault:
