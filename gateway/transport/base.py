@@ -31,9 +31,7 @@ class Fault(StrEnum):
 class TransportError(Exception):
     """One attempt failed below HTTP's own meaning; the message never holds request data."""
 
-    def __init__(
-        self, fault: Fault, message: str, *, setting: str | None = None, replayable: bool = False
-    ) -> None:
+    def __init__(self, fault: Fault, message: str, *, setting: str | None = None, replayable: bool = False) -> None:
         super().__init__(message)
         self.fault = fault
         self.message = message
@@ -86,9 +84,7 @@ class UpstreamResponse(Protocol):
 class Transport(Protocol):
     """Sends one request and returns when the response head is there."""
 
-    async def send(
-        self, request: HttpRequest, timeouts: Timeouts, *, fresh: bool = False
-    ) -> UpstreamResponse:
+    async def send(self, request: HttpRequest, timeouts: Timeouts, *, fresh: bool = False) -> UpstreamResponse:
         """Sends `request`; `fresh` forbids a pooled connection. Cancelling closes the connection and frees the slot."""
         ...
 

@@ -27,9 +27,7 @@ _ERRORS: Final[Mapping[Fault, type[httpx2.TransportError]]] = {
 
 def as_request(request: httpx2.Request, body: bytes) -> HttpRequest:
     """Returns our form of an httpx2 request whose body has been read."""
-    headers = tuple(
-        (name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in request.headers.raw
-    )
+    headers = tuple((name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in request.headers.raw)
     return HttpRequest(request.method, str(request.url), headers, body)
 
 
@@ -41,9 +39,7 @@ def as_timeouts(request: httpx2.Request) -> Timeouts:
         value = given.get(name)
         return inf if value is None else value
 
-    return Timeouts(
-        connect=seconds("connect"), pool=seconds("pool"), head=seconds("read"), idle=seconds("read")
-    )
+    return Timeouts(connect=seconds("connect"), pool=seconds("pool"), head=seconds("read"), idle=seconds("read"))
 
 
 def as_response(response: UpstreamResponse, request: httpx2.Request) -> httpx2.Response:

@@ -54,7 +54,9 @@ class BuiltinTransport(httpx2.AsyncBaseTransport):
         connection = None if fresh else pool.take()
         if connection is None:
             connection = await pool.acquire(timeouts, fresh=fresh)
-        return await connection.exchange(payload, timeouts, is_head=request.method == "HEAD")
+        exchange = connection.start(payload, timeouts, is_head=request.method == "HEAD")
+        await exchange.wait_for_head()
+        return exchange
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         """Sends one httpx2 request; once more, on a fresh connection, if a reused one was being closed."""

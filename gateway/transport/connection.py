@@ -26,9 +26,11 @@ class Connection(asyncio.Protocol):
         "_has_slot",
         "_loop",
         "_may_lag",
+        "_names",
         "_parser",
         "_pool",
         "_transport",
+        "_values",
         "_was_used",
         "idle_since",
     )
@@ -39,6 +41,8 @@ class Connection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._parser: httptools.HttpResponseParser | None = None
         self._exchange: Exchange | None = None
+        self._names: list[bytes] = []
+        self._values: list[bytes] = []
         self._has_slot = False
         self._was_used = False
         self._may_lag = False
@@ -48,7 +52,8 @@ class Connection(asyncio.Protocol):
     @property
     def is_open(self) -> bool:
         """True if a request may be sent."""
-        return self._has_slot and self.is_connected
+        transport = self._transport
+        return self._has_slot and transport is not None and not transport.is_closing()
 
     @property
     def is_connected(self) -> bool:
@@ -64,8 +69,8 @@ class Connection(asyncio.Protocol):
         self._has_slot = False
         self.abort()
 
-    async def exchange(self, payload: bytes, timeouts: Timeouts, *, is_head: bool) -> Exchange:
-        """Sends one whole request and returns when the response head is there; raises TransportError."""
+    def start(self, payload: bytes, timeouts: Timeouts, *, is_head: bool) -> Exchange:
+        """Writes one whole request and returns what will receive its response; raises TransportError."""
         transport = self._transport
         if transport is None:
             raise TransportError(Fault.DISCONNECTED, "the connection is closed", replayable=self._was_used)
@@ -75,11 +80,6 @@ class Connection(asyncio.Protocol):
         sweeper.watch(exchange)
         self._may_lag = len(payload) > _SMALL_BYTES
         transport.write(payload)
-        try:
-            await exchange.wait_for_head()
-        except TransportError:
-            exchange.release()
-            raise
         return exchange
 
     def end_exchange(self, *, can_reuse: bool) -> None:
@@ -154,28 +154,36 @@ class Connection(asyncio.Protocol):
             raise _Surplus
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Hands on one header line."""
-        cast(Exchange, self._exchange).on_header(name, value)
+        """Keeps one header line, or a trailer that nobody will look at; a packet's size bounds how many."""
+        self._names.append(name)
+        self._values.append(value)
 
     def on_headers_complete(self) -> None:
-        """Hands on the status."""
-        parser, exchange = cast(httptools.HttpResponseParser, self._parser), cast(Exchange, self._exchange)
+        """Hands on the head."""
+        exchange, parser = self._exchange, self._parser
+        if exchange is None or parser is None:
+            raise _Surplus
+        names, values = self._names, self._values
+        self._names, self._values = [], []
         is_persistent = parser.should_keep_alive()
         if not is_persistent and parser.get_http_version() not in ("1.1", "1.0"):
             raise TransportError(Fault.PROTOCOL, "the response is not HTTP/1.0 or HTTP/1.1")
-        if exchange.on_head(parser.get_status_code(), is_persistent=is_persistent):
+        if exchange.on_head(parser.get_status_code(), names, values, is_persistent=is_persistent):
             # The parser does not know that the request was HEAD, and would wait for a body.
             exchange.on_end(is_persistent=False)
             raise _Surplus
 
     def on_body(self, data: bytes) -> None:
         """Hands on body bytes."""
-        cast(Exchange, self._exchange).on_body(data)
+        if self._exchange is not None:
+            self._exchange.on_body(data)
 
     def on_message_complete(self) -> None:
         """Hands on the end."""
-        parser = cast(httptools.HttpResponseParser, self._parser)
-        cast(Exchange, self._exchange).on_end(is_persistent=parser.should_keep_alive())
+        self._names.clear()
+        self._values.clear()
+        if self._exchange is not None and self._parser is not None:
+            self._exchange.on_end(is_persistent=self._parser.should_keep_alive())
 
     # Inner workings.
 

@@ -86,9 +86,7 @@ class Dialer:
                 if waiting:
                     running.add(self._loop.create_task(self._open(pool, waiting.pop(), made)))
                 pause = STAGGER_SECONDS if waiting else None
-                done, running = await asyncio.wait(
-                    running, timeout=pause, return_when=asyncio.FIRST_COMPLETED
-                )
+                done, running = await asyncio.wait(running, timeout=pause, return_when=asyncio.FIRST_COMPLETED)
                 for task in done:
                     error = task.exception()
                     if error is None:
@@ -117,9 +115,7 @@ class Dialer:
                 server_hostname=origin.host if is_tls else None,
             )
         except ssl.SSLCertVerificationError as error:
-            raise TransportError(
-                Fault.TLS, f"the upstream's certificate is refused: {error.verify_message}"
-            ) from None
+            raise TransportError(Fault.TLS, f"the upstream's certificate is refused: {error.verify_message}") from None
         except ssl.SSLError as error:
             raise TransportError(Fault.TLS, f"the TLS handshake failed: {error.reason}") from None
         except OSError as error:

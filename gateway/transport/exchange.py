@@ -38,8 +38,6 @@ class Exchange:
         "_connection",
         "_decoded",
         "_error",
-        "_fields",
-        "_header_bytes",
         "_inflater",
         "_is_bodiless",
         "_is_ended_by_close",
@@ -84,8 +82,6 @@ class Exchange:
         self._is_bodiless = is_bodiless
         self._is_ended_by_close = False
         self._is_paused = False
-        self._fields: list[tuple[bytes, bytes]] = []
-        self._header_bytes = 0
         self._barren = 0
         self._chunks: list[bytes] = []
         self._unread = 0
@@ -106,10 +102,17 @@ class Exchange:
     async def wait_for_head(self) -> None:
         """Returns when the head is there; raises TransportError, TIMEOUT after `Timeouts.head`."""
         self._set_deadline(self._timeouts.head)
-        while not self.has_head:
-            if self._error is not None:
-                raise self._error
-            await self._wait()
+        try:
+            while not self.has_head and self._error is None:
+                self._waiter = self._loop.create_future()
+                await self._waiter
+        except BaseException:
+            # Cancelled: nobody will read the rest, and the upstream should stop working for it now.
+            self.release()
+            raise
+        if self._error is not None and not self.has_head:
+            self.release()
+            raise self._error
 
     async def next(self) -> bytes:
         """Returns what has arrived since the last call, waiting for at least one byte; b"" at the end.
@@ -163,24 +166,13 @@ class Exchange:
 
     # What the connection calls.
 
-    def on_header(self, name: bytes, value: bytes) -> None:
-        """Keeps one header line; counts a trailer and drops it."""
-        self._header_bytes += len(name) + len(value)
-        fields = self._fields
-        if self._header_bytes > MAX_HEADER_BYTES or len(fields) >= MAX_HEADERS:
-            raise _head_too_large()
-        fields.append((name, value))
-
-    def on_head(self, status: int, *, is_persistent: bool) -> bool:
-        """Takes the status line; returns True if no body follows, whatever the headers say."""
-        if status < 200:
-            if status < 100 or status == 101:
-                raise TransportError(Fault.PROTOCOL, f"the response has status {status}")
-            self._fields.clear()
-            return False
-        if status > 599:
+    def on_head(self, status: int, names: list[bytes], values: list[bytes], *, is_persistent: bool) -> bool:
+        """Takes the head; returns True if no body follows, whatever the headers say."""
+        if not 200 <= status <= 599:
+            if 100 <= status < 200 and status != 101:
+                return False
             raise TransportError(Fault.PROTOCOL, f"the response has status {status}")
-        headers = _join(self._fields)
+        headers = _as_mapping(names, values)
         coding = headers.get("transfer-encoding")
         if coding is not None and coding.lower() != "chunked":
             raise TransportError(Fault.PROTOCOL, "the response has a transfer encoding other than chunked")
@@ -234,9 +226,7 @@ class Exchange:
             self.fail(TransportError(Fault.DISCONNECTED, message, replayable=was_reused))
         else:
             part = "body" if self.has_head else "head"
-            self.fail(
-                TransportError(Fault.DISCONNECTED, f"the connection was closed within the response {part}")
-            )
+            self.fail(TransportError(Fault.DISCONNECTED, f"the connection was closed within the response {part}"))
 
     def fail(self, error: TransportError) -> None:
         """Gives the reader `error` after what has arrived; the first error counts, none after the end."""
@@ -252,16 +242,12 @@ class Exchange:
         self._sweeper.expect(deadline)
 
     async def _wait(self) -> None:
-        waiter = self._loop.create_future()
-        self._waiter = waiter
+        self._waiter = self._loop.create_future()
         try:
-            await waiter
+            await self._waiter
         except BaseException:
-            # Cancelled: nobody will read the rest, and the upstream should stop working for it now.
             self.release()
             raise
-        finally:
-            self._waiter = None
 
     def _wake(self) -> None:
         waiter = self._waiter
@@ -312,15 +298,19 @@ class Exchange:
 _NO_HEAD: Final = Head(0)
 
 
-def _join(fields: list[tuple[bytes, bytes]]) -> dict[str, str]:
-    headers: dict[str, str] = {}
-    for raw_name, raw_value in fields:
-        name = raw_name.decode("latin-1").lower()
-        value = raw_value.decode("latin-1").rstrip()
-        if name not in headers:
-            headers[name] = value
-        else:
-            headers[name] = f"{headers[name]}, {value}"
+def _as_mapping(raw_names: list[bytes], raw_values: list[bytes]) -> dict[str, str]:
+    # One decoding for all names and one for all values: the parser lets no line end through.
+    text, values_text = b"\n".join(raw_names).decode("latin-1").lower(), b"\n".join(raw_values).decode("latin-1")
+    if len(text) + len(values_text) > MAX_HEADER_BYTES or len(raw_names) > MAX_HEADERS:
+        raise _head_too_large()
+    if not raw_names:
+        return {}
+    names, values = text.split("\n"), values_text.split("\n")
+    headers = dict(zip(names, values, strict=True))
+    if len(headers) != len(names) or " \n" in values_text or values_text[-1:] == " " or "\t" in values_text:
+        headers = {}
+        for name, value in zip(names, map(str.strip, values), strict=True):
+            headers[name] = f"{headers[name]}, {value}" if name in headers else value
     headers.pop("set-cookie", None)
     return headers
 
@@ -332,6 +322,4 @@ def _head_too_large() -> TransportError:
 
 
 def _too_large(limit: int) -> TransportError:
-    return TransportError(
-        Fault.TOO_LARGE, f"the response is over {limit} bytes", setting="upstream.max_response_bytes"
-    )
+    return TransportError(Fault.TOO_LARGE, f"the response is over {limit} bytes", setting="upstream.max_response_bytes")

@@ -81,9 +81,7 @@ class StockTransport:
         self._closings.add(task)
         task.add_done_callback(self._closings.discard)
 
-    async def _checked(
-        self, response: httpx2.Response, request: HttpRequest, timeouts: Timeouts
-    ) -> StockResponse:
+    async def _checked(self, response: httpx2.Response, request: HttpRequest, timeouts: Timeouts) -> StockResponse:
         headers = {name.lower(): value for name, value in response.headers.items() if name != "set-cookie"}
         status = response.status_code
         try:
@@ -247,6 +245,4 @@ def _timeout(timeouts: Timeouts) -> dict[str, float | None]:
 
 
 def _too_large(limit: int) -> TransportError:
-    return TransportError(
-        Fault.TOO_LARGE, f"the response is over {limit} bytes", setting="upstream.max_response_bytes"
-    )
+    return TransportError(Fault.TOO_LARGE, f"the response is over {limit} bytes", setting="upstream.max_response_bytes")
