@@ -150,7 +150,7 @@ def chunk(data: bytes) -> bytes:
 class ScriptedUpstream:
     """The server; use it as an async context manager.
 
-    `on_connect` is done to each connection before anything is read; `reads=False` accepts and never reads.
+    `on_connect` is played on each connection before any request; `reads=False` accepts and never reads.
     """
 
     def __init__(
@@ -158,7 +158,7 @@ class ScriptedUpstream:
         script: Script = (),
         *,
         ssl_context: ssl.SSLContext | None = None,
-        on_connect: End | None = None,
+        on_connect: Answer | None = None,
         reads: bool = True,
     ) -> None:
         self.requests: list[Recorded] = []
@@ -259,7 +259,7 @@ class _Line(asyncio.Protocol):
     """Plays the script on one connection."""
 
     def __init__(
-        self, upstream: ScriptedUpstream, peer: Peer, *, on_connect: End | None, reads: bool
+        self, upstream: ScriptedUpstream, peer: Peer, *, on_connect: Answer | None, reads: bool
     ) -> None:
         self.task: asyncio.Task[None] | None = None
         self._upstream = upstream
@@ -307,7 +307,7 @@ class _Line(asyncio.Protocol):
     async def _run(self) -> None:
         try:
             if self._on_connect is not None:
-                await self._play(Answer([self._on_connect]))
+                await self._play(self._on_connect)
             while not self._peer.closed.is_set():
                 await self._play(self._upstream.answer(await self._next_request(), self._peer))
         except Exception as error:
