@@ -12,7 +12,7 @@ from typing import cast
 from gateway.settings.document import Document, Path
 from gateway.settings.explain import nearest
 
-_URL = re.compile(r"https?://[^\s/?#]+[^\s?#]*")
+_URL = re.compile(r"https?://[^\s/?#@]+(/[^\s?#]*)?")
 
 
 def check(document: Document, known_providers: Collection[str] | None) -> None:
@@ -21,8 +21,7 @@ def check(document: Document, known_providers: Collection[str] | None) -> None:
     for name, row in rows.items():
         _check_base_url(document, name, _mapping(row), known_providers)
     if known_providers is not None:
-        known = {*known_providers, *rows, *_aliases(rows)}
-        _check_deployments(document, {name.lower() for name in known})
+        _check_deployments(document, {*known_providers, *rows, *_aliases(rows)})
 
 
 def _mapping(value: object) -> Mapping[str, object]:
@@ -40,7 +39,7 @@ def _check_base_url(
     url = row.get("base_url")
     if isinstance(url, str):
         if not _URL.fullmatch(url) and (*path, "base_url") not in document.broken:
-            document.add((*path, "base_url"), "must be an http:// or https:// URL without query")
+            document.add((*path, "base_url"), "must be an http:// or https:// URL without user name, query and blanks")
     elif known_providers is not None and name not in known_providers and path not in document.broken:
         hint = nearest(name, known_providers) or "; a provider of your own needs a base_url"
         document.add(path, f"no built-in provider is called {name!r}{hint}", at_key=True)
@@ -59,5 +58,5 @@ def _check_deployments(document: Document, known: Collection[str]) -> None:
             if not isinstance(model, str) or "/" not in model or path in document.broken:
                 continue
             provider = model.partition("/")[0]
-            if provider.lower() not in known:
+            if provider not in known:
                 document.add(path, f"unknown provider {provider!r}{nearest(provider.lower(), known)}")

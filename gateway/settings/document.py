@@ -7,7 +7,7 @@ text. Anchors and aliases work; merge keys, tags and a second document do not.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import cast
 
@@ -103,7 +103,7 @@ def _compose(file: str, text: str) -> yaml.Node | None:
         _check_depth(file, text)
         loader = yaml.CSafeLoader(text)
         try:
-            return cast("yaml.Node | None", loader.get_single_node())
+            return loader.get_single_node()
         finally:
             loader.dispose()
     except yaml.MarkedYAMLError as error:
@@ -114,7 +114,11 @@ def _compose(file: str, text: str) -> yaml.Node | None:
 
 def _check_depth(file: str, text: str) -> None:
     depth = 0
-    for event in yaml.parse(text, Loader=yaml.CSafeLoader):
+    parse = cast(
+        "Callable[[str, type], Iterator[yaml.Event]]",
+        yaml.parse,  # pyright: ignore[reportUnknownMemberType]
+    )
+    for event in parse(text, yaml.CSafeLoader):
         if isinstance(event, yaml.CollectionStartEvent):
             depth += 1
             if depth > MAX_DEPTH:

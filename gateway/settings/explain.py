@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
+from types import UnionType
 from typing import Any, Final, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
@@ -15,14 +16,14 @@ from gateway.settings.model import Settings
 _SECRET_PARTS: Final = frozenset({"api_keys", "credentials", "headers", "base_url"})
 """Settings whose values may hold a secret, even where they are of the wrong type."""
 _SHOWN_CHARACTERS = 60
-_TYPE_NAMES: Final[Mapping[type, str]] = {
-    bool: "true or false",
-    int: "a number",
-    float: "a number",
-    str: "a text",
-    list: "a list",
-    dict: "a mapping",
-}
+_TYPE_NAMES: Final[Sequence[tuple[type, str]]] = (
+    (bool, "true or false"),
+    (int, "a number"),
+    (float, "a number"),
+    (str, "a text"),
+    (list, "a list"),
+    (dict, "a mapping"),
+)
 _WORDS: Final[Mapping[str, str]] = {
     "missing": "is required",
     "int_type": "must be a whole number",
@@ -45,8 +46,8 @@ _WORDS: Final[Mapping[str, str]] = {
     "greater_than_equal": "must be at least {ge:g}",
     "less_than": "must be less than {lt:g}",
     "less_than_equal": "must be at most {le:g}",
-    "too_short": "must have at least {min_length} item(s)",
-    "too_long": "must have at most {max_length} item(s)",
+    "too_short": "must not be empty",
+    "too_long": "must have at most {max_length} items",
     "string_pattern_mismatch": "must match {pattern}",
     "value_error": "{error}",
 }
@@ -84,7 +85,7 @@ def _message(document: Document, details: ErrorDetails, path: Path) -> str:
         return f"unknown setting {str(path[-1])!r}{nearest(str(path[-1]), _names_at(path[:-1]))}"
     words = _WORDS.get(kind)
     text = words.format(**details.get("ctx", {})) if words else details["msg"]
-    if kind == "missing" or details["loc"][-1:] == ("[key]",):
+    if kind in ("missing", "too_short") or details["loc"][-1:] == ("[key]",):
         return text
     return f"{text}, {_shown(document, path, details['input'])}"
 
@@ -111,9 +112,7 @@ def _shown(document: Document, path: Path, value: object) -> str:
 def _type_name(value: object) -> str:
     if value is None:
         return "nothing"
-    if isinstance(value, list | tuple | dict) and not value:
-        return "an empty one"
-    return _TYPE_NAMES.get(type(value), "something else")
+    return next((name for kind, name in _TYPE_NAMES if isinstance(value, kind)), "something else")
 
 
 def _names_at(path: Path) -> list[str]:
@@ -130,14 +129,18 @@ def _member(annotation: Any, part: str | int) -> Any:
     if model is not None:
         field = model.model_fields.get(str(part))
         return field.annotation if field else None
-    for inner in (annotation, *get_args(annotation)):
+    for inner in _alternatives(annotation):
         if get_origin(inner) in (dict, list):
             return get_args(inner)[-1]
     return None
 
 
 def _model(annotation: Any) -> type[BaseModel] | None:
-    for inner in (annotation, *get_args(annotation)):
-        if isinstance(inner, type) and not get_args(inner) and issubclass(inner, BaseModel):
+    for inner in _alternatives(annotation):
+        if isinstance(inner, type) and get_origin(inner) is None and issubclass(inner, BaseModel):
             return inner
     return None
+
+
+def _alternatives(annotation: Any) -> tuple[Any, ...]:
+    return get_args(annotation) if get_origin(annotation) is UnionType else (annotation,)
