@@ -1,0 +1,477 @@
+"""The hardened server side of HTTP/1.1: what reaches the application is one well-formed request at a time.
+
+Theory. llhttp parses, strictly, but it reports no offsets. The guard therefore cuts the input at message
+borders itself (end of head, end of body) and feeds the parser exactly one part at a time. With the borders
+known, limits are exact, an answer never depends on how the network cut the bytes, `Upgrade` cannot turn a body
+into a request, and reading can stop between pipelined requests. A request is handed to the application at the
+end of the packet that completed its head: if garbage follows in the same packet, it never runs.
+
+A connection is in one of five phases. HEAD and BODY have deadlines for the client, ANSWER is ours, IDLE is
+keep-alive, LINGER reads and drops what a refused client still sends, because closing a socket with unread data
+resets it and the client would lose the answer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Collection
+from enum import IntEnum
+from typing import Any, ClassVar, Protocol, cast
+
+from uvicorn.config import Config
+from uvicorn.protocols.utils import get_local_addr, get_remote_addr, is_ssl
+from uvicorn.server import ServerState
+
+from gateway.http.exchange import CONTINUE, Application, Exchange
+from gateway.http.limits import GuardLimits
+from gateway.http.refusal import Refusal, Refused, refusal_bytes
+from gateway.http.request_reader import RequestReader
+from gateway.http.response_head import clean_header_value, header_lines, status_line
+from gateway.http.sweeper import Sweeper
+
+__all__ = ["ClientConnection", "GuardLimits", "GuardProtocol", "clean_header_value", "guarded"]
+
+WRITE_HIGH_WATER = 256 * 1024
+"""Bytes in the transport's buffer above which `send` waits; with one slice on top it stays below 1 MiB."""
+READ_HIGH_WATER = 256 * 1024
+"""Unread body bytes above which reading from the socket pauses."""
+PROBE_SECONDS = (0.025, 0.25, 2.5)
+"""When a client that sent FIN is probed again: later ones are for networks with a longer round trip."""
+PING = b"8\r\n: ping\n\n\r\n"
+
+
+class ClientConnection(Protocol):
+    """What `scope["anyport.connection"]` offers: the news that the client is gone, for free."""
+
+    def watch(self, gone: Callable[[], None]) -> None:
+        """Registers the only watcher; it is called once, from the event loop, when the client is gone."""
+        ...
+
+    def unwatch(self) -> None:
+        """Removes the watcher."""
+        ...
+
+    @property
+    def is_gone(self) -> bool:
+        """True once the client cannot get the answer any more."""
+        ...
+
+
+class Phase(IntEnum):
+    """What the connection waits for."""
+
+    HEAD = 0
+    BODY = 1
+    ANSWER = 2
+    IDLE = 3
+    LINGER = 4
+
+
+class Shared:
+    """What all connections of one server have in common."""
+
+    def __init__(self, limits: GuardLimits) -> None:
+        self.limits = limits
+        self.sweeper = Sweeper(limits.tick_seconds())
+        self._default_headers: object = None
+        self._default_lines = b""
+        self._first_lines: dict[int, bytes] = {}
+
+    def default_lines(self, headers: list[tuple[bytes, bytes]]) -> bytes:
+        """Returns uvicorn's default headers (the date), encoded once per new list."""
+        if headers is not self._default_headers:
+            self._default_headers = headers
+            self._default_lines = header_lines(headers)
+            self._first_lines.clear()
+        return self._default_lines
+
+    def first_lines(self, status: int, headers: list[tuple[bytes, bytes]]) -> bytes:
+        """Returns status line and default headers."""
+        if headers is not self._default_headers:
+            self.default_lines(headers)
+        lines = self._first_lines.get(status)
+        if lines is None:
+            lines = self._first_lines[status] = status_line(status) + self._default_lines
+        return lines
+
+
+class GuardProtocol(asyncio.Protocol):
+    """One client connection; `guarded(limits)` makes the class that uvicorn is given."""
+
+    shared: ClassVar[Shared]
+
+    def __init__(
+        self,
+        config: Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+    ) -> None:
+        if not config.loaded:
+            config.load()
+        self._app: Application = cast(Any, config).loaded_app
+        self._asgi = {"version": config.asgi_version, "spec_version": "2.3"}
+        self._root_path = config.root_path
+        self._server_state = server_state
+        self._app_state = app_state
+        self._loop = _loop or asyncio.get_running_loop()
+        self._limits = self.shared.limits
+        self._reader = RequestReader(self._limits, self)
+        self._phase = Phase.HEAD
+        self._since = self._loop.time()
+        self._body_bytes = 0
+        self._active: Exchange | None = None
+        """The exchange being answered."""
+        self._fresh: Exchange | None = None
+        """An exchange of the packet at hand, not yet given to the application."""
+        self._incoming: Exchange | None = None
+        """The exchange whose body is being read."""
+        self._queue: deque[Exchange] = deque()
+        self._held = b""
+        """Input that waits until the queue has room."""
+        self._refusal: Refusal | None = None
+        """What to say after the active response."""
+        self._gone: Callable[[], None] | None = None
+        self._is_gone = False
+        self._is_half_closed = False
+        self._is_draining = False
+        self._is_read_paused = False
+        self.is_write_paused = False
+        self._writable: asyncio.Event | None = None
+        self.bytes_written = 0
+        self._taken_bytes = 0
+        self._taken_at = 0.0
+
+    # --- life of the connection
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """asyncio: a client connected."""
+        self._transport = cast(asyncio.Transport, transport)
+        self._transport.set_write_buffer_limits(high=WRITE_HIGH_WATER)
+        self._client = get_remote_addr(self._transport)
+        self._server = get_local_addr(self._transport)
+        self._scheme = "https" if is_ssl(self._transport) else "http"
+        connections = cast("set[GuardProtocol]", self._server_state.connections)
+        connections.add(self)
+        self.shared.sweeper.wake(self._loop, cast(Collection[GuardProtocol], connections))
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """asyncio: the connection is closed, by whomever."""
+        cast("set[GuardProtocol]", self._server_state.connections).discard(self)
+        self._abandon()
+        self._phase = Phase.LINGER
+        self._held = b""
+        self.resume_writing()
+
+    def eof_received(self) -> bool:
+        """asyncio: the client sent FIN: it closed, or it only ended its side and waits for the answer."""
+        active = self._active
+        if active is None or not active.is_body_complete or self._phase is Phase.LINGER:
+            return False
+        self._is_half_closed = True
+        self._probe(PROBE_SECONDS)
+        return True
+
+    def _probe(self, delays: tuple[float, ...]) -> None:
+        """Writes something harmless: a closed peer resets the connection, and a later write notices that."""
+        active = self._active
+        if active is None or self._transport.is_closing():
+            return
+        if not active.is_started:
+            if active.is_http11:
+                # RFC 9110 section 15.2: any number of 1xx may precede the final response.
+                self._transport.write(CONTINUE)
+        elif active.can_take_ping():
+            self._transport.write(PING)
+        if delays:
+            self._loop.call_later(delays[0], self._probe, delays[1:])
+
+    def shutdown(self) -> None:
+        """uvicorn: answer what was asked, then close."""
+        self._is_draining = True
+        if self._active is None and not self._reader.is_mid_head:
+            self._transport.close()
+        for exchange in (self._active, *self._queue):
+            if exchange is not None:
+                exchange.keep_alive = False
+
+    def abort(self) -> None:
+        """Cuts the connection."""
+        self._transport.abort()
+
+    def sweep(self, now: float) -> None:
+        """Ends the connection if a deadline has passed."""
+        waited = now - self._since
+        limits = self._limits
+        if self._transport.get_write_buffer_size():
+            self._check_stall(now)
+        else:
+            self._taken_at = 0.0
+        if self._phase is Phase.ANSWER:
+            return
+        if self._phase is Phase.IDLE and waited > limits.keep_alive_seconds:
+            self._transport.close()
+        elif self._phase is Phase.LINGER and waited > limits.linger_seconds:
+            self._transport.abort()
+        elif self._phase is Phase.HEAD and waited > limits.header_seconds and self._active is None:
+            if self._reader.is_mid_head:
+                self._refuse(_timeout("headers", "server.header_seconds"))
+            else:
+                self._transport.close()
+        elif self._phase is Phase.BODY and waited > limits.body_seconds:
+            self._check_rate(waited)
+
+    def _check_rate(self, waited: float) -> None:
+        incoming = self._incoming
+        if self._is_read_paused or (incoming is not None and incoming.awaits_continue):
+            self._since = self._loop.time()
+            self._body_bytes = 0
+        elif self._body_bytes < waited * self._limits.body_bytes_per_second:
+            self._refuse(_timeout("body", "server.body_seconds"))
+
+    def _check_stall(self, now: float) -> None:
+        taken = self.bytes_written - self._transport.get_write_buffer_size()
+        if taken != self._taken_bytes or not self._taken_at:
+            self._taken_bytes, self._taken_at = taken, now
+        elif now - self._taken_at > self._limits.write_stall_seconds:
+            self._transport.abort()
+
+    # --- ClientConnection
+
+    def watch(self, gone: Callable[[], None]) -> None:
+        """Registers the only watcher; it is called once, from the event loop, when the client is gone."""
+        if self._is_gone:
+            self._loop.call_soon(gone)
+        else:
+            self._gone = gone
+
+    def unwatch(self) -> None:
+        """Removes the watcher."""
+        self._gone = None
+
+    @property
+    def is_gone(self) -> bool:
+        """True once the client cannot get the answer any more."""
+        return self._is_gone
+
+    def _abandon(self) -> None:
+        self._is_gone = True
+        self._fresh = None
+        for exchange in (self._active, *self._queue):
+            if exchange is not None:
+                exchange.abandon()
+        self._active = None
+        self._queue.clear()
+        gone, self._gone = self._gone, None
+        if gone is not None:
+            gone()
+
+    # --- input
+
+    def data_received(self, data: bytes) -> None:
+        """asyncio: bytes from the client."""
+        if self._phase is Phase.LINGER or self._refusal is not None:
+            return
+        self._read(self._held + data if self._held else data)
+
+    def _read(self, data: bytes) -> None:
+        self._held = b""
+        start, end = 0, len(data)
+        try:
+            while start < end:
+                if len(self._queue) >= self._limits.pipelined_requests and not self._reader.in_body:
+                    self._held = data[start:]
+                    break
+                start = self._reader.feed(data, start)
+        except Refused as refused:
+            self._refuse(refused.refusal)
+            return
+        self._stamp()
+        fresh = self._fresh
+        if fresh is not None:
+            self._fresh = None
+            self._run(fresh)
+        if self._queue or self._is_read_paused or self._is_body_ahead():
+            self._adjust_reading()
+
+    def _stamp(self) -> None:
+        """Notes what the connection waits for now, and since when."""
+        reader = self._reader
+        if reader.in_body:
+            phase = Phase.BODY
+        elif reader.is_mid_head:
+            phase = Phase.HEAD
+        else:
+            phase = Phase.ANSWER if self._active is not None else self._phase
+        if phase is not self._phase:
+            self._phase = phase
+            if phase is not Phase.ANSWER:
+                self._since = self._loop.time()
+                self._body_bytes = 0
+
+    def begin(self) -> None:
+        """Reader: a good head."""
+        reader = self._reader
+        scope = {
+            "type": "http",
+            "asgi": self._asgi,
+            "http_version": "1.1" if reader.is_http11 else "1.0",
+            "server": self._server,
+            "client": self._client,
+            "scheme": self._scheme,
+            "method": reader.method.decode("ascii"),
+            "root_path": self._root_path,
+            "path": self._root_path + reader.path,
+            "raw_path": reader.raw_path,
+            "query_string": reader.query,
+            "headers": reader.headers,
+            "state": self._app_state.copy(),
+            "anyport.connection": self,
+        }
+        keep_alive = reader.keep_alive and not self._is_draining
+        exchange = Exchange(self, scope, keep_alive=keep_alive, awaits_continue=reader.awaits_continue)
+        self._incoming = exchange
+        if self._active is None:
+            self._active = self._fresh = exchange
+        else:
+            self._queue.append(exchange)
+
+    def body(self, data: bytes) -> None:
+        """Reader: body bytes."""
+        self._body_bytes += len(data)
+        if self._incoming is not None:
+            self._incoming.feed(data)
+
+    def end(self) -> None:
+        """Reader: the request is whole."""
+        if self._incoming is not None:
+            self._incoming.finish()
+            self._incoming = None
+
+    def _run(self, exchange: Exchange) -> None:
+        task = self._loop.create_task(exchange.run(self._app))
+        self._server_state.tasks.add(task)
+        task.add_done_callback(self._server_state.tasks.discard)
+
+    def _is_body_ahead(self) -> bool:
+        incoming = self._incoming
+        return incoming is not None and incoming.buffered_bytes > READ_HIGH_WATER
+
+    def _adjust_reading(self) -> None:
+        """Reads no further while requests wait or the application has not taken the body."""
+        should_pause = bool(self._queue) or self._is_body_ahead()
+        if should_pause == self._is_read_paused or self._transport.is_closing() or self._is_half_closed:
+            return
+        self._is_read_paused = should_pause
+        if should_pause:
+            self._transport.pause_reading()
+        else:
+            self._transport.resume_reading()
+
+    def _refuse(self, refusal: Refusal) -> None:
+        """Answers for the application and ends the connection."""
+        active = self._active
+        if active is not None and active.is_started and active is not self._incoming:
+            self._refusal = refusal
+            active.keep_alive = False
+            return
+        is_answered = self._incoming is not None and self._incoming is not active
+        if active is not None and active.is_started:
+            is_answered = True
+        self._abandon()
+        if not is_answered:
+            self._transport.write(refusal_bytes(refusal, self._default_lines()))
+        self._linger()
+
+    def _linger(self) -> None:
+        """Sends FIN after what was written and drops what still comes, for a while."""
+        self._phase = Phase.LINGER
+        self._since = self._loop.time()
+        if self._is_half_closed or not self._transport.can_write_eof():
+            self._transport.close()
+        elif not self._transport.is_closing():
+            self._transport.write_eof()
+            if self._is_read_paused:
+                self._is_read_paused = False
+                self._transport.resume_reading()
+
+    def _default_lines(self) -> bytes:
+        return self.shared.default_lines(self._server_state.default_headers)
+
+    # --- output
+
+    def write(self, data: bytes | memoryview) -> None:
+        """Queues bytes for the client."""
+        self.bytes_written += len(data)
+        self._transport.write(data)
+
+    async def drain(self) -> None:
+        """Waits until the client has taken enough."""
+        if self._writable is None:
+            self._writable = asyncio.Event()
+        await self._writable.wait()
+
+    def pause_writing(self) -> None:
+        """asyncio: the buffer is above the high-water mark."""
+        self.is_write_paused = True
+        if self._writable is not None:
+            self._writable.clear()
+
+    def resume_writing(self) -> None:
+        """asyncio: the buffer has drained."""
+        self.is_write_paused = False
+        if self._writable is not None:
+            self._writable.set()
+
+    def want_body(self) -> None:
+        """Lets more of the request in."""
+        if self._is_read_paused:
+            self._adjust_reading()
+
+    def first_lines(self, status: int) -> bytes:
+        """Returns the status line and the server's own headers."""
+        return self.shared.first_lines(status, self._server_state.default_headers)
+
+    def broken(self, exchange: Exchange) -> None:
+        """Closes without the end of the response, so that the client notices."""
+        if not exchange.is_gone:
+            self._transport.close()
+
+    def ended(self, exchange: Exchange) -> None:
+        """Goes on with the next request, or waits for one, or closes."""
+        self._server_state.total_requests += 1
+        self._active = None
+        self._gone = None
+        if self._refusal is not None:
+            self._transport.write(refusal_bytes(self._refusal, self._default_lines()))
+        if self._refusal is not None or not exchange.keep_alive:
+            self._abandon()
+            if self._incoming is None and self._refusal is None and not self._reader.is_mid_head:
+                self._transport.close()
+            else:
+                self._linger()
+        elif self._queue:
+            self._active = self._queue.popleft()
+            self._run(self._active)
+            self._next()
+        elif self._is_half_closed:
+            self._transport.close()
+        elif self._phase is Phase.ANSWER:
+            self._phase = Phase.IDLE
+            self._since = self._loop.time()
+
+    def _next(self) -> None:
+        if self._held:
+            self._read(self._held)
+        else:
+            self._adjust_reading()
+
+
+def _timeout(part: str, setting: str) -> Refusal:
+    return Refusal(408, "request_timeout", f"The request's {part} came too slowly ({setting}).")
+
+
+def guarded(limits: GuardLimits) -> type[GuardProtocol]:
+    """Returns a protocol class for `uvicorn.Config(http=...)`, bound to `limits`."""
+    return type("BoundGuardProtocol", (GuardProtocol,), {"shared": Shared(limits)})
