@@ -16,13 +16,15 @@ from typing import Final
 import httpx2
 
 from adapters.types import Head, HttpRequest
-from gateway.transport.base import MAX_RESPONSE_BYTES, Fault, Timeouts, TransportError
+from gateway.transport.base import MAX_HEADER_BYTES, MAX_RESPONSE_BYTES, Fault, Timeouts, TransportError
 from gateway.transport.bridge import from_httpx
 from gateway.transport.decoding import Inflater, inflater_for
 from gateway.transport.dialing import default_context
+from gateway.transport.exchange import MAX_HEADERS
 from gateway.transport.wire import encode_request, parse_url
 
 _BODILESS: Final = frozenset({204, 304})
+_VERSIONS: Final = frozenset({b"HTTP/1.0", b"HTTP/1.1", b"HTTP/2"})
 
 
 class StockTransport:
@@ -85,8 +87,7 @@ class StockTransport:
         headers = {name.lower(): value for name, value in response.headers.items() if name != "set-cookie"}
         status = response.status_code
         try:
-            if not 200 <= status <= 599:
-                raise TransportError(Fault.PROTOCOL, f"the response has status {status}")
+            _check_head(response)
             has_body = request.method != "HEAD" and status not in _BODILESS
             inflater = inflater_for(headers.get("content-encoding", "")) if has_body else None
         except TransportError:
@@ -201,6 +202,20 @@ class StockResponse:
         if self._decoded > MAX_RESPONSE_BYTES:
             raise _too_large(MAX_RESPONSE_BYTES)
         return piece
+
+
+def _check_head(response: httpx2.Response) -> None:
+    """Refuses what httpx2 lets through although no honest upstream sends it."""
+    fields = response.headers.raw
+    version = response.extensions.get("http_version")
+    if not 200 <= response.status_code <= 599:
+        raise TransportError(Fault.PROTOCOL, f"the response has status {response.status_code}")
+    if version not in _VERSIONS:
+        raise TransportError(Fault.PROTOCOL, "the response has an unknown HTTP version")
+    if len(fields) > MAX_HEADERS or sum(len(name) + len(value) for name, value in fields) > MAX_HEADER_BYTES:
+        raise TransportError(Fault.PROTOCOL, "the response head is too large")
+    if {"content-length", "transfer-encoding"} <= response.headers.keys():
+        raise TransportError(Fault.PROTOCOL, "the response is framed in two ways")
 
 
 class _Trace:

@@ -200,9 +200,7 @@ class ScriptedUpstream:
 
     async def __aenter__(self) -> Self:
         loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(
-            self._connect, "127.0.0.1", 0, ssl=self._ssl_context, backlog=4096
-        )
+        self._server = await loop.create_server(self._connect, "127.0.0.1", 0, ssl=self._ssl_context, backlog=4096)
         self.port = self._server.sockets[0].getsockname()[1]
         return self
 
@@ -258,9 +256,7 @@ class ScriptedUpstream:
 class _Line(asyncio.Protocol):
     """Plays the script on one connection."""
 
-    def __init__(
-        self, upstream: ScriptedUpstream, peer: Peer, *, on_connect: Answer | None, reads: bool
-    ) -> None:
+    def __init__(self, upstream: ScriptedUpstream, peer: Peer, *, on_connect: Answer | None, reads: bool) -> None:
         self.task: asyncio.Task[None] | None = None
         self._upstream = upstream
         self._peer = peer
