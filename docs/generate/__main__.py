@@ -8,10 +8,14 @@ from pathlib import Path
 
 from docs.generate.metrics import metrics_table
 from docs.generate.providers import providers_faults, providers_page, providers_schema
+from docs.generate.settings import configuration_page, example_yaml, settings_schema
 
 ROOT = Path(__file__).parents[2]
 GENERATED: tuple[tuple[str, Callable[[], str]], ...] = (
+    ("config/anyport.example.yaml", example_yaml),
+    ("config/schema/anyport.schema.json", settings_schema),
     ("config/schema/providers.schema.json", providers_schema),
+    ("docs/configuration.md", configuration_page),
     ("docs/metrics.md", metrics_table),
     ("docs/providers.md", providers_page),
 )

@@ -58,10 +58,10 @@ def _access_log(target: str) -> str:
     return target
 
 
-Seconds = Annotated[float, BeforeValidator(_not_a_boolean), Field(gt=0, le=MAX_SECONDS)]
-Pause = Annotated[float, BeforeValidator(_not_a_boolean), Field(ge=0, le=MAX_SECONDS)]
-Port = Annotated[int, BeforeValidator(_not_a_boolean), Field(ge=0, le=65_535)]
-Count = Annotated[int, BeforeValidator(_not_a_boolean), Field(ge=1)]
+Seconds = Annotated[float, Field(gt=0, le=MAX_SECONDS), BeforeValidator(_not_a_boolean)]
+Pause = Annotated[float, Field(ge=0, le=MAX_SECONDS), BeforeValidator(_not_a_boolean)]
+Port = Annotated[int, Field(ge=0, le=65_535), BeforeValidator(_not_a_boolean)]
+Count = Annotated[int, Field(ge=1), BeforeValidator(_not_a_boolean)]
 Host = Annotated[str, AfterValidator(_host)]
 RouteName = Annotated[str, AfterValidator(_route_name)]
 ProviderId = Annotated[str, AfterValidator(_provider_id)]
@@ -131,7 +131,8 @@ class UpstreamSettings(Strict):
     """The side that providers see."""
 
     transport: Literal["builtin", "httpx"] = Field(
-        default="builtin", description="HTTP client for requests to providers: our own, or httpx for comparison."
+        default="builtin",
+        description="HTTP client for requests to providers: our own, or httpx (slower, widely tested).",
     )
     connect_seconds: Seconds = Field(default=5, description="Name look-up, TCP and TLS together.")
     pool_seconds: Seconds = Field(default=1, description="Wait for a free connection slot.")
