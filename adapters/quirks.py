@@ -88,9 +88,7 @@ def _rename(fields: Fields, names: Mapping[str, str]) -> None:
 
 
 def _drop(fields: Fields, names: Iterable[str], dropped: list[str]) -> None:
-    for name in names:
-        if name in fields and not is_null(fields.pop(name)):
-            dropped.append(name)
+    dropped.extend(name for name in names if name in fields and not is_null(fields.pop(name)))
 
 
 def _clamp(fields: Fields, ranges: Mapping[str, tuple[float | None, float | None]]) -> None:

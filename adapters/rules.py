@@ -63,7 +63,9 @@ class ParamRules:
     wrap_functions: bool = False
     """The old `functions`/`function_call` form becomes tools."""
     tool_choice: Mapping[str, ToolChoiceMap] = field(default_factory=lambda: MappingProxyType({}))
-    """`auto`/`none`/`required`/`named` -> what is sent instead; `filter` keeps only the named tool and sends `required`."""
+    """`auto`/`none`/`required`/`named` -> what is sent instead.
+
+    `filter` keeps only the named tool and sends `required`."""
     tool_drop: frozenset[str] = frozenset()
     """Keys removed from every tool's function object (such as `strict`)."""
     json_schema: JsonSchemaSupport = "native"

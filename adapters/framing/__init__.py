@@ -1,0 +1,1 @@
+"""Cutting byte streams into messages: server-sent events."""

@@ -30,7 +30,7 @@ class ToolCall:
 class ChoiceState:
     """Memory of one choice. `watch_call` runs on every tool delta, `repair` only where something is irregular."""
 
-    __slots__ = ("_call_id", "_tags", "index", "is_finished", "tool_calls", "_rules")
+    __slots__ = ("_call_id", "_rules", "_tags", "index", "is_finished", "tool_calls")
 
     def __init__(self, index: int, call_id: str, rules: ParamRules) -> None:
         self.index = index

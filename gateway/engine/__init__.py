@@ -1,0 +1,1 @@
+"""Running a request: the attempt loop and what the client hears of its failures."""

@@ -1,0 +1,1 @@
+"""Decisions about attempts, as pure functions."""

@@ -1,0 +1,69 @@
+"""The ASGI application: the edge in front, the FastAPI shell behind, and what lives between start and stop."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from adapters.types import Operation
+from gateway.http.drain import DrainSignal
+from gateway.http.edge import Edge
+from gateway.http.inference import InferenceEndpoint
+from gateway.http.models import LIST_PATH, ModelsEndpoint
+from gateway.http.shell import build_shell
+from gateway.runtime import Runtime
+from gateway.telemetry.access_log import AccessLog
+
+INFERENCE_PATHS = {
+    "/v1/chat/completions": Operation.CHAT,
+    "/v1/completions": Operation.COMPLETIONS,
+    "/v1/embeddings": Operation.EMBEDDINGS,
+}
+
+
+def create_app(runtime: Runtime, *, drain: DrainSignal, access_log: AccessLog | None) -> Edge:
+    """Returns the application that serves `runtime`; its lifespan starts and closes it."""
+
+    @asynccontextmanager
+    async def lifespan(app: Any) -> AsyncIterator[None]:
+        runtime.start()
+        # What exists now lives as long as the process: the collector need not look at it at every pass.
+        gc.collect()
+        gc.freeze()
+        try:
+            yield
+        finally:
+            await runtime.aclose()
+            if access_log is not None:
+                access_log.close()
+
+    server = runtime.settings.server
+    shell = build_shell(
+        metrics=runtime.metrics,
+        drain=drain,
+        keys=runtime.keys,
+        lifespan=lifespan,
+        serves_metrics=server.metrics_port is None,
+    )
+    models = ModelsEndpoint(runtime)
+    return Edge(
+        posts={
+            path: InferenceEndpoint(
+                operation,
+                router=runtime.router,
+                executor=runtime.executor,
+                drain=drain,
+                max_body_bytes=server.max_body_bytes,
+            )
+            for path, operation in INFERENCE_PATHS.items()
+        },
+        gets=[(LIST_PATH, models), (LIST_PATH + "/", models)],
+        shell=shell,
+        keys=runtime.keys,
+        drain=drain,
+        metrics=runtime.metrics,
+        access_log=access_log,
+        max_in_flight=server.max_in_flight,
+    )

@@ -1,0 +1,84 @@
+"""Failure -> what the client hears. One table, one place."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import ceil
+from typing import Final
+
+from adapters.failures import Failure, FailureKind
+from gateway.errors import UpstreamError, UpstreamRejected, UpstreamTimeout, UpstreamUnavailable
+
+MAX_FORWARDED_WAIT_SECONDS: Final = 60
+"""A longer `retry-after` would freeze Node's SDK, which sleeps as long as it is told: the SDK is told not to retry."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    cls: type[UpstreamError]
+    status: int
+    code: str
+    type: str
+    should_retry: bool
+    prefix: str = ""
+
+
+_UPSTREAM = "upstream_error"
+_ANSWERS: Final[Mapping[FailureKind, _Answer]] = {
+    FailureKind.CONNECT: _Answer(UpstreamUnavailable, 502, "upstream_connection_error", _UPSTREAM, True),
+    FailureKind.TIMEOUT: _Answer(UpstreamTimeout, 504, "upstream_timeout", _UPSTREAM, True),
+    FailureKind.SERVER: _Answer(UpstreamUnavailable, 502, "upstream_error", _UPSTREAM, True),
+    FailureKind.OVERLOADED: _Answer(UpstreamUnavailable, 503, "upstream_overloaded", _UPSTREAM, True),
+    FailureKind.RATE_LIMIT: _Answer(UpstreamUnavailable, 429, "rate_limit_exceeded", "rate_limit_error", True),
+    FailureKind.QUOTA: _Answer(UpstreamUnavailable, 429, "insufficient_quota", "insufficient_quota", False),
+    FailureKind.AUTH: _Answer(
+        UpstreamUnavailable, 502, "upstream_auth_error", _UPSTREAM, False, "the provider refused our credential: "
+    ),
+    FailureKind.MODEL_MISSING: _Answer(UpstreamRejected, 404, "model_not_found", "invalid_request_error", False),
+    FailureKind.CONTEXT_LENGTH: _Answer(
+        UpstreamRejected, 400, "context_length_exceeded", "invalid_request_error", False
+    ),
+    FailureKind.CONTENT_FILTER: _Answer(UpstreamRejected, 400, "content_filter", "invalid_request_error", False),
+    FailureKind.BAD_REQUEST: _Answer(UpstreamRejected, 400, "", "invalid_request_error", False),
+    FailureKind.MALFORMED: _Answer(UpstreamUnavailable, 502, "upstream_invalid_response", _UPSTREAM, True),
+    FailureKind.UNKNOWN: _Answer(UpstreamUnavailable, 502, "upstream_error", _UPSTREAM, False),
+}
+
+_OWN_CODES: Final = frozenset({FailureKind.CONNECT, FailureKind.TIMEOUT, FailureKind.MALFORMED})
+"""Kinds that we found out ourselves, so that the failure's code is ours and more precise than the table's."""
+
+
+def client_error(failure: Failure, *, deployment: str, message: str) -> UpstreamError:
+    """Returns the error for the client; `message` is the failure's, scrubbed and cut."""
+    answer = _ANSWERS.get(failure.kind, _ANSWERS[FailureKind.UNKNOWN])
+    code = failure.code if failure.kind in _OWN_CODES and failure.code else answer.code
+    status = answer.status
+    param = None
+    if failure.kind is FailureKind.BAD_REQUEST:
+        code = failure.code or "invalid_request"
+        status = 413 if failure.status == 413 else 400
+    if answer.cls is UpstreamRejected:
+        param = "model" if failure.kind is FailureKind.MODEL_MISSING else failure.param
+    if code == "overloaded":
+        status = 503
+    should_retry, headers = _wait(failure, answer)
+    return answer.cls(
+        f"{deployment}: {answer.prefix}{message}",
+        status=status,
+        type=answer.type,
+        code=code,
+        param=param,
+        headers=headers,
+        should_retry=should_retry,
+    )
+
+
+def _wait(failure: Failure, answer: _Answer) -> tuple[bool, tuple[tuple[str, str], ...]]:
+    seconds = failure.retry_after
+    if seconds is None:
+        return answer.should_retry, ()
+    whole = ceil(min(seconds, 86_400 * 31))
+    milliseconds = ceil(min(seconds, 86_400 * 31) * 1000)
+    headers = (("retry-after", str(whole)), ("retry-after-ms", str(milliseconds)))
+    return answer.should_retry and seconds <= MAX_FORWARDED_WAIT_SECONDS, headers

@@ -1,0 +1,236 @@
+"""The outermost ring: one dictionary look-up to an endpoint, and everything each request needs whatever it is.
+
+Takes or makes the request id, checks the key, counts, turns every escape into one OpenAI error object, and settles
+exactly once. Paths that are not ours here (docs, health, metrics) go to the FastAPI shell behind.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+import secrets
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, Final
+
+from gateway.access.keys import KeyCheck
+from gateway.domain import Outcome
+from gateway.errors import Draining, GatewayError, Internal, MethodNotAllowed, Overloaded
+from gateway.http.drain import DrainSignal
+from gateway.http.response_head import clean_header_value
+from gateway.telemetry.access_log import AccessLog
+from gateway.telemetry.metrics import Metrics
+
+Scope = dict[str, Any]
+Message = dict[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+AsgiApp = Callable[[Scope, Receive, Send], Awaitable[None]]
+HeaderList = list[tuple[bytes, bytes]]
+
+CLIENT_GONE_STATUS: Final = 499
+"""In records only: nobody was left to be told."""
+_REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
+_log = logging.getLogger("anyport")
+
+
+class ClientGone(Exception):
+    """The client left while it was still sending; there is nobody to answer."""
+
+
+class Transaction:
+    """One request and its response, with the bookkeeping that both ends share."""
+
+    __slots__ = ("_receive", "_send", "has_started", "headers", "is_drained", "outcome", "scope")
+
+    def __init__(self, scope: Scope, receive: Receive, send: Send, outcome: Outcome) -> None:
+        self.scope = scope
+        self.headers: Mapping[bytes, bytes] = dict(scope["headers"])
+        self.outcome = outcome
+        self.has_started = False
+        self.is_drained = False
+        """Set when the grace of a shutdown is over: what still runs ends with an error."""
+        self._receive = receive
+        self._send = send
+
+    async def receive(self) -> Message:
+        """Returns the next ASGI message of the request."""
+        return await self._receive()
+
+    async def respond(self, status: int, body: bytes, headers: HeaderList) -> None:
+        """Sends a whole JSON response."""
+        outcome = self.outcome
+        now = time.monotonic()
+        outcome.status = status
+        outcome.bytes_out = len(body)
+        if outcome.first_byte is None:
+            outcome.first_byte = now
+        self.has_started = True
+        await self._send(
+            {
+                "type": "http.response.start",
+                "status": status,
+                "headers": [
+                    (b"content-type", b"application/json"),
+                    (b"content-length", b"%d" % len(body)),
+                    *self._common_headers(now),
+                    *headers,
+                ],
+            }
+        )
+        await self._send({"type": "http.response.body", "body": body})
+
+    async def begin_stream(self, first: bytes, headers: HeaderList) -> None:
+        """Commits: sends the head of an event stream and its first frames."""
+        outcome = self.outcome
+        now = time.monotonic()
+        outcome.status = 200
+        outcome.first_byte = now
+        self.has_started = True
+        await self._send(
+            {
+                "type": "http.response.start",
+                "status": 200,
+                "headers": [
+                    (b"content-type", b"text/event-stream; charset=utf-8"),
+                    (b"x-accel-buffering", b"no"),
+                    *self._common_headers(now),
+                    *headers,
+                ],
+            }
+        )
+        await self.send_frames(first)
+
+    async def send_frames(self, frames: bytes) -> None:
+        """Sends whole events; waits while the client is slow."""
+        outcome = self.outcome
+        outcome.chunks += 1
+        outcome.bytes_out += len(frames)
+        await self._send({"type": "http.response.body", "body": frames, "more_body": True})
+
+    async def end_stream(self) -> None:
+        """Ends the response."""
+        await self._send({"type": "http.response.body", "body": b""})
+
+    async def respond_error(self, error: GatewayError) -> None:
+        """Sends an error in OpenAI's shape."""
+        self.outcome.error_code = error.code or error.type
+        headers = [(name.encode(), clean_header_value(value).encode("latin-1")) for name, value in error.headers()]
+        await self.respond(error.status, error.body(), headers)
+
+    def _common_headers(self, now: float) -> HeaderList:
+        milliseconds = int((now - self.outcome.started) * 1000)
+        return [
+            (b"x-request-id", self.outcome.request_id.encode()),
+            (b"openai-processing-ms", b"%d" % milliseconds),
+            (b"cache-control", b"no-store"),
+        ]
+
+
+Endpoint = Callable[[Transaction], Awaitable[None]]
+
+
+class Edge:
+    """ASGI application: the inference paths, and the shell for everything else."""
+
+    def __init__(
+        self,
+        *,
+        posts: Mapping[str, Endpoint],
+        gets: Sequence[tuple[str, Endpoint]],
+        shell: AsgiApp,
+        keys: KeyCheck,
+        drain: DrainSignal,
+        metrics: Metrics,
+        access_log: AccessLog | None,
+        max_in_flight: int | None = None,
+    ) -> None:
+        """`posts` maps exact paths, `gets` path prefixes; the first prefix that fits is taken."""
+        self._posts = posts
+        self._gets = gets
+        self._shell = shell
+        self._keys = keys
+        self._drain = drain
+        self._metrics = metrics
+        self._access_log = access_log
+        self._max_in_flight = max_in_flight
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serves one ASGI connection."""
+        if scope["type"] != "http":
+            await self._shell(scope, receive, send)
+            return
+        path: str = scope["path"]
+        endpoint = self._posts.get(path)
+        methods = "POST"
+        if endpoint is None:
+            endpoint = self._get_endpoint(path)
+            methods = "GET"
+            if endpoint is None:
+                await self._shell(scope, receive, send)
+                return
+        outcome = Outcome(request_id=request_id(scope["headers"]), started=time.monotonic())
+        transaction = Transaction(scope, receive, send, outcome)
+        self._metrics.request_started()
+        is_recorded = True
+        try:
+            if scope["method"] != methods:
+                raise MethodNotAllowed(f"{path} takes {methods} only", headers=(("allow", methods),))
+            self._admit(transaction)
+            await endpoint(transaction)
+        except ClientGone:
+            outcome.is_cancelled = True
+            outcome.status = CLIENT_GONE_STATUS
+            is_recorded = bool(outcome.attempts)
+        except GatewayError as error:
+            await self._answer(transaction, error)
+        except asyncio.CancelledError:
+            await self._cancelled(transaction)
+        except Exception:
+            _log.exception("request %s failed inside the gateway", outcome.request_id)
+            await self._answer(
+                transaction, Internal(f"the gateway failed; its log has details under {outcome.request_id}")
+            )
+        finally:
+            outcome.ended = time.monotonic()
+            self._metrics.request_ended(outcome)
+            if is_recorded and self._access_log is not None:
+                self._access_log.write(outcome)
+
+    def _get_endpoint(self, path: str) -> Endpoint | None:
+        for prefix, endpoint in self._gets:
+            if path.startswith(prefix) and (path == prefix or prefix.endswith("/")):
+                return endpoint
+        return None
+
+    def _admit(self, transaction: Transaction) -> None:
+        self._keys.check(transaction.headers)
+        if self._max_in_flight is not None and self._metrics.in_flight > self._max_in_flight:
+            raise Overloaded(f"server.max_in_flight ({self._max_in_flight}) requests are at work already")
+
+    async def _answer(self, transaction: Transaction, error: GatewayError) -> None:
+        if not transaction.has_started:
+            await transaction.respond_error(error)
+
+    async def _cancelled(self, transaction: Transaction) -> None:
+        """The client left, or the grace of a shutdown is over; anything else is not ours to swallow."""
+        outcome = transaction.outcome
+        task = asyncio.current_task()
+        if not (outcome.is_cancelled or transaction.is_drained) or task is None:
+            raise asyncio.CancelledError
+        task.uncancel()
+        if outcome.is_cancelled:
+            outcome.status = outcome.status or CLIENT_GONE_STATUS
+            return
+        await self._answer(transaction, Draining("the gateway is shutting down"))
+
+
+def request_id(headers: Sequence[tuple[bytes, bytes]]) -> str:
+    """Returns the client's `x-request-id` if it is harmless, else a new one."""
+    for name, value in headers:
+        if name == b"x-request-id":
+            if _REQUEST_ID.fullmatch(value):
+                return value.decode("ascii")
+            break
+    return "req_" + secrets.token_hex(12)

@@ -1,0 +1,226 @@
+"""The endpoints that call models: read the request, run it, answer."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from typing import Final
+
+from adapters.codec import encode
+from adapters.failures import Failure
+from adapters.framing.sse import frame
+from adapters.types import Call, Head, Operation
+from gateway.engine.executor import Answer, Executor, Stream, from_transport
+from gateway.errors import BodyTooLarge, GatewayError, UnsupportedMedia
+from gateway.http.drain import DrainSignal
+from gateway.http.edge import ClientGone, HeaderList, Transaction
+from gateway.http.guard import ClientConnection
+from gateway.http.inbound import read_call
+from gateway.http.response_head import clean_header_value
+from gateway.routing.deployment import Plan
+from gateway.routing.router import Router
+from gateway.transport.base import TransportError
+
+_PASSED_ON: Final = ("openai-version",)
+_RATE_LIMIT: Final = "x-ratelimit-"
+_LINGER_SECONDS: Final = 0.1
+"""How long a finished stream's upstream may take to end its body before its connection is closed, not pooled."""
+_JSON_TYPES: Final = (b"application/json", b"application/json; charset=utf-8", b"application/json;charset=utf-8")
+
+
+class InferenceEndpoint:
+    """Serves one operation."""
+
+    def __init__(
+        self,
+        operation: Operation,
+        *,
+        router: Router,
+        executor: Executor,
+        drain: DrainSignal,
+        max_body_bytes: int,
+    ) -> None:
+        self._operation = operation
+        self._router = router
+        self._executor = executor
+        self._drain = drain
+        self._max_body_bytes = max_body_bytes
+
+    async def __call__(self, transaction: Transaction) -> None:
+        """Answers one request; raises GatewayError for what must be answered as an error."""
+        outcome = transaction.outcome
+        outcome.operation = self._operation.value
+        check_media(transaction)
+        body = await read_body(transaction, self._max_body_bytes)
+        outcome.bytes_in = len(body)
+        call = read_call(self._operation, body, id="chatcmpl-" + secrets.token_hex(12), created=int(time.time()))
+        outcome.model = call.model
+        outcome.stream = call.stream
+        plan = self._router.plan(call.model)
+        with Interruption(transaction, self._drain):
+            await self._run(call, plan, transaction)
+
+    async def _run(self, call: Call, plan: Plan, transaction: Transaction) -> None:
+        outcome = transaction.outcome
+        answer = await self._executor.run(call, plan, outcome)
+        if isinstance(answer, Answer):
+            reply = answer.reply
+            outcome.usage, outcome.response_model, outcome.finish = reply.usage, reply.model, reply.finish
+            await transaction.respond(200, reply.body, self._headers(transaction, answer.head))
+            return
+        try:
+            await self._relay(answer, transaction)
+        finally:
+            answer.response.release()
+            decoder = answer.decoder
+            outcome.usage, outcome.response_model, outcome.finish = decoder.usage, decoder.model, decoder.finish
+
+    async def _relay(self, stream: Stream, transaction: Transaction) -> None:
+        """Sends a stream on as it comes; after the first byte every abnormal end is an error event."""
+        response, decoder = stream.response, stream.decoder
+        await transaction.begin_stream(stream.first, self._headers(transaction, response.head))
+        try:
+            while not decoder.is_done and decoder.failure is None:
+                data = await response.next()
+                out = decoder.feed(data) if data else decoder.close()
+                if out:
+                    await transaction.send_frames(out)
+                if time.monotonic() >= stream.deadline and not decoder.is_done:
+                    await self._end_badly(stream, transaction, "the answer did not end within upstream.total_seconds")
+                    return
+        except TransportError as error:
+            await self._fail(stream, transaction, from_transport(error))
+            return
+        except asyncio.CancelledError:
+            if transaction.is_drained:
+                await transaction.send_frames(
+                    error_frame(transaction, "the gateway is shutting down", "server_error", "server_shutting_down")
+                )
+                await transaction.end_stream()
+            raise
+        if decoder.failure is not None:
+            await self._fail(stream, transaction, decoder.failure)
+            return
+        await transaction.end_stream()
+        await self._linger(stream)
+
+    async def _fail(self, stream: Stream, transaction: Transaction, failure: Failure) -> None:
+        error = self._executor.client_error(failure, stream.deployment.id)
+        outcome = transaction.outcome
+        outcome.attempts[-1].failure = failure
+        outcome.error_code = error.code
+        await transaction.send_frames(error_frame(transaction, error.message, error.type, error.code, error.param))
+        await transaction.end_stream()
+
+    async def _end_badly(self, stream: Stream, transaction: Transaction, message: str) -> None:
+        transaction.outcome.error_code = "upstream_timeout"
+        text = f"{stream.deployment.id}: {message}"
+        await transaction.send_frames(error_frame(transaction, text, "upstream_error", "upstream_timeout"))
+        await transaction.end_stream()
+
+    async def _linger(self, stream: Stream) -> None:
+        """Lets the upstream end its body, so that its connection can be used again; the client has everything."""
+        response = stream.response
+        if response.is_complete:
+            return
+        try:
+            async with asyncio.timeout(_LINGER_SECONDS):
+                await response.next()
+        except (TransportError, TimeoutError):
+            return
+
+    def _headers(self, transaction: Transaction, head: Head) -> HeaderList:
+        outcome = transaction.outcome
+        headers = [(b"x-anyport-deployment", clean_header_value(outcome.deployment).encode("latin-1"))]
+        if len(outcome.attempts) != 1:
+            headers.append((b"x-anyport-attempts", b"%d" % len(outcome.attempts)))
+        if outcome.dropped:
+            headers.append((b"x-anyport-dropped", clean_header_value(",".join(outcome.dropped)).encode("latin-1")))
+        for name, value in head.headers.items():
+            if name.startswith(_RATE_LIMIT) or name in _PASSED_ON:
+                headers.append((name.encode("latin-1"), clean_header_value(value).encode("latin-1")))
+        return headers
+
+
+class Interruption:
+    """While it is entered, a client that leaves or a shutdown whose grace is over ends the current task."""
+
+    __slots__ = ("_connection", "_drain", "_exchange", "_task")
+
+    def __init__(self, transaction: Transaction, drain: DrainSignal) -> None:
+        self._exchange = transaction
+        self._drain = drain
+        self._connection: ClientConnection | None = transaction.scope.get("anyport.connection")
+        self._task = asyncio.current_task()
+
+    def __enter__(self) -> None:
+        if self._connection is not None:
+            self._connection.watch(self._gone)
+        self._drain.on_deadline(self._expired)
+
+    def __exit__(self, *exception: object) -> None:
+        if self._connection is not None:
+            self._connection.unwatch()
+        self._drain.forget(self._expired)
+
+    def _gone(self) -> None:
+        self._exchange.outcome.is_cancelled = True
+        self._cancel()
+
+    def _expired(self) -> None:
+        self._exchange.is_drained = True
+        self._cancel()
+
+    def _cancel(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+
+
+def check_media(transaction: Transaction) -> None:
+    """Raises UnsupportedMedia unless the body is said to be JSON in UTF-8."""
+    value = transaction.headers.get(b"content-type", b"")
+    if value in _JSON_TYPES:
+        return
+    kind, _, parameters = value.lower().partition(b";")
+    charset = parameters.replace(b" ", b"").replace(b'"', b"")
+    if kind.strip() != b"application/json" or (b"charset=" in charset and b"charset=utf-8" not in charset):
+        raise UnsupportedMedia("the body must be JSON in UTF-8; send `content-type: application/json`")
+
+
+async def read_body(transaction: Transaction, limit: int) -> bytes:
+    """Returns the whole request body; raises BodyTooLarge past `limit` bytes, ClientGone if it never comes."""
+    message = await transaction.receive()
+    if message["type"] != "http.request":
+        raise ClientGone
+    body: bytes = message.get("body", b"")
+    if not message.get("more_body", False):
+        if len(body) > limit:
+            raise _too_large(limit)
+        return body
+    pieces = bytearray(body)
+    while message.get("more_body", False):
+        message = await transaction.receive()
+        if message["type"] != "http.request":
+            raise ClientGone
+        pieces += message.get("body", b"")
+        if len(pieces) > limit:
+            raise _too_large(limit)
+    return bytes(pieces)
+
+
+def _too_large(limit: int) -> GatewayError:
+    return BodyTooLarge(f"the body is longer than server.max_body_bytes ({limit})")
+
+
+def error_frame(transaction: Transaction, message: str, type: str, code: str | None, param: str | None = None) -> bytes:
+    """Returns the event that ends a broken stream: the OpenAI SDKs raise on its top-level `error`."""
+    return frame(
+        encode(
+            {
+                "id": transaction.outcome.request_id,
+                "error": {"message": message, "type": type, "param": param, "code": code},
+                "choices": [{"index": 0, "delta": {}, "finish_reason": "error"}],
+            }
+        )
+    )

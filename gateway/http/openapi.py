@@ -1,0 +1,103 @@
+"""The OpenAPI description: what FastAPI knows of the shell, and the inference paths that go round it."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from fastapi import FastAPI
+
+_TEXT: Final = {"type": "string"}
+_MODEL: Final = {"type": "string", "description": "A route of the configuration, or `provider/model`."}
+_STREAM: Final = {"type": "boolean", "default": False, "description": "Answer as server-sent events."}
+
+_BODIES: Final[dict[str, dict[str, Any]]] = {
+    "/v1/chat/completions": {
+        "summary": "Chat completion",
+        "required": ["model", "messages"],
+        "properties": {
+            "model": _MODEL,
+            "messages": {"type": "array", "minItems": 1, "items": {"type": "object", "required": ["role"]}},
+            "stream": _STREAM,
+        },
+        "example": {"model": "demo/echo", "messages": [{"role": "user", "content": "Hello"}]},
+    },
+    "/v1/completions": {
+        "summary": "Text completion (legacy)",
+        "required": ["model"],
+        "properties": {"model": _MODEL, "prompt": {}, "stream": _STREAM},
+        "example": {"model": "demo/echo", "prompt": "Hello"},
+    },
+    "/v1/embeddings": {
+        "summary": "Embeddings",
+        "required": ["model", "input"],
+        "properties": {
+            "model": _MODEL,
+            "input": {},
+            "encoding_format": {"type": "string", "enum": ["float", "base64"]},
+        },
+        "example": {"model": "ollama/nomic-embed-text", "input": "Hello"},
+    },
+}
+_ERROR: Final = {
+    "description": "An error in OpenAI's shape",
+    "content": {
+        "application/json": {
+            "schema": {
+                "type": "object",
+                "properties": {
+                    "error": {
+                        "type": "object",
+                        "properties": {"message": _TEXT, "type": _TEXT, "param": _TEXT, "code": _TEXT},
+                    }
+                },
+            }
+        }
+    },
+}
+
+
+def describe(shell: FastAPI) -> dict[str, Any]:
+    """Returns the OpenAPI document of everything that the gateway serves."""
+    document = shell.openapi()
+    paths: dict[str, Any] = {path: {"post": _post(body)} for path, body in _BODIES.items()}
+    paths["/v1/models"] = {"get": _get("Models that are served")}
+    paths["/v1/models/{id}"] = {
+        "get": _get("One model", [{"name": "id", "in": "path", "required": True, "schema": _TEXT}])
+    }
+    return {
+        **document,
+        "paths": {**paths, **document.get("paths", {})},
+        "components": {
+            **document.get("components", {}),
+            "securitySchemes": {"key": {"type": "http", "scheme": "bearer"}},
+        },
+    }
+
+
+def _post(body: dict[str, Any]) -> dict[str, Any]:
+    schema = {
+        "type": "object",
+        "required": body["required"],
+        "properties": body["properties"],
+        "additionalProperties": True,
+    }
+    return {
+        "summary": body["summary"],
+        "tags": ["inference"],
+        "security": [{"key": []}],
+        "requestBody": {
+            "required": True,
+            "content": {"application/json": {"schema": schema, "example": body["example"]}},
+        },
+        "responses": {"200": {"description": "OpenAI's answer, JSON or server-sent events"}, "default": _ERROR},
+    }
+
+
+def _get(summary: str, parameters: list[dict[str, Any]] | None = None) -> dict[str, Any]:
+    return {
+        "summary": summary,
+        "tags": ["inference"],
+        "security": [{"key": []}],
+        "parameters": parameters or [],
+        "responses": {"200": {"description": "OK"}, "default": _ERROR},
+    }

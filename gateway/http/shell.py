@@ -1,0 +1,106 @@
+"""The FastAPI shell: health, metrics, documentation, and OpenAI-shaped answers to everything unknown."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from typing import Any
+
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import HTMLResponse, JSONResponse
+from starlette.exceptions import HTTPException
+
+import gateway
+from gateway.access.keys import KeyCheck
+from gateway.errors import GatewayError, Internal, InvalidRequest, MethodNotAllowed, UnknownUrl
+from gateway.http.drain import DrainSignal
+from gateway.http.edge import request_id
+from gateway.http.openapi import describe
+from gateway.http.page import docs_page
+from gateway.telemetry.metrics import Metrics
+
+Lifespan = Callable[[Any], AbstractAsyncContextManager[None]]
+
+
+def build_shell(
+    *, metrics: Metrics, drain: DrainSignal, keys: KeyCheck, lifespan: Lifespan, serves_metrics: bool
+) -> FastAPI:
+    """Returns the application behind the inference paths."""
+    shell = FastAPI(
+        title="Anyport",
+        version=gateway.__version__,
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
+        lifespan=lifespan,
+    )
+    _add_errors(shell)
+    _add_health(shell, drain)
+    if serves_metrics:
+        _add_metrics(shell, metrics, keys)
+    _add_docs(shell, keys)
+    return shell
+
+
+def _add_health(shell: FastAPI, drain: DrainSignal) -> None:
+    @shell.get("/health/live", summary="The process runs", tags=["health"])
+    async def live() -> dict[str, str]:  # pyright: ignore[reportUnusedFunction]
+        return {"status": "ok"}
+
+    @shell.get("/health/ready", summary="The gateway takes new requests", tags=["health"])
+    async def ready() -> Response:  # pyright: ignore[reportUnusedFunction]
+        if drain.is_draining:
+            return JSONResponse({"status": "draining"}, status_code=503, headers={"retry-after": "1"})
+        return JSONResponse({"status": "ok"})
+
+
+def _add_metrics(shell: FastAPI, metrics: Metrics, keys: KeyCheck) -> None:
+    @shell.get("/metrics", summary="Prometheus metrics", tags=["operations"])
+    async def render(request: Request) -> Response:  # pyright: ignore[reportUnusedFunction]
+        keys.check(dict(request.scope["headers"]))
+        accept = request.headers.get("accept", "")
+        content = await metrics.render_off_loop(accept)
+        return Response(content, media_type=metrics.content_type(accept))
+
+
+def _add_docs(shell: FastAPI, keys: KeyCheck) -> None:
+    @shell.get("/openapi.json", include_in_schema=False)
+    async def schema(request: Request) -> Response:  # pyright: ignore[reportUnusedFunction]
+        keys.check(dict(request.scope["headers"]))
+        return JSONResponse(describe(shell))
+
+    @shell.get("/docs", include_in_schema=False)
+    async def docs(request: Request) -> Response:  # pyright: ignore[reportUnusedFunction]
+        keys.check(dict(request.scope["headers"]))
+        return HTMLResponse(docs_page(describe(shell), str(request.headers.get("host", "127.0.0.1:8484"))))
+
+
+def _add_errors(shell: FastAPI) -> None:
+    """Every error of the framework in OpenAI's shape: SDKs read nothing from `{"detail": ...}`."""
+
+    async def known(request: Request, error: Exception) -> Response:
+        return _response(request, error if isinstance(error, GatewayError) else Internal("the gateway failed"))
+
+    async def http(request: Request, error: Exception) -> Response:
+        status = error.status_code if isinstance(error, HTTPException) else 500
+        path = request.scope["path"]
+        if status == 405:
+            allow = (error.headers or {}).get("Allow", "GET") if isinstance(error, HTTPException) else "GET"
+            return _response(request, MethodNotAllowed(f"{path} takes {allow} only", headers=(("allow", allow),)))
+        if status == 404:
+            return _response(request, UnknownUrl(f"no such path: {request.scope['method']} {path}"[:200]))
+        return _response(request, GatewayError("the request cannot be served", status=status))
+
+    async def invalid(request: Request, error: Exception) -> Response:
+        return _response(request, InvalidRequest("a parameter of the request is wrong", code="invalid_value"))
+
+    shell.add_exception_handler(GatewayError, known)
+    shell.add_exception_handler(HTTPException, http)
+    shell.add_exception_handler(RequestValidationError, invalid)
+    shell.add_exception_handler(Exception, known)
+
+
+def _response(request: Request, error: GatewayError) -> Response:
+    headers = {**dict(error.headers()), "x-request-id": request_id(request.scope["headers"])}
+    return Response(error.body(), status_code=error.status, media_type="application/json", headers=headers)

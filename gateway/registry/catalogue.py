@@ -1,0 +1,233 @@
+"""What can be called right now: providers with a credential, servers found on this machine, and deployments of both."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+from adapters.openai import OpenAIAdapter
+from adapters.types import Adapter, Operation, Target
+from gateway.credentials.resolve import (
+    InvalidBaseUrl,
+    InvalidCredential,
+    MissingVariable,
+    env_names,
+    key_warning,
+    operation_url,
+    resolve_base_url,
+    resolve_credentials,
+)
+from gateway.credentials.secret import Secret
+from gateway.domain import AuthScheme, Connection, ProviderSpec
+from gateway.registry.registry import CUSTOM, Registry, custom_spec
+from gateway.routing.deployment import Deployment, KeyRing
+from gateway.settings.provider import ProviderRow
+
+DEMO = "demo"
+DEMO_MODEL = "demo/echo"
+DEMO_SPEC = ProviderSpec(
+    id=DEMO,
+    display_name="Built-in echo",
+    protocol="openai",
+    base_url="http://demo.invalid/v1",
+    requires_credential=False,
+    auth=AuthScheme(),
+    connection=Connection.LOCAL,
+    category="Local",
+    probe=None,
+    operations=frozenset({Operation.CHAT, Operation.COMPLETIONS}),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Provider:
+    """A provider that can be called: its spec at one place, with its credentials."""
+
+    spec: ProviderSpec
+    base_url: str
+    key_ring: KeyRing
+    source: str
+    """Where the credential came from: `env NAME`, `config` or `none`; never the credential."""
+    base_url_source: str
+    is_configured: bool
+    """Named in the file, or told where it is by the environment."""
+    warning: str | None = None
+
+    @property
+    def is_ready(self) -> bool:
+        """True if a call can be expected to be let in."""
+        return bool(self.key_ring.secrets) or not self.spec.requires_credential
+
+
+@dataclass(slots=True)
+class Listing:
+    """The models that a provider says it has; None while it has not been asked or did not answer."""
+
+    models: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: MappingProxyType({}))
+
+    def replace(self, provider: str, models: Sequence[str] | None) -> bool:
+        """Sets or removes what one provider lists and returns whether that changed anything."""
+        if models is None:
+            if provider not in self.models:
+                return False
+            self.models = MappingProxyType({name: ids for name, ids in self.models.items() if name != provider})
+            return True
+        if self.models.get(provider) == tuple(models):
+            return False
+        self.models = MappingProxyType({**self.models, provider: tuple(models)})
+        return True
+
+
+class Catalogue:
+    """Providers by name, and the deployments that public names mean."""
+
+    def __init__(self, registry: Registry, rows: Mapping[str, ProviderRow], environ: Mapping[str, str]) -> None:
+        """`rows` are the user's own, unlayered: what they say explicitly wins over the environment."""
+        self._registry = registry
+        self._rows = rows
+        self._environ = environ
+        self._providers: dict[tuple[str, str | None], Provider] = {}
+        self._adapters: Mapping[str, Adapter] = {OpenAIAdapter.protocol: OpenAIAdapter()}
+        self._found_at: dict[str, str] = {}
+        self.listing = Listing()
+        self.problems: dict[str, str] = {}
+        """Provider id -> why it cannot be used although it is configured."""
+        self._resolve_all()
+
+    def __iter__(self) -> Iterator[Provider]:
+        """Yields every resolvable provider at its usual place, ready or not."""
+        return (provider for (_, region), provider in self._providers.items() if region is None)
+
+    def ready(self) -> list[Provider]:
+        """Returns the hosted providers with a credential, and everything that the operator named."""
+        return [
+            provider for provider in self if provider.is_ready and (provider.key_ring.secrets or provider.is_configured)
+        ]
+
+    def local(self) -> list[Provider]:
+        """Returns the rows of servers that may run on this machine."""
+        return [
+            provider
+            for provider in self
+            if provider.spec.connection is Connection.LOCAL and (provider.spec.probe or provider.is_configured)
+        ]
+
+    def secrets(self) -> Iterator[Secret]:
+        """Yields every upstream secret, for the scrubber."""
+        for provider in self:
+            yield from provider.key_ring.secrets
+
+    def found_at(self, provider: str, base_url: str | None) -> None:
+        """Notes that discovery found a local server at another place than its row says, or no longer does."""
+        if base_url is None:
+            self._found_at.pop(provider, None)
+        else:
+            self._found_at[provider] = base_url
+
+    def deploy(self, name: str) -> Deployment | str:
+        """Returns the deployment that `provider/model` means, or one sentence that says why there is none."""
+        if name == DEMO_MODEL:
+            return self._demo()
+        if name.lower().startswith(CUSTOM):
+            return "custom: URLs are for the configuration file, never for a request"
+        split = self._registry.split_model(name)
+        if split is None:
+            return ""
+        provider = self._at_region(split.spec, split.region)
+        if isinstance(provider, str):
+            return provider
+        if not provider.is_ready:
+            variables = " or ".join(provider.spec.credential_envs[:2])
+            return f"{provider.spec.id} has no credential; set {variables}"
+        listed = self.listing.models.get(provider.spec.id)
+        model = split.model
+        if listed is not None and model not in listed and name in listed:
+            model = name  # the id really begins with its provider's name
+        return self._deployment(provider, model)
+
+    def custom(self, provider: str, model: str) -> Deployment | str:
+        """Returns a deployment at a provider of the file: an id, an alias, or `custom:URL`."""
+        if not provider.startswith(CUSTOM):
+            return self.deploy(f"{provider}/{model}")
+        generic = self._registry.get("openai-compatible")
+        try:
+            spec = custom_spec(provider[len(CUSTOM) :], like=generic.spec if generic else None)
+            found = resolve_credentials(spec, self._environ)
+        except ValueError as error:
+            return str(error)
+        ring = KeyRing(spec, found.secrets)
+        return self._deployment(Provider(spec, spec.base_url, ring, found.source, "config", True), model)
+
+    def _deployment(self, provider: Provider, model: str) -> Deployment:
+        spec = provider.spec
+        base_url = self._found_at.get(spec.id, provider.base_url)
+        target = Target(
+            model=model,
+            base_url=base_url,
+            paths={
+                operation: operation_url(spec.paths, base_url, operation)
+                for operation in (Operation.CHAT, Operation.COMPLETIONS, Operation.EMBEDDINGS)
+            },
+            headers=spec.headers,
+            rules=spec.rules,
+            failure_rules=spec.failure_rules,
+        )
+        return Deployment(
+            id=f"{spec.id}/{model}",
+            provider=spec.id,
+            target=target,
+            adapter=self._adapters[spec.protocol],
+            key_ring=provider.key_ring,
+        )
+
+    def _demo(self) -> Deployment:
+        return self._deployment(
+            Provider(DEMO_SPEC, DEMO_SPEC.base_url, KeyRing(DEMO_SPEC), "none", "built-in", False), "echo"
+        )
+
+    def _at_region(self, spec: ProviderSpec, region: str | None) -> Provider | str:
+        key = (spec.id, region)
+        if key not in self._providers and spec.id not in self.problems:
+            self._resolve(spec, region)
+        provider = self._providers.get(key)
+        return provider or self.problems.get(spec.id, f"{spec.id} cannot be used")
+
+    def _resolve_all(self) -> None:
+        for spec in self._registry:
+            self._resolve(spec, None)
+
+    def _resolve(self, spec: ProviderSpec, region: str | None) -> None:
+        row = self._rows.get(spec.id)
+        explicit = [secret.get_secret_value() for secret in (row.credentials or ()) if row] if row else []
+        try:
+            found = resolve_credentials(spec, self._environ, explicit)
+            place = resolve_base_url(
+                spec,
+                self._environ,
+                explicit=row.base_url if row else None,
+                region=region or (row.region if row else None),
+            )
+        except MissingVariable as error:
+            if row or self._has_variable(spec):
+                self.problems[spec.id] = str(error)
+            return
+        except (InvalidBaseUrl, InvalidCredential) as error:
+            self.problems[spec.id] = str(error)
+            return
+        except KeyError:
+            known = ", ".join(sorted(spec.regions)) or "none"
+            self.problems[spec.id] = f"{spec.id} has no region {row.region if row else region!r}; known: {known}"
+            return
+        self._providers[spec.id, region] = Provider(
+            spec=spec,
+            base_url=place.url,
+            key_ring=KeyRing(spec, found.secrets),
+            source=found.source,
+            base_url_source=place.source,
+            is_configured=row is not None or place.source.startswith("env "),
+            warning=next((text for s in found.secrets if (text := key_warning(spec, place.url, s))), None),
+        )
+
+    def _has_variable(self, spec: ProviderSpec) -> bool:
+        return any(self._environ.get(name, "").strip() for name in env_names(spec.credential_envs))

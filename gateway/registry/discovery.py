@@ -1,0 +1,187 @@
+"""Finds model servers on this machine and asks providers which models they have. Free calls only.
+
+Several local servers share a default port (llama.cpp, TGI and MLX all take 8080), so a place is asked once and the
+answer attributed to one row by what only that server has.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final, Literal
+
+import msgspec
+
+from adapters.codec import JSON, as_list, as_object, decode
+from adapters.types import Headers, Operation
+from gateway.credentials.resolve import operation_url
+from gateway.registry.catalogue import Catalogue, Provider
+from gateway.transport.base import TransportError
+from gateway.transport.control import ControlClient, ControlReply
+
+Status = Literal["ok", "offline", "auth", "error"]
+
+PROBE_SECONDS: Final = 1.5
+LISTING_SECONDS: Final = 10.0
+HOSTED_EVERY_SECONDS: Final = 600.0
+"""Model lists of hosted providers change rarely, and theirs is a rate limit to respect."""
+MAX_MODELS: Final = 5_000
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """What one provider answered when it was asked for its models."""
+
+    provider: Provider
+    base_url: str
+    status: Status
+    models: tuple[str, ...] = ()
+    detail: str = ""
+    seconds: float = 0.0
+
+
+class Discovery:
+    """Asks, and keeps the catalogue's listing up to date."""
+
+    def __init__(
+        self,
+        catalogue: Catalogue,
+        client: ControlClient,
+        *,
+        changed: Callable[[], None],
+        ended: Callable[[Probe], None],
+    ) -> None:
+        """`changed` is called when models came or went, `ended` after every probe."""
+        self._catalogue = catalogue
+        self._client = client
+        self._changed = changed
+        self._ended = ended
+        self.first_done = asyncio.Event()
+
+    async def run(self, interval_seconds: float) -> None:
+        """Looks for local servers every `interval_seconds`, and at hosted lists more rarely, until cancelled."""
+        hosted_at = 0.0
+        while True:
+            began = time.monotonic()
+            await self.look_local()
+            self.first_done.set()
+            if began >= hosted_at:
+                await self.look_hosted()
+                hosted_at = began + HOSTED_EVERY_SECONDS
+            await asyncio.sleep(max(0.1, interval_seconds - (time.monotonic() - began)))
+
+    async def look_local(self) -> list[Probe]:
+        """Probes every local row at once and returns what was found, in the rows' order."""
+        providers = self._catalogue.local()
+        places: dict[str, list[Provider]] = {}
+        for provider in providers:
+            for base_url in _places(provider):
+                places.setdefault(base_url, []).append(provider)
+        answers = await asyncio.gather(*(self._look_at(place, rows) for place, rows in places.items()))
+        best: dict[str, Probe] = {}
+        for probe in (probe for group in answers for probe in group):
+            known = best.get(probe.provider.spec.id)
+            if known is None or (known.status != "ok" and probe.status != "offline"):
+                best[probe.provider.spec.id] = probe
+        probes = [best[provider.spec.id] for provider in providers]
+        self._note(probes)
+        return probes
+
+    async def look_hosted(self) -> list[Probe]:
+        """Asks every ready hosted provider for its models."""
+        local = {provider.spec.id for provider in self._catalogue.local()}
+        hosted = [p for p in self._catalogue.ready() if p.spec.id not in local and p.spec.probe]
+        probes = list(await asyncio.gather(*(self.ask(provider) for provider in hosted)))
+        self._note([probe for probe in probes if probe.status == "ok"])
+        return probes
+
+    async def ask(self, provider: Provider, base_url: str | None = None, seconds: float = LISTING_SECONDS) -> Probe:
+        """Asks one provider for its models."""
+        base_url = base_url or provider.base_url
+        began = time.monotonic()
+        url = operation_url(provider.spec.paths, base_url, Operation.MODELS)
+        reply = await self._get(url, provider.key_ring.headers() + provider.spec.headers, seconds)
+        if isinstance(reply, str):
+            return Probe(provider, base_url, "offline", detail=reply, seconds=time.monotonic() - began)
+        return _read(provider, base_url, reply, time.monotonic() - began)
+
+    async def _look_at(self, base_url: str, rows: Sequence[Provider]) -> list[Probe]:
+        probe = await self.ask(rows[0], base_url, PROBE_SECONDS)
+        if len(rows) == 1 or probe.status == "offline":
+            return [Probe(row, base_url, probe.status, probe.models, probe.detail, probe.seconds) for row in rows]
+        owner = await self._owner(base_url, rows)
+        return [
+            Probe(row, base_url, probe.status, probe.models, probe.detail, probe.seconds)
+            if row.spec.id == owner
+            else Probe(row, base_url, "offline", detail=f"{owner} answers there", seconds=probe.seconds)
+            for row in rows
+        ]
+
+    async def _owner(self, base_url: str, rows: Iterable[Provider]) -> str:
+        """Returns the id of the row that the server at `base_url` belongs to."""
+        ids = [row.spec.id for row in rows]
+        root = base_url.partition("://")[0] + "://" + base_url.partition("://")[2].partition("/")[0]
+        if "llama-cpp" in ids:
+            reply = await self._get(root + "/props", (), PROBE_SECONDS)
+            if not isinstance(reply, str) and (
+                reply.status == 200 or "llama.cpp" in reply.headers.get("server", "").lower()
+            ):
+                return "llama-cpp"
+        if "tgi" in ids:
+            reply = await self._get(root + "/info", (), PROBE_SECONDS)
+            if not isinstance(reply, str) and reply.status == 200 and b'"model_id"' in reply.body:
+                return "tgi"
+        rest = [id for id in ids if id not in ("llama-cpp", "tgi")]
+        return rest[0] if rest else ids[0]
+
+    async def _get(self, url: str, headers: Headers, seconds: float) -> ControlReply | str:
+        try:
+            return await self._client.get(url, headers=headers, timeout_seconds=seconds)
+        except TransportError as error:
+            return error.message
+
+    def _note(self, probes: Sequence[Probe]) -> None:
+        is_changed = False
+        for probe in probes:
+            spec = probe.provider.spec
+            is_ok = probe.status == "ok"
+            is_changed = self._catalogue.listing.replace(spec.id, probe.models if is_ok else None) or is_changed
+            elsewhere = probe.base_url if is_ok and probe.base_url != probe.provider.base_url else None
+            self._catalogue.found_at(spec.id, elsewhere)
+            self._ended(probe)
+        if is_changed:
+            self._changed()
+
+
+def _places(provider: Provider) -> list[str]:
+    """The configured place, or the default one and the row's other usual ports."""
+    if provider.is_configured:
+        return [provider.base_url]
+    return [provider.base_url, *provider.spec.regions.values()]
+
+
+def _read(provider: Provider, base_url: str, reply: ControlReply, seconds: float) -> Probe:
+    if reply.status in (401, 403):
+        return Probe(provider, base_url, "auth", detail=f"HTTP {reply.status}", seconds=seconds)
+    if reply.status != 200:
+        return Probe(provider, base_url, "error", detail=f"HTTP {reply.status}", seconds=seconds)
+    models = model_ids(reply.body)
+    if models is None:
+        return Probe(provider, base_url, "error", detail="not a list of models", seconds=seconds)
+    return Probe(provider, base_url, "ok", models, seconds=seconds)
+
+
+def model_ids(body: bytes) -> tuple[str, ...] | None:
+    """Returns the ids of a model list in any of its shapes (OpenAI's, Together's bare array); None if it is none."""
+    try:
+        decoded: JSON = decode(body)
+    except (msgspec.DecodeError, RecursionError):
+        return None
+    members = as_object(decoded)
+    if not isinstance(decoded, list) and not isinstance(members.get("data", members.get("models")), list):
+        return None
+    items = as_list(decoded) or as_list(members.get("data")) or as_list(members.get("models"))
+    ids = (as_object(item).get("id") or as_object(item).get("name") for item in items[:MAX_MODELS])
+    return tuple(dict.fromkeys(id for id in ids if isinstance(id, str) and id))

@@ -1,0 +1,61 @@
+"""Public model name -> plan: a route of the file, else `provider/model`. Pure: providers are looked up by a callable."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Iterable, Mapping
+
+from gateway.errors import UnknownModel
+from gateway.routing.deployment import Deployment, Plan
+
+MAX_CACHED = 4_096
+"""Names come from clients, so what is remembered of them is bounded."""
+
+
+class Router:
+    """Turns public names into plans and remembers them."""
+
+    def __init__(
+        self,
+        routes: Mapping[str, tuple[str, ...]],
+        *,
+        deploy: Callable[[str], Deployment | str],
+        known_names: Callable[[], Iterable[str]],
+    ) -> None:
+        """`deploy` turns `provider/model` into a deployment, or says in one sentence why there is none."""
+        self._routes = routes
+        self._deploy = deploy
+        self._known_names = known_names
+        self._plans: dict[str, Plan] = {}
+
+    def plan(self, model: str) -> Plan:
+        """Returns the candidates for a public name; raises UnknownModel with the reason and the nearest names."""
+        plan = self._plans.get(model)
+        if plan is None:
+            plan = self._make(model)
+            if len(self._plans) >= MAX_CACHED:
+                self._plans.clear()
+            self._plans[model] = plan
+        return plan
+
+    def forget(self) -> None:
+        """Drops every remembered plan, after providers came or went."""
+        self._plans.clear()
+
+    def _make(self, model: str) -> Plan:
+        found: list[Deployment] = []
+        reason = ""
+        for name in self._routes.get(model, (model,)):
+            deployment = self._deploy(name)
+            if isinstance(deployment, str):
+                reason = reason or deployment
+            else:
+                found.append(deployment)
+        if not found:
+            raise UnknownModel(self._message(model, reason), param="model")
+        return Plan(model, tuple(found))
+
+    def _message(self, model: str, reason: str) -> str:
+        near = difflib.get_close_matches(model, list(self._known_names()), n=3, cutoff=0.5)
+        hint = f"; did you mean {', '.join(near)}?" if near else "; GET /v1/models lists what is served"
+        return f"the model {model[:128]!r} does not exist{': ' + reason if reason else ''}{hint}"

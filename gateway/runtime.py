@@ -1,0 +1,176 @@
+"""The composition root: everything that serves requests, built from settings in one place."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from gateway.access.keys import KeyCheck
+from gateway.credentials.scrub import Scrubber
+from gateway.credentials.secret import Secret
+from gateway.domain import ProviderSpec
+from gateway.engine.executor import Executor, Limits
+from gateway.errors import ConfigError, Fault
+from gateway.registry.builtin import layer, load_builtin, to_spec
+from gateway.registry.catalogue import DEMO, DEMO_MODEL, Catalogue
+from gateway.registry.discovery import Discovery, Probe
+from gateway.registry.registry import Registry
+from gateway.routing.deployment import Deployment
+from gateway.routing.router import Router
+from gateway.settings.model import Settings, UpstreamSettings
+from gateway.telemetry.metrics import Metrics
+from gateway.transport.base import Timeouts, Transport
+from gateway.transport.builtin import BuiltinTransport
+from gateway.transport.control import ControlClient
+from gateway.transport.echo import EchoTransport
+from gateway.transport.stock import StockTransport
+
+
+@dataclass(frozen=True, slots=True)
+class ModelEntry:
+    """One line of GET /v1/models."""
+
+    id: str
+    owner: str
+
+
+class Runtime:
+    """Routes, providers, transports and what counts them, for one configuration."""
+
+    def __init__(self, settings: Settings, environ: Mapping[str, str]) -> None:
+        """Raises ConfigError; opens no connection yet."""
+        self.settings = settings
+        self.catalogue = build_catalogue(settings, environ)
+        self.keys = KeyCheck(Secret(key.get_secret_value()) for key in settings.server.api_keys)
+        self.transport = _transport(settings.upstream)
+        self._echo = EchoTransport()
+        self.control = ControlClient()
+        self.metrics = Metrics(connections=self._connections)
+        self.router = Router(
+            {name: tuple(d.model for d in route.deployments) for name, route in settings.routes.items()},
+            deploy=self.catalogue.deploy,
+            known_names=lambda: (entry.id for entry in self.models()),
+        )
+        _check_routes(settings, self.catalogue)
+        upstream = settings.upstream
+        self.executor = Executor(
+            transport_for=self._transport_for,
+            limits=Limits(
+                Timeouts(
+                    connect=upstream.connect_seconds,
+                    pool=upstream.pool_seconds,
+                    head=upstream.head_seconds,
+                    idle=upstream.idle_seconds,
+                ),
+                total=upstream.total_seconds,
+                max_response_bytes=upstream.max_response_bytes,
+            ),
+            clock=time.monotonic,
+            scrubber=Scrubber(self.catalogue.secrets()),
+        )
+        self.discovery = Discovery(self.catalogue, self.control, changed=self._models_changed, ended=self._probe_ended)
+        self._discovering: asyncio.Task[None] | None = None
+        self._models_changed()
+
+    def models(self) -> list[ModelEntry]:
+        """Returns every public name that can be listed: routes first, then providers' models by provider."""
+        entries = [ModelEntry(name, "anyport") for name in self.settings.routes]
+        for provider in self.catalogue:
+            spec = provider.spec
+            listed = self.catalogue.listing.models.get(spec.id, ())
+            entries += [ModelEntry(public_name(spec, model), spec.id) for model in listed]
+        return entries or [ModelEntry(DEMO_MODEL, DEMO)]
+
+    def start(self) -> None:
+        """Starts the background work; needs a running event loop."""
+        if self.settings.discovery.enabled:
+            self._discovering = asyncio.create_task(
+                self.discovery.run(self.settings.discovery.interval_seconds), name="discovery"
+            )
+
+    async def aclose(self) -> None:
+        """Ends the background work and closes every upstream connection."""
+        if self._discovering is not None:
+            self._discovering.cancel()
+            await asyncio.wait([self._discovering])
+        await self.transport.aclose()
+        await self.control.aclose()
+
+    def _transport_for(self, deployment: Deployment) -> Transport:
+        return self._echo if deployment.provider == DEMO else self.transport
+
+    def _models_changed(self) -> None:
+        self.router.forget()
+        labels = {provider.spec.id: provider.spec.label or provider.spec.id for provider in self.catalogue}
+        self.metrics.set_names(models=[DEMO_MODEL, *(entry.id for entry in self.models())], providers=labels)
+
+    def _probe_ended(self, probe: Probe) -> None:
+        self.metrics.discovery_ended(
+            probe.provider.spec.id,
+            ok=probe.status == "ok",
+            models=len(probe.models),
+            seconds=probe.seconds,
+        )
+
+    def _connections(self) -> Mapping[tuple[str, str], int]:
+        """Open upstream connections by (provider, state), for metrics."""
+        if not isinstance(self.transport, BuiltinTransport):
+            return {}
+        owners = {origin_of(provider.base_url): provider.spec.id for provider in self.catalogue}
+        counts: dict[tuple[str, str], int] = {}
+        for origin, (opened, idle, waiting) in self.transport.stats().items():
+            provider = owners.get(origin, "other")
+            for state, number in (("active", opened - idle), ("idle", idle), ("waiting", waiting)):
+                counts[provider, state] = counts.get((provider, state), 0) + number
+        return counts
+
+
+def public_name(spec: ProviderSpec, model: str) -> str:
+    """Returns the name under which a provider's model is served."""
+    return f"{spec.id}/{model}"
+
+
+def origin_of(url: str) -> str:
+    """Returns scheme, host and port of a URL."""
+    scheme, _, rest = url.partition("://")
+    return f"{scheme}://{rest.partition('/')[0]}"
+
+
+def build_catalogue(settings: Settings, environ: Mapping[str, str]) -> Catalogue:
+    """Returns the providers of the built-in table with the file's rows laid over; raises ConfigError."""
+    rows = load_builtin()
+    for name, row in settings.providers.items():
+        rows[name] = layer(rows.get(name), row)
+    try:
+        registry = Registry(to_spec(name, row) for name, row in rows.items())
+    except ValueError as error:
+        raise ConfigError([Fault("anyport.yaml", 0, 0, "providers", str(error))]) from None
+    catalogue = Catalogue(registry, settings.providers, environ)
+    faults = [
+        Fault("anyport.yaml", 0, 0, f"providers.{name}", catalogue.problems[name])
+        for name in settings.providers
+        if name in catalogue.problems
+    ]
+    if faults:
+        raise ConfigError(faults)
+    return catalogue
+
+
+def _check_routes(settings: Settings, catalogue: Catalogue) -> None:
+    faults: list[Fault] = []
+    for name, route in settings.routes.items():
+        for index, deployment in enumerate(route.deployments):
+            found = catalogue.deploy(deployment.model)
+            if isinstance(found, str):
+                reason = found or f"no provider is called {deployment.model.partition('/')[0]!r}"
+                faults.append(Fault("anyport.yaml", 0, 0, f"routes.{name}.deployments.{index}.model", reason))
+    if faults:
+        raise ConfigError(faults)
+
+
+def _transport(upstream: UpstreamSettings) -> Transport:
+    if upstream.transport == "httpx":
+        return StockTransport(max_connections=upstream.max_connections)
+    return BuiltinTransport(max_connections=upstream.max_connections)
