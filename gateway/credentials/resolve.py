@@ -76,9 +76,7 @@ def _first(environ: Mapping[str, str], names: Sequence[str]) -> tuple[str, str] 
     return None
 
 
-def resolve_credentials(
-    spec: ProviderSpec, environ: Mapping[str, str], explicit: Sequence[str] = ()
-) -> Resolved:
+def resolve_credentials(spec: ProviderSpec, environ: Mapping[str, str], explicit: Sequence[str] = ()) -> Resolved:
     """Returns the configured credentials, else the first of the environment; raises `InvalidCredential`."""
     if given := [value.strip() for value in explicit if value.strip()]:
         return Resolved(tuple(_secret(value, "config") for value in given), "config")
@@ -109,7 +107,7 @@ def resolve_base_url(
     """
     for value, source in _base_urls(spec, environ, explicit, region):
         if text := value.strip().strip("\"'").strip():
-            return ResolvedUrl(_filled(_normal(spec, text, source), spec, environ), source)
+            return ResolvedUrl(_normal(spec, environ, _filled(text, spec, environ), source), source)
     raise InvalidBaseUrl(f"{spec.id} has no base URL")
 
 
@@ -124,15 +122,17 @@ def _base_urls(
     yield spec.base_url, "default"
 
 
-def _normal(spec: ProviderSpec, text: str, source: str) -> str:
+def _normal(spec: ProviderSpec, environ: Mapping[str, str], text: str, source: str) -> str:
     """Completes what people write for a base URL: scheme, port and path may be missing."""
     default = urlsplit(spec.base_url)
     has_scheme = _SCHEME.match(text) is not None
+    if any(not "!" <= character <= "~" for character in text):
+        raise InvalidBaseUrl(f"{source}: a base URL has no blanks, control characters or non-ASCII letters")
     try:
         parts = urlsplit(text if has_scheme else "//" + _bracketed(text))
         port = parts.port
-    except ValueError as error:
-        raise InvalidBaseUrl(f"{source}: not a URL: {error}") from None
+    except ValueError:  # its own message may quote half a password
+        raise InvalidBaseUrl(f"{source}: not a URL") from None
     _refuse_odd(parts, has_scheme, source)
     host = _DIALABLE.get(parts.hostname or "", parts.hostname or "")
     scheme = parts.scheme
@@ -141,7 +141,7 @@ def _normal(spec: ProviderSpec, text: str, source: str) -> str:
         is_own = spec.connection is Connection.LOCAL
         scheme = default.scheme if is_own else "http" if port or _is_local(host) else "https"
         port = port or (default.port if is_own else None)
-    path = parts.path.rstrip("/") or default.path.rstrip("/")
+    path = parts.path.rstrip("/") or _filled(default.path.rstrip("/"), spec, environ)
     return f"{scheme}://{_authority(host, port)}{path}"
 
 
@@ -172,8 +172,6 @@ def _refuse_odd(parts: SplitResult, has_scheme: bool, source: str) -> None:
         raise InvalidBaseUrl(f"{source}: a base URL has no user name or password; use `credentials`")
     if parts.query or parts.fragment:
         raise InvalidBaseUrl(f"{source}: a base URL has no `?` and no `#`")
-    if any(not "!" <= character <= "~" for character in parts.geturl()):
-        raise InvalidBaseUrl(f"{source}: a base URL has no blanks, control characters or non-ASCII letters")
 
 
 def _authority(host: str, port: int | None) -> str:

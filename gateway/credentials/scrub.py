@@ -22,9 +22,7 @@ _MIN_TAIL = 8
 _ANSI = re.compile(r"\x1b(?:\[[0-?]{0,64}+[ -/]{0,8}+[@-~]?|\][^\x07\x1b]*+\x07?|[@-Z\\-_]?)")
 _BLANK = re.compile(r"[\t\n\r\v\f\x85\u2028\u2029]+")
 # C0, C1, zero-width and direction-changing characters; lone surrogates cannot be encoded.
-_INVISIBLE = re.compile(
-    "[\x00-\x1f\x7f-\x9f\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff\ud800-\udfff]"
-)
+_INVISIBLE = re.compile("[\x00-\x1f\x7f-\x9f\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff\ud800-\udfff]")
 
 
 class Scrubber:

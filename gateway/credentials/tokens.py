@@ -97,7 +97,9 @@ PREFIXES: Final[tuple[tuple[str, int, str], ...]] = (
 
 _HEADERS: Final = "authorization", "api-key", "x-auth-token", "cookie"
 _FIELDS: Final = "key", "token", "secret", "passw", "credential", "signature", "sig"
-_HAS_DIGIT: Final = r"(?=[^\s\"'&,;<>]{0,80}[0-9])"
+_HAS_DIGIT: Final = r"(?=[^\s\"'&,;<>]{0,40}[0-9])"
+_EDGE: Final = r"(?:(?<![A-Za-z0-9_-])|(?<=\\[nrt])|(?<=%[0-9A-Fa-f]{2}))"
+"""No letter before, unless it belongs to an escape (`\\n`, `%3D`)."""
 
 Hinted = tuple[tuple[str, ...], re.Pattern[str]]
 
@@ -133,12 +135,9 @@ def context_patterns() -> tuple[Hinted, ...]:
         (_HEADERS, _header()),
         (_FIELDS, _field()),
         (("bearer", "basic"), _scheme()),
-        ((":aa",), re.compile(r"()(?<![0-9])[0-9]{8,10}:AA[A-Za-z0-9_-]{30,}+")),  # Telegram
-        (
-            (".",),
-            re.compile(r"()(?<![A-Za-z0-9_-])[MNO][\w-]{22,27}+\.[\w-]{5,7}+\.[\w-]{26,}+", re.A),
-        ),  # Discord
-        ((".",), re.compile(r"()(?<![A-Za-z0-9_])[0-9a-f]{32}\.[A-Za-z0-9]{16,}+")),  # Z.AI
+        ((":aa",), re.compile(rf"(){_EDGE}[0-9]{{8,10}}:AA[A-Za-z0-9_-]{{30,}}+")),  # Telegram
+        ((".",), re.compile(rf"(){_EDGE}[MNO]{WORD}{{22,27}}+\.{WORD}{{5,7}}+\.{WORD}{{26,}}+")),  # Discord
+        ((".",), re.compile(rf"(){_EDGE}[0-9a-f]{{32}}\.[A-Za-z0-9]{{16,}}+")),  # Z.AI
     )
 
 

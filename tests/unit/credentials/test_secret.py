@@ -1,0 +1,104 @@
+"""A secret shows itself to nobody who does not ask for it by name."""
+
+from __future__ import annotations
+
+import copy
+import json
+import logging
+import pickle
+import traceback
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+
+import msgspec
+import pytest
+
+from gateway.credentials.secret import Secret
+
+VALUE = "sk-thisMustStayHidden0123456789"
+
+
+@dataclass(frozen=True)
+class Holder:
+    secret: Secret
+
+
+@pytest.mark.parametrize(
+    "show",
+    [
+        repr,
+        str,
+        format,
+        lambda secret: f"{secret}",
+        lambda secret: f"{secret!r:>40}",
+        lambda secret: f"{secret:>40}",
+        lambda secret: "%s %r" % (secret, secret),  # noqa: UP031 - this is how logging formats
+        lambda secret: "{}".format(secret),  # noqa: UP032
+        lambda secret: repr([secret, {"a": secret}]),
+        lambda secret: repr(Holder(secret)),
+    ],
+)
+def test_no_way_of_writing_it_shows_the_value(show: Callable[[Secret], str]) -> None:
+    text = show(Secret(VALUE))
+    assert VALUE not in text
+    assert "***" in text
+
+
+@pytest.mark.parametrize(
+    "give_away",
+    [
+        pickle.dumps,
+        copy.copy,
+        copy.deepcopy,
+        json.dumps,
+        msgspec.json.encode,
+        msgspec.msgpack.encode,
+        msgspec.to_builtins,
+        vars,
+        lambda secret: asdict(Holder(secret)),
+        lambda secret: pickle.dumps(Holder(secret)),
+        bytes,
+        list,
+    ],
+)
+def test_no_way_of_copying_or_serialising_it_works(give_away: Callable[[Secret], object]) -> None:
+    with pytest.raises(TypeError) as caught:
+        give_away(Secret(VALUE))
+    assert VALUE not in "".join(traceback.format_exception(caught.value))
+
+
+def test_logging_does_not_show_it(caplog: pytest.LogCaptureFixture) -> None:
+    logging.getLogger("test").warning("key %s %r", Secret(VALUE), Holder(Secret(VALUE)))
+    assert caplog.messages == ["key *** Holder(secret=Secret(***))"]
+
+
+def test_a_traceback_does_not_show_it() -> None:
+    secret = Secret(VALUE)
+    with pytest.raises(ValueError, match="used") as caught:
+        raise ValueError(f"{secret} was used", secret)
+    assert VALUE not in "".join(traceback.format_exception(caught.value))
+
+
+def test_a_traceback_with_locals_does_not_show_it() -> None:
+    def fail(secret: Secret) -> None:
+        raise ValueError(bool(secret))
+
+    try:
+        fail(Secret(VALUE))
+    except ValueError as error:
+        lines = traceback.TracebackException.from_exception(error, capture_locals=True).format()
+        assert VALUE not in "".join(lines)
+
+
+def test_it_is_equal_to_a_secret_of_the_same_value_only() -> None:
+    assert Secret(VALUE) == Secret(VALUE)
+    assert Secret(VALUE) != Secret(VALUE + "x")
+    assert Secret(VALUE) != VALUE
+    assert len({Secret(VALUE), Secret(VALUE), Secret("other")}) == 2
+
+
+def test_it_is_true_if_it_is_not_empty_and_gives_the_value_when_asked() -> None:
+    assert Secret(VALUE)
+    assert not Secret("")
+    assert Secret(VALUE).reveal() == VALUE
+    assert len(Secret(VALUE).digest()) == 32
