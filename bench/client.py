@@ -196,22 +196,22 @@ async def _one_loop(endpoint: Endpoint, request: bytes, until: float, load: Load
     connection.close()
 
 
-async def stream_loop(endpoint: Endpoint, body: bytes, *, parallel: int, rounds: int, chunks: int) -> Streams:
-    """Runs `rounds` streams on each of `parallel` connections; one with fewer than `chunks` chunks is an error."""
+async def stream_loop(endpoint: Endpoint, body: bytes, *, parallel: int, seconds: float, chunks: int) -> Streams:
+    """Keeps `parallel` streams going, begins none after `seconds`; one with too few `chunks` is an error."""
     result = Streams()
     request = endpoint.request(body)
     started = time.perf_counter()
-    await asyncio.gather(*(_streams(endpoint, request, rounds, chunks, result) for _ in range(parallel)))
+    until = started + seconds
+    await asyncio.gather(*(_streams(endpoint, request, until, chunks, result) for _ in range(parallel)))
     result.seconds = time.perf_counter() - started
     return result
 
 
-async def _streams(endpoint: Endpoint, request: bytes, rounds: int, chunks: int, result: Streams) -> None:
+async def _streams(endpoint: Endpoint, request: bytes, until: float, chunks: int, result: Streams) -> None:
     connection = await Connection.open(endpoint.port)
-    for _ in range(rounds):
+    while (begun := time.perf_counter()) < until:
         if connection.is_closed:
             connection = await Connection.open(endpoint.port)
-        begun = time.perf_counter()
         is_whole = await connection.exchange(request) and connection.chunks >= chunks
         result.streams += 1
         result.chunks += connection.chunks

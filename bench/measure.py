@@ -7,7 +7,7 @@ import os
 import resource
 import subprocess
 import time
-from collections.abc import Coroutine, Iterator
+from collections.abc import Coroutine, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -19,6 +19,8 @@ from bench.processes import Process
 from bench.variants import Ports, Running, Variant
 
 T = TypeVar("T")
+_DIRECT = "direct"
+_ADDED = ("JSON 1kB c=1 p50", "JSON 1kB c=1 p99", "SSE first chunk c=1 p50")
 _FILES_PER_STREAM = 2
 _SPARE_FILES = 200
 
@@ -31,9 +33,8 @@ class Plan:
     """Of each JSON load; wrk knows whole seconds only."""
     concurrency: tuple[int, ...] = (1, 16, 64)
     bodies: tuple[tuple[str, int], ...] = (("20kB", 16), ("agent", 16), ("1MB", 4))
-    rounds: int = 8
-    """Streams one after another on each of 32 connections."""
-    first_chunks: int = 100
+    stream_seconds: float = 3.0
+    """Of each stream load."""
     open_streams: int = 2_000
     settle_seconds: float = 1.0
 
@@ -42,8 +43,7 @@ QUICK = Plan(
     seconds=1.0,
     concurrency=(1, 64),
     bodies=(("agent", 16),),
-    rounds=2,
-    first_chunks=30,
+    stream_seconds=1.0,
     open_streams=500,
     settle_seconds=0.3,
 )
@@ -129,19 +129,20 @@ def _load(endpoint: Endpoint, body: bytes, connections: int, seconds: float, fol
 
 def _measure_streams(target: Running, plan: Plan) -> Iterator[_Row]:
     # Burst: everything in one write of the upstream, so that the cost of events is seen without that of packets.
-    for name, order, rounds in (
-        ("SSE 5 ms apart", StreamOrder(chunks=100, every_ms=5), plan.rounds),
-        ("SSE at once", StreamOrder(chunks=100), plan.rounds * 8),
+    for name, order in (
+        ("SSE 5 ms apart", StreamOrder(chunks=100, every_ms=5)),
+        ("SSE at once", StreamOrder(chunks=100)),
     ):
         before = target.process.cpu_seconds() if target.process else 0.0
-        result = _run(stream_loop(target.stream, stream_body(order), parallel=32, rounds=rounds, chunks=order.chunks))
+        body, seconds = stream_body(order), plan.stream_seconds
+        result = _run(stream_loop(target.stream, body, parallel=32, seconds=seconds, chunks=order.chunks))
         whole = result.streams - result.errors
         if target.process is not None and whole:
             cpu = target.process.cpu_seconds() - before
             yield f"{name} c=32 CPU/chunk", "us", cpu / (whole * order.chunks) * 1e6
         yield f"{name} c=32 errors", "", result.errors
     short = stream_body(StreamOrder(chunks=2, every_ms=5))
-    result = _run(stream_loop(target.stream, short, parallel=1, rounds=plan.first_chunks, chunks=2))
+    result = _run(stream_loop(target.stream, short, parallel=1, seconds=plan.stream_seconds / 2, chunks=2))
     yield "SSE first chunk c=1 p50", "ms", percentile(result.first_chunks, 0.5) * 1e3
 
 
@@ -174,6 +175,16 @@ def _run(work: Coroutine[object, object, T]) -> T:
         from asyncio import new_event_loop
     with asyncio.Runner(loop_factory=new_event_loop) as runner:
         return runner.run(work)
+
+
+def above_direct(figures: Sequence[Figure]) -> list[Figure]:
+    """Returns what each variant adds to the latency of one request at a time, over no proxy at all."""
+    direct = {figure.measure: figure.value for figure in figures if figure.variant == _DIRECT}
+    return [
+        Figure(figure.variant, f"{figure.measure} above direct", figure.unit, figure.value - direct[figure.measure])
+        for figure in figures
+        if figure.measure in _ADDED and figure.variant != _DIRECT and figure.measure in direct
+    ]
 
 
 def help_seconds(command: tuple[str, ...], runs: int = 3) -> float:

@@ -61,17 +61,18 @@ class Process:
         return sum(_rss(pid) for pid in _tree(self.pid))
 
     def stop(self) -> None:
-        """Ends what was started here, gently first."""
+        """Ends what was started here and its descendants, gently first."""
         popen = self._popen
-        if popen is None or popen.poll() is not None:
+        if popen is None:
             return
-        popen.terminate()
-        try:
+        if popen.poll() is None:
+            popen.terminate()
+        with contextlib.suppress(subprocess.TimeoutExpired):
             popen.wait(5)
-        except subprocess.TimeoutExpired:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(popen.pid, signal.SIGKILL)
-            popen.wait(5)
+        # The group is that of its own session: whatever it left behind, and nothing else.
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(popen.pid, signal.SIGKILL)
+        popen.wait(5)
 
 
 @contextlib.contextmanager

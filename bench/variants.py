@@ -115,7 +115,7 @@ def start_haproxy(ports: Ports, folder: Path) -> Iterator[Running]:
     config = folder / "haproxy.cfg"
     config.write_text(
         "global\n  nbthread 1\n  maxconn 8000\n"
-        "defaults\n  mode http\n  http-reuse always\n  maxconn 8000\n"
+        "defaults\n  mode http\n  http-reuse always\n  option http-no-delay\n  maxconn 8000\n"
         "  timeout connect 5s\n  timeout client 120s\n  timeout server 120s\n"
         f"listen json\n  bind 127.0.0.1:{json_port}\n  server up 127.0.0.1:{ports.json}\n"
         f"listen stream\n  bind 127.0.0.1:{stream_port}\n  server up 127.0.0.1:{ports.stream}\n"
