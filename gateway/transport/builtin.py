@@ -9,10 +9,11 @@ from collections.abc import Mapping
 import httpx2
 
 from adapters.types import HttpRequest
-from gateway.transport.base import Timeouts, TransportError
+from gateway.transport.base import Fault, Timeouts, TransportError
 from gateway.transport.bridge import as_request, as_response, as_timeouts, to_httpx
-from gateway.transport.dialing import Dialer, Resolve, default_context, system_resolve
+from gateway.transport.dialing import Dialer, default_context
 from gateway.transport.exchange import Exchange
+from gateway.transport.names import Resolve, SystemNames
 from gateway.transport.pool import Pool
 from gateway.transport.sweeper import Sweeper
 from gateway.transport.wire import Origin, Place, encode_request, parse_url
@@ -33,14 +34,16 @@ class BuiltinTransport(httpx2.AsyncBaseTransport):
         max_connections: int = 10_000,
         keep_alive_seconds: float = 75.0,
         ssl_context: ssl.SSLContext | None = None,
-        resolve: Resolve = system_resolve,
+        resolve: Resolve | None = None,
     ) -> None:
         self._max_connections = max_connections
         self._keep_alive_seconds = keep_alive_seconds
         self._ssl_context = ssl_context
         self._resolve = resolve
+        self._names = SystemNames()
         self._places: dict[str, tuple[Place, Pool]] = {}
         self._pools: dict[Origin, Pool] = {}
+        self._is_closed = False
         self._sweeper: Sweeper | None = None
         self._dialer: Dialer | None = None
 
@@ -79,10 +82,15 @@ class BuiltinTransport(httpx2.AsyncBaseTransport):
 
     async def aclose(self) -> None:
         """Closes every connection; a later `send` fails."""
+        self._is_closed = True
+        self._places.clear()
         for pool in tuple(self._pools.values()):
             await pool.close()
+        self._names.close()
 
     def _find(self, url: str) -> tuple[Place, Pool]:
+        if self._is_closed:
+            raise TransportError(Fault.CONNECT, "the transport is closed")
         place = parse_url(url)
         if len(self._places) >= _MOST_PLACES:
             self._places.clear()
@@ -97,7 +105,7 @@ class BuiltinTransport(httpx2.AsyncBaseTransport):
         loop = asyncio.get_running_loop()
         if self._sweeper is None or self._dialer is None:
             self._sweeper = Sweeper(loop)
-            self._dialer = Dialer(loop, resolve=self._resolve, make_context=self._context)
+            self._dialer = Dialer(loop, resolve=self._resolve or self._names.resolve, make_context=self._context)
         return Pool(
             origin,
             loop=loop,

@@ -3,28 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 import ssl
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from ipaddress import ip_address
 from math import isinf
 from typing import Final
 
 from gateway.transport.base import Fault, Timeouts, TransportError
 from gateway.transport.connection import Connection
+from gateway.transport.names import Resolve
 from gateway.transport.pool import Pool
 
 STAGGER_SECONDS: Final = 0.25
 """How long one address may be silent before the next is tried as well (RFC 8305 section 5)."""
-
-Resolve = Callable[[str, int], Awaitable[Sequence[str]]]
-"""Host and port -> IP addresses, best first; raises OSError (such as socket.gaierror)."""
-
-
-async def system_resolve(host: str, port: int) -> Sequence[str]:
-    """Returns the addresses that the operating system knows for `host`, in its order."""
-    found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    return tuple(dict.fromkeys(str(sockaddr[0]) for *_, sockaddr in found))
 
 
 class Dialer:

@@ -151,7 +151,9 @@ class Exchange:
             return
         self._connection = None
         self._sweeper.unwatch(self)
-        connection.end_exchange(can_reuse=self.has_arrived and self.is_persistent)
+        # A connection whose reading is paused would not notice what comes while it is idle.
+        can_reuse = self.has_arrived and self.is_persistent and not self._is_paused
+        connection.end_exchange(can_reuse=can_reuse)
         if not self.has_arrived:
             self.fail(TransportError(Fault.DISCONNECTED, "the response was released before its end"))
 
@@ -211,7 +213,7 @@ class Exchange:
         self._barren = 0
         self.deadline = inf
         self._wake()
-        if self._unread > PAUSE_ABOVE_BYTES and not self._is_paused:
+        if self._unread > PAUSE_ABOVE_BYTES and not (self._is_paused or self.has_arrived):
             self._is_paused = True
             return True
         return False

@@ -1,0 +1,67 @@
+"""What the files of the contract suite share: the table of known failures, and requests in one line."""
+
+from __future__ import annotations
+
+import ssl
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from adapters.types import Headers, HttpRequest
+from gateway.transport.base import Timeouts, Transport, TransportError
+from gateway.transport.builtin import BuiltinTransport
+from gateway.transport.stock import StockTransport
+from tests.upstreams.scripted import Answer, ScriptedUpstream, Step, json_response
+
+KNOWN_FAILURES = {
+    "test_surplus_bytes_in_the_same_packet_are_never_an_answer": "httpcore hands them to the next request",
+    "test_a_reused_connection_that_answered_one_byte_gives_no_replayable_error": "h11 forgets the byte",
+    "test_a_response_that_is_not_plain_http_is_refused[folded header]": "h11 unfolds it",
+    "test_a_response_that_is_not_plain_http_is_refused[HTTP/0.9]": "h11 waits for a line end, until the deadline",
+}
+"""Contract tests that the stock transport fails, and why; strict, so a mended one must leave the list."""
+
+OK = json_response({"ok": True})
+TIMEOUTS = Timeouts(connect=2.0, pool=2.0, head=2.0, idle=2.0)
+KIB, MIB = 1024, 1024 * 1024
+
+
+def make(kind: str, *, limit: int = 100, context: ssl.SSLContext | None = None) -> BuiltinTransport | StockTransport:
+    cls = BuiltinTransport if kind == "builtin" else StockTransport
+    return cls(max_connections=limit, ssl_context=context)
+
+
+def get(upstream: ScriptedUpstream, path: str = "/", headers: Headers = ()) -> HttpRequest:
+    return HttpRequest("GET", upstream.url + path, headers)
+
+
+def post(upstream: ScriptedUpstream, body: bytes = b"{}", headers: Headers = ()) -> HttpRequest:
+    return HttpRequest("POST", upstream.url + "/v1/chat/completions", headers, body)
+
+
+async def fetch(transport: Transport, request: HttpRequest, timeouts: Timeouts = TIMEOUTS) -> tuple[int, bytes]:
+    got = await transport.send(request, timeouts)
+    try:
+        return got.head.status, await got.read()
+    finally:
+        got.release()
+
+
+async def fault_of(transport: Transport, request: HttpRequest, timeouts: Timeouts = TIMEOUTS) -> TransportError:
+    with pytest.raises(TransportError) as caught:
+        await fetch(transport, request, timeouts)
+    return caught.value
+
+
+def endless(head: bytes, piece: bytes) -> Answer:
+    def steps() -> Iterator[Step]:
+        yield head
+        while True:
+            yield piece
+
+    return Answer(steps())
+
+
+def took(started: float) -> float:
+    return time.monotonic() - started
