@@ -66,7 +66,7 @@ def _cell(figure: Figure | None, base: Figure | None) -> str:
     if figure is None:
         return "-"
     text = _number(figure.value)
-    if base is None or base is figure or not base.value or not figure.unit:
+    if base is None or base is figure or min(base.value, figure.value) <= 0 or not figure.unit:
         return text
     return f"{text} (x{figure.value / base.value:.2g})"
 

@@ -25,7 +25,7 @@ end
 """
 
 
-class WrkLoad(Load):
+class LoadSummary(Load):
     """A `Load` whose percentiles wrk has already computed."""
 
     def __init__(self, seconds: float, requests: int, errors: int, p50: float, p99: float) -> None:
@@ -48,17 +48,19 @@ def script(endpoint: Endpoint, body_file: Path) -> str:
     return _SCRIPT % {"body": body_file, "headers": headers}
 
 
-def parse(output: str) -> WrkLoad:
+def parse(output: str) -> LoadSummary:
     """Reads the result line; raises RuntimeError with wrk's output if there is none."""
     for line in output.splitlines():
         if line.startswith("RESULT "):
             found = json.loads(line.removeprefix("RESULT "))
             served = found["requests"] - found["errors"]
-            return WrkLoad(found["seconds"], max(served, 0), found["errors"], found["p50"] / 1e6, found["p99"] / 1e6)
+            return LoadSummary(
+                found["seconds"], max(served, 0), found["errors"], found["p50"] / 1e6, found["p99"] / 1e6
+            )
     raise RuntimeError(f"wrk gave no result: {output[-500:]}")
 
 
-async def run(endpoint: Endpoint, body: bytes, *, connections: int, seconds: float, folder: Path) -> WrkLoad:
+async def run(endpoint: Endpoint, body: bytes, *, connections: int, seconds: float, folder: Path) -> LoadSummary:
     """Runs wrk with one thread."""
     body_file, lua = folder / "wrk-body.json", folder / "wrk.lua"
     body_file.write_bytes(body)
