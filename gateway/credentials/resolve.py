@@ -141,7 +141,10 @@ def _normal(spec: ProviderSpec, environ: Mapping[str, str], text: str, source: s
         is_own = spec.connection is Connection.LOCAL
         scheme = default.scheme if is_own else "http" if port or _is_local(host) else "https"
         port = port or (default.port if is_own else None)
-    path = parts.path.rstrip("/") or _filled(default.path.rstrip("/"), spec, environ)
+    path, own = parts.path.rstrip("/"), default.path.rstrip("/")
+    # The vendor's other root on its own host is meant for other clients: Groq's `/openai`, Gemini's `/v1beta`.
+    if not path or (host == default.hostname and own.startswith(path + "/")):
+        path = _filled(own, spec, environ)
     return f"{scheme}://{_authority(host, port)}{path}"
 
 

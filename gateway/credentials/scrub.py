@@ -52,6 +52,10 @@ class Scrubber:
                 text = pattern.sub(rf"\1{MASK}", text)
         return text if len(text) <= limit else text[:limit] + "..."
 
+    def lines(self, value: str, limit: int = 4000) -> str:
+        """Returns `value` line by line without secrets, as for a traceback; each line is cut to `limit` characters."""
+        return "\n".join(self.text(line, limit) for line in value.split("\n"))
+
     def _without_known(self, text: str) -> str:
         for form in self._forms:
             if form in text:

@@ -126,6 +126,23 @@ def test_providers_without_a_version_get_none(registry: Registry) -> None:
     assert url(registry, "qwen-cn") == "https://dashscope.aliyuncs.com/compatible-mode/v1/chat/completions"
 
 
+@pytest.mark.parametrize(
+    ("name", "variable", "given", "expected"),
+    [
+        ("gemini", "GEMINI_BASE_URL", "https://generativelanguage.googleapis.com/v1beta", "/v1beta/openai"),
+        ("groq", "GROQ_BASE_URL", "https://api.groq.com/openai/", "/openai/v1"),
+        ("openrouter", "OPENROUTER_API_BASE", "https://openrouter.ai/api", "/api/v1"),
+        ("groq", "GROQ_BASE_URL", "https://proxy.example/openai", "/openai"),
+        ("groq", "GROQ_BASE_URL", "https://api.groq.com/open", "/open"),
+    ],
+)
+def test_the_first_part_of_the_vendors_own_path_is_completed(
+    registry: Registry, name: str, variable: str, given: str, expected: str
+) -> None:
+    spec, _ = known(registry, name)
+    assert resolve_base_url(spec, {variable: given}).url.endswith(expected)
+
+
 def test_a_version_is_never_written_twice(registry: Registry) -> None:
     base = "https://api.perplexity.ai/v1"
     assert url(registry, "perplexity", EMBEDDINGS, PERPLEXITY_BASE_URL=base) == f"{base}/embeddings"

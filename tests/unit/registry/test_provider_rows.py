@@ -77,7 +77,6 @@ def test_what_a_row_maps_to_itself_stays() -> None:
 def test_the_vendors_names_are_data() -> None:
     mistral = to_spec("mistral", ROWS["mistral"]).rules
     assert mistral.rename["seed"] == "random_seed"
-    assert mistral.tool_choice == {"required": "any"}
     assert mistral.reasoning_out == "content_list"
     assert to_spec("alibaba", ROWS["alibaba"]).label == "qwen"
     assert to_spec("groq", ROWS["groq"]).label == "groq"
