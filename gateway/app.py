@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -14,7 +14,6 @@ from gateway.http.inference import InferenceEndpoint
 from gateway.http.models import LIST_PATH, ModelsEndpoint
 from gateway.http.shell import build_shell
 from gateway.runtime import Runtime
-from gateway.telemetry.access_log import AccessLog
 
 INFERENCE_PATHS = {
     "/v1/chat/completions": Operation.CHAT,
@@ -23,11 +22,11 @@ INFERENCE_PATHS = {
 }
 
 
-def create_app(runtime: Runtime, *, drain: DrainSignal, access_log: AccessLog | None) -> Edge:
+def create_app(runtime: Runtime, *, drain: DrainSignal) -> Edge:
     """Returns the application that serves `runtime`; its lifespan starts and closes it."""
 
     @asynccontextmanager
-    async def lifespan(app: Any) -> AsyncIterator[None]:
+    async def lifespan(app: Any) -> AsyncGenerator[None]:
         runtime.start()
         # What exists now lives as long as the process: the collector need not look at it at every pass.
         gc.collect()
@@ -36,8 +35,6 @@ def create_app(runtime: Runtime, *, drain: DrainSignal, access_log: AccessLog | 
             yield
         finally:
             await runtime.aclose()
-            if access_log is not None:
-                access_log.close()
 
     server = runtime.settings.server
     shell = build_shell(
@@ -64,6 +61,6 @@ def create_app(runtime: Runtime, *, drain: DrainSignal, access_log: AccessLog | 
         keys=runtime.keys,
         drain=drain,
         metrics=runtime.metrics,
-        access_log=access_log,
+        access_log=runtime.access_log,
         max_in_flight=server.max_in_flight,
     )

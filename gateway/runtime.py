@@ -20,7 +20,9 @@ from gateway.registry.registry import Registry
 from gateway.routing.deployment import Deployment
 from gateway.routing.router import Router
 from gateway.settings.model import Settings, UpstreamSettings
+from gateway.telemetry.access_log import AccessLog
 from gateway.telemetry.metrics import Metrics
+from gateway.telemetry.writer import open_sink
 from gateway.transport.base import Timeouts, Transport
 from gateway.transport.builtin import BuiltinTransport
 from gateway.transport.control import ControlClient
@@ -43,17 +45,23 @@ class Runtime:
         """Raises ConfigError; opens no connection yet."""
         self.settings = settings
         self.catalogue = build_catalogue(settings, environ)
-        self.keys = KeyCheck(Secret(key.get_secret_value()) for key in settings.server.api_keys)
+        keys = [Secret(key.get_secret_value()) for key in settings.server.api_keys]
+        self.keys = KeyCheck(keys)
         self.transport = _transport(settings.upstream)
         self._echo = EchoTransport()
         self.control = ControlClient()
-        self.metrics = Metrics(connections=self._connections)
+        self.access_log = _access_log(settings.server.access_log)
+        self.metrics = Metrics(
+            connections=self._connections,
+            access_records_dropped=lambda: self.access_log.dropped if self.access_log else 0,
+        )
         self.router = Router(
             {name: tuple(d.model for d in route.deployments) for name, route in settings.routes.items()},
             deploy=self.catalogue.deploy,
             known_names=lambda: (entry.id for entry in self.models()),
         )
         _check_routes(settings, self.catalogue)
+        self.scrubber = Scrubber([*self.catalogue.secrets(), *keys])
         upstream = settings.upstream
         self.executor = Executor(
             transport_for=self._transport_for,
@@ -68,7 +76,7 @@ class Runtime:
                 max_response_bytes=upstream.max_response_bytes,
             ),
             clock=time.monotonic,
-            scrubber=Scrubber(self.catalogue.secrets()),
+            scrubber=self.scrubber,
         )
         self.discovery = Discovery(self.catalogue, self.control, changed=self._models_changed, ended=self._probe_ended)
         self._discovering: asyncio.Task[None] | None = None
@@ -97,6 +105,8 @@ class Runtime:
             await asyncio.wait([self._discovering])
         await self.transport.aclose()
         await self.control.aclose()
+        if self.access_log is not None:
+            self.access_log.close()
 
     def _transport_for(self, deployment: Deployment) -> Transport:
         return self._echo if deployment.provider == DEMO else self.transport
@@ -168,6 +178,16 @@ def _check_routes(settings: Settings, catalogue: Catalogue) -> None:
                 faults.append(Fault("anyport.yaml", 0, 0, f"routes.{name}.deployments.{index}.model", reason))
     if faults:
         raise ConfigError(faults)
+
+
+def _access_log(target: str) -> AccessLog | None:
+    if target == "off":
+        return None
+    try:
+        return AccessLog(open_sink(target))
+    except OSError as error:
+        message = f"{target} cannot be written: {error.strerror}"
+        raise ConfigError([Fault("anyport.yaml", 0, 0, "server.access_log", message)]) from None
 
 
 def _transport(upstream: UpstreamSettings) -> Transport:

@@ -1,4 +1,4 @@
-"""Public model name -> plan: a route of the file, else `provider/model`. Pure: providers are looked up by a callable."""
+"""Public model name -> plan: a route of the file, else `provider/model`. Pure: a callable knows the providers."""
 
 from __future__ import annotations
 

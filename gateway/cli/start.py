@@ -1,0 +1,81 @@
+"""What `serve` says when it starts: what is ready, what was found, what to try, or what to do first."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from gateway.registry.catalogue import DEMO_MODEL, Provider
+from gateway.runtime import Runtime
+
+MAX_SHOWN_MODELS = 3
+
+
+def print_start(console: Console, runtime: Runtime, url: str) -> None:
+    """Prints the table of providers and a curl line that works; called once the first look around is over."""
+    ready = [provider for provider in runtime.catalogue.ready()]
+    listing = runtime.catalogue.listing.models
+    local = [provider for provider in runtime.catalogue.local() if provider.spec.id in listing]
+    rows = [*local, *(provider for provider in ready if provider not in local)]
+    console.print(f"[bold]Anyport[/bold] listens on [bold]{url}/v1[/bold]")
+    if rows or runtime.settings.routes:
+        console.print(_table(runtime, rows, local))
+    else:
+        _say_what_to_do(console)
+    for name, problem in runtime.catalogue.problems.items():
+        console.print(Text(f"{name}: {problem}", style="yellow"))
+    for provider in ready:
+        if provider.warning:
+            console.print(Text(f"{provider.spec.id}: {provider.warning}", style="yellow"))
+    console.print("Try it:")
+    console.print(Text(curl_line(url, _model_to_try(runtime, local, ready), has_key=not runtime.keys.is_open)))
+
+
+def _table(runtime: Runtime, rows: Sequence[Provider], local: Sequence[Provider]) -> Table:
+    listing = runtime.catalogue.listing.models
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for title in ("served as", "provider", "credential", "models"):
+        table.add_column(title)
+    for name, route in runtime.settings.routes.items():
+        table.add_row(name, "route", "", ", ".join(d.model for d in route.deployments))
+    for provider in rows:
+        spec = provider.spec
+        where = provider.base_url if provider in local else spec.display_name
+        credential = provider.source if provider.key_ring.secrets else "none needed"
+        table.add_row(f"{spec.id}/...", where, credential, _models(listing.get(spec.id)))
+    return table
+
+
+def _models(ids: Sequence[str] | None) -> str:
+    if ids is None:
+        return ""
+    shown = ", ".join(ids[:MAX_SHOWN_MODELS])
+    return f"{shown}, ... ({len(ids)})" if len(ids) > MAX_SHOWN_MODELS else shown
+
+
+def _say_what_to_do(console: Console) -> None:
+    console.print("No provider's key is in the environment and no model server was found on this machine.")
+    console.print("  Export a key and start again:  export OPENAI_API_KEY=...  (or GROQ_API_KEY, MISTRAL_API_KEY, ...)")
+    console.print("  Or start a server here, it is found within 30 s:  ollama serve  (or LM Studio, vLLM, llama.cpp)")
+    console.print(f"  Until then {DEMO_MODEL} says back what it is told. `anyport providers` lists every provider.")
+
+
+def _model_to_try(runtime: Runtime, local: Sequence[Provider], ready: Sequence[Provider]) -> str:
+    if runtime.settings.routes:
+        return next(iter(runtime.settings.routes))
+    for provider in (*local, *ready):
+        models = runtime.catalogue.listing.models.get(provider.spec.id) or provider.spec.example_models
+        if models:
+            return f"{provider.spec.id}/{models[0]}"
+    return DEMO_MODEL
+
+
+def curl_line(url: str, model: str, *, has_key: bool) -> str:
+    """Returns a command line that talks to `model` through the gateway at `url`."""
+    body = json.dumps({"model": model, "stream": True, "messages": [{"role": "user", "content": "Hello!"}]})
+    key = " -H 'authorization: Bearer YOUR_KEY'" if has_key else ""
+    return f"  curl -N {url}/v1/chat/completions -H 'content-type: application/json'{key} -d '{body}'"

@@ -1,0 +1,40 @@
+"""`/metrics` on a loopback port of its own (`server.metrics_port`), so that scrapers need no key and clients see none."""
+
+from __future__ import annotations
+
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import ClassVar
+
+from gateway.telemetry.metrics import Metrics
+
+HOST = "127.0.0.1"
+
+
+class _Handler(BaseHTTPRequestHandler):
+    metrics: ClassVar[Metrics]
+    timeout = 10  # seconds; a scraper that stalls holds a thread no longer
+
+    def do_GET(self) -> None:
+        if self.path.partition("?")[0] != "/metrics":
+            self.send_error(404)
+            return
+        accept = self.headers.get("accept", "")
+        body = self.metrics.render(accept)
+        self.send_response(200)
+        self.send_header("content-type", self.metrics.content_type(accept))
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Says nothing: a scrape is not news."""
+
+
+def serve_metrics(metrics: Metrics, port: int) -> ThreadingHTTPServer:
+    """Serves `metrics` from a daemon thread until `shutdown()` of what it returns; raises OSError if the port is taken."""
+    handler = type("_BoundHandler", (_Handler,), {"metrics": metrics})
+    server = ThreadingHTTPServer((HOST, port), handler)
+    server.daemon_threads = True
+    threading.Thread(target=server.serve_forever, name="metrics-port", daemon=True).start()
+    return server
