@@ -273,7 +273,8 @@ class _Line(asyncio.Protocol):
         self._transport.set_write_buffer_limits(high=0)
         self._upstream.joined(self)
         if not self._reads:
-            self._transport.pause_reading()
+            # uvloop begins to read after this call, whatever is said here.
+            asyncio.get_running_loop().call_soon(self._transport.pause_reading)
         self.task = asyncio.get_running_loop().create_task(self._run())
 
     def data_received(self, data: bytes) -> None:

@@ -1,0 +1,373 @@
+"""What only the built-in transport promises: its pool, its names and addresses, its deadlines without timers."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import time
+from collections.abc import AsyncIterator, Sequence
+from math import inf
+
+import pytest
+
+from adapters.types import HttpRequest
+from gateway.transport.base import Fault, Timeouts, TransportError
+from gateway.transport.builtin import BuiltinTransport
+from gateway.transport.names import SystemNames
+from gateway.transport.sweeper import TICK_SECONDS, Sweeper
+from tests.transport.contract import MIB, OK, TIMEOUTS, fault_of, fetch, get, post, took
+from tests.upstreams.scripted import STALL, Answer, Recorded, ScriptedUpstream, raw, response
+
+
+@pytest.fixture
+async def transport() -> AsyncIterator[BuiltinTransport]:
+    made = BuiltinTransport()
+    yield made
+    await made.aclose()
+
+
+# The pool.
+
+
+async def test_stats_tell_open_idle_and_waiting_per_origin() -> None:
+    transport = BuiltinTransport(max_connections=1)
+    async with ScriptedUpstream([raw(STALL)]) as busy, ScriptedUpstream([OK]) as idle:
+        await fetch(transport, get(idle))
+        tasks = [asyncio.create_task(transport.send(get(busy), TIMEOUTS)) for _ in range(3)]
+        await busy.wait_for_requests(1)
+        assert transport.stats() == {busy.url: (1, 0, 2), idle.url: (1, 1, 0)}
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
+        assert transport.stats() == {busy.url: (0, 0, 0), idle.url: (1, 1, 0)}
+        await transport.aclose()
+
+
+async def test_the_connection_used_last_is_used_first(transport: BuiltinTransport) -> None:
+    hold = asyncio.Event()
+
+    def script(request: Recorded) -> Answer:
+        return raw(hold, response(200, (), b"late")) if request.path == "/hold" else OK
+
+    async with ScriptedUpstream(script) as upstream:
+        held = asyncio.create_task(fetch(transport, get(upstream, "/hold")))
+        await upstream.wait_for_requests(1)
+        await fetch(transport, get(upstream))
+        hold.set()
+        await held
+        for _ in range(3):
+            await fetch(transport, get(upstream))
+    assert [request.connection for request in upstream.requests] == [0, 1, 0, 0, 0]
+
+
+async def test_an_idle_connection_is_closed_after_its_time() -> None:
+    transport = BuiltinTransport(keep_alive_seconds=0.1)
+    async with ScriptedUpstream([OK]) as upstream:
+        started = time.monotonic()
+        await fetch(transport, get(upstream))
+        await upstream.wait_closed(0, within=1.0)
+        assert took(started) >= 0.1
+        assert transport.stats() == {upstream.url: (0, 0, 0)}
+        await transport.aclose()
+
+
+async def test_a_connection_in_use_outlives_the_idle_time() -> None:
+    transport = BuiltinTransport(keep_alive_seconds=0.15)
+    async with ScriptedUpstream([OK]) as upstream:
+        for _ in range(6):
+            await fetch(transport, get(upstream))
+            await asyncio.sleep(0.05)
+        await transport.aclose()
+    assert len(upstream.connections) == 1
+
+
+async def test_a_fresh_request_at_the_limit_takes_the_place_of_an_idle_connection() -> None:
+    transport = BuiltinTransport(max_connections=1)
+    async with ScriptedUpstream([OK]) as upstream:
+        await fetch(transport, get(upstream))
+        got = await transport.send(get(upstream), Timeouts(pool=0.1), fresh=True)
+        await got.read()
+        got.release()
+        await upstream.wait_closed(0)
+        assert transport.stats() == {upstream.url: (1, 1, 0)}
+        await transport.aclose()
+    assert [request.connection for request in upstream.requests] == [0, 1]
+
+
+async def test_a_fresh_request_that_waited_opens_a_connection_of_its_own() -> None:
+    transport = BuiltinTransport(max_connections=1)
+    async with ScriptedUpstream([raw(0.05, response()), OK]) as upstream:
+        first = asyncio.create_task(fetch(transport, get(upstream)))
+        await upstream.wait_for_requests(1)
+        got = await transport.send(get(upstream), TIMEOUTS, fresh=True)
+        got.release()
+        await first
+        assert transport.stats()[upstream.url][0] == 1
+        await transport.aclose()
+    assert [request.connection for request in upstream.requests] == [0, 1]
+
+
+async def test_a_place_in_the_queue_that_is_given_up_costs_nobody_a_turn() -> None:
+    transport = BuiltinTransport(max_connections=1)
+    hold = asyncio.Event()
+    async with ScriptedUpstream([raw(hold, response(200, (), b"ok"))]) as upstream:
+        tasks = [asyncio.create_task(fetch(transport, get(upstream, f"/{number}"))) for number in range(4)]
+        await upstream.wait_for_requests(1)
+        await asyncio.sleep(0)
+        tasks[1].cancel()
+        hold.set()
+        done = await asyncio.gather(*tasks, return_exceptions=True)
+        await transport.aclose()
+    assert [isinstance(result, asyncio.CancelledError) for result in done] == [False, True, False, False]
+    assert [request.path for request in upstream.requests] == ["/0", "/2", "/3"]
+
+
+async def test_a_connection_handed_over_in_the_moment_of_cancellation_goes_to_the_next() -> None:
+    transport = BuiltinTransport(max_connections=1)
+    async with ScriptedUpstream([OK]) as upstream:
+        held = await transport.send(get(upstream), TIMEOUTS)
+        await held.read()
+        waiting = [asyncio.create_task(fetch(transport, get(upstream))) for _ in range(2)]
+        await asyncio.sleep(0.01)
+        held.release()
+        waiting[0].cancel()
+        assert await waiting[1] == (200, b'{"ok": true}')
+        assert transport.stats() == {upstream.url: (1, 1, 0)}
+        await transport.aclose()
+    assert len(upstream.connections) == 1
+
+
+async def test_a_failed_connection_gives_its_slot_back() -> None:
+    transport = BuiltinTransport(max_connections=1)
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{unused.getsockname()[1]}"
+        for _ in range(3):
+            error = await fault_of(transport, HttpRequest("GET", url, ()), Timeouts(pool=0.1))
+            assert error.fault is Fault.CONNECT
+    assert transport.stats() == {url: (0, 0, 0)}
+    await transport.aclose()
+
+
+async def test_a_large_response_released_unread_leaves_a_working_pool(transport: BuiltinTransport) -> None:
+    async with ScriptedUpstream([raw(response(200, (), bytes(4 * MIB))), OK]) as upstream:
+        got = await transport.send(get(upstream), TIMEOUTS)
+        await asyncio.sleep(0.1)
+        got.release()
+        assert await fetch(transport, get(upstream)) == (200, b'{"ok": true}')
+
+
+async def test_an_answer_before_the_end_of_a_large_request_spoils_the_connection(
+    transport: BuiltinTransport,
+) -> None:
+    async with ScriptedUpstream(on_connect=raw(0.05, response(413), STALL), reads=False) as upstream:
+        status, _ = await fetch(transport, post(upstream, bytes(16 * MIB)))
+        assert status == 413
+        assert transport.stats() == {upstream.url: (0, 0, 0)}
+
+
+async def test_closing_fails_those_who_wait_and_those_in_flight() -> None:
+    transport = BuiltinTransport(max_connections=1)
+    async with ScriptedUpstream([raw(STALL)]) as upstream:
+        tasks = [asyncio.create_task(transport.send(get(upstream), TIMEOUTS)) for _ in range(2)]
+        await upstream.wait_for_requests(1)
+        await asyncio.sleep(0)
+        await transport.aclose()
+        results = await asyncio.gather(*tasks, return_exceptions=True)
+        assert all(isinstance(result, TransportError) for result in results)
+        await upstream.wait_closed(0)
+
+
+def test_an_idle_pool_does_not_keep_the_event_loop_alive() -> None:
+    async def use() -> None:
+        transport = BuiltinTransport()
+        async with ScriptedUpstream([OK]) as upstream:
+            await fetch(transport, get(upstream))
+            await transport.aclose()
+
+    started = time.monotonic()
+    asyncio.run(use())
+    assert took(started) < 5.0
+
+
+async def test_more_urls_than_are_remembered_all_work(transport: BuiltinTransport) -> None:
+    async with ScriptedUpstream([OK]) as upstream:
+        for number in range(1100):
+            await fetch(transport, get(upstream, f"/{number}"))
+    assert len(upstream.requests) == 1100
+    assert len(upstream.connections) == 1
+
+
+async def test_headers_of_the_connection_are_the_transports_alone(transport: BuiltinTransport) -> None:
+    headers = (
+        ("host", "evil"),
+        ("content-length", "9"),
+        ("transfer-encoding", "chunked"),
+        ("connection", "close"),
+        ("accept-encoding", "gzip"),
+    )
+    async with ScriptedUpstream([OK]) as upstream:
+        await fetch(transport, post(upstream, b"body", headers))
+    assert upstream.requests[0].headers == {
+        "host": f"127.0.0.1:{upstream.port}",
+        "accept-encoding": "gzip",
+        "content-length": "4",
+    }
+
+
+# Names and addresses.
+
+
+def named(upstream: ScriptedUpstream) -> HttpRequest:
+    return HttpRequest("GET", f"http://upstream.test:{upstream.port}/", ())
+
+
+async def test_a_silent_address_is_overtaken_by_the_next() -> None:
+    async def resolve(_host: str, _port: int) -> Sequence[str]:
+        return ("127.0.0.2", "127.0.0.1")
+
+    transport = BuiltinTransport(resolve=resolve)
+    async with ScriptedUpstream([OK]) as upstream:
+        with socket.socket() as silent:
+            silent.bind(("127.0.0.2", upstream.port))
+            silent.listen(0)
+            fillers = [socket.socket() for _ in range(4)]
+            for filler in fillers:
+                filler.setblocking(False)
+                filler.connect_ex(("127.0.0.2", upstream.port))
+            started = time.monotonic()
+            assert await fetch(transport, named(upstream)) == (200, b'{"ok": true}')
+            assert 0.25 <= took(started) < 0.6
+            for filler in fillers:
+                filler.close()
+        assert transport.stats() == {f"http://upstream.test:{upstream.port}": (1, 1, 0)}
+        await transport.aclose()
+    assert upstream.requests[0].headers["host"] == f"upstream.test:{upstream.port}"
+
+
+async def test_a_refusing_address_is_followed_by_the_next_at_once() -> None:
+    async def resolve(_host: str, _port: int) -> Sequence[str]:
+        return ("127.0.0.2", "127.0.0.1")
+
+    transport = BuiltinTransport(resolve=resolve)
+    async with ScriptedUpstream([OK]) as upstream:
+        started = time.monotonic()
+        assert await fetch(transport, named(upstream)) == (200, b'{"ok": true}')
+        assert took(started) < 0.2
+        await transport.aclose()
+
+
+async def test_all_addresses_refusing_is_one_error() -> None:
+    async def resolve(_host: str, _port: int) -> Sequence[str]:
+        return ("127.0.0.2", "127.0.0.3")
+
+    transport = BuiltinTransport(resolve=resolve)
+    error = await fault_of(transport, HttpRequest("GET", "http://upstream.test:9/", ()))
+    await transport.aclose()
+    assert error.fault is Fault.CONNECT
+
+
+@pytest.mark.parametrize("failure", [socket.gaierror(-2, "unknown"), None])
+async def test_a_name_without_addresses_is_a_name_error(failure: Exception | None) -> None:
+    async def resolve(_host: str, _port: int) -> Sequence[str]:
+        if failure is not None:
+            raise failure
+        return ()
+
+    transport = BuiltinTransport(resolve=resolve)
+    error = await fault_of(transport, HttpRequest("GET", "http://upstream.test/", ()))
+    await transport.aclose()
+    assert error.fault is Fault.DNS
+
+
+async def test_a_slow_name_is_bounded_by_the_connect_deadline_and_holds_up_nobody_else() -> None:
+    async def resolve(host: str, _port: int) -> Sequence[str]:
+        if host == "slow.test":
+            await asyncio.sleep(10)
+        return ("127.0.0.1",)
+
+    transport = BuiltinTransport(resolve=resolve)
+    async with ScriptedUpstream([OK]) as upstream:
+        started = time.monotonic()
+        slow = asyncio.create_task(
+            fault_of(transport, HttpRequest("GET", "http://slow.test/", ()), Timeouts(connect=0.2))
+        )
+        assert (await fetch(transport, named(upstream)))[0] == 200
+        assert took(started) < 0.2
+        error = await slow
+        assert took(started) < 0.7
+        await transport.aclose()
+    assert (error.fault, error.setting) == (Fault.TIMEOUT, "upstream.connect_seconds")
+
+
+async def test_many_requests_for_one_name_make_one_look_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    def look_up(host: str, _port: int) -> Sequence[str]:
+        asked.append(host)
+        time.sleep(0.05)
+        return ("127.0.0.1",)
+
+    monkeypatch.setattr("gateway.transport.names._look_up", look_up)
+    names = SystemNames()
+    first = asyncio.create_task(names.resolve("upstream.test", 80))
+    others = [asyncio.create_task(names.resolve("upstream.test", 80)) for _ in range(9)]
+    await asyncio.sleep(0)
+    first.cancel()
+    assert await asyncio.gather(*others) == [("127.0.0.1",)] * 9
+    assert asked == ["upstream.test"]
+    names.close()
+
+
+async def test_the_systems_names_know_localhost() -> None:
+    names = SystemNames()
+    assert "127.0.0.1" in await names.resolve("localhost", 80)
+    with pytest.raises(OSError, match=r".+"):
+        await names.resolve("no-such-host.invalid", 80)
+    names.close()
+
+
+# Deadlines without timers.
+
+
+class Clocked:
+    def __init__(self, deadline: float) -> None:
+        self.deadline = deadline
+        self.expired = asyncio.Event()
+
+    def expire(self) -> None:
+        self.deadline = inf
+        self.expired.set()
+
+
+async def test_the_sweeper_ends_what_is_due_within_a_tick_and_leaves_the_rest() -> None:
+    loop = asyncio.get_running_loop()
+    sweeper = Sweeper(loop)
+    soon, later, gone = Clocked(loop.time() + 0.1), Clocked(loop.time() + 60.0), Clocked(loop.time() + 0.1)
+    for item in (later, soon, gone):
+        sweeper.watch(item)
+        sweeper.expect(item.deadline)
+    sweeper.unwatch(gone)
+    await asyncio.wait_for(soon.expired.wait(), 0.1 + 4 * TICK_SECONDS)
+    assert not later.expired.is_set()
+    assert not gone.expired.is_set()
+
+
+async def test_the_sweeper_rests_while_nothing_is_watched(monkeypatch: pytest.MonkeyPatch) -> None:
+    ticks: list[float] = []
+    sweep = Sweeper._tick  # pyright: ignore[reportPrivateUsage]
+
+    def counted(self: Sweeper) -> None:
+        ticks.append(time.monotonic())
+        sweep(self)
+
+    monkeypatch.setattr(Sweeper, "_tick", counted)
+    sweeper = Sweeper(asyncio.get_running_loop())
+    item = Clocked(inf)
+    sweeper.watch(item)
+    await asyncio.sleep(3.5 * TICK_SECONDS)
+    sweeper.unwatch(item)
+    await asyncio.sleep(1.5 * TICK_SECONDS)
+    count = len(ticks)
+    await asyncio.sleep(3 * TICK_SECONDS)
+    assert 1 <= count == len(ticks)
