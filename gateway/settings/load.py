@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from pydantic import ValidationError
 
 from gateway.errors import ConfigError, Fault
 from gateway.settings.checks import check
-from gateway.settings.document import MAX_FILE_BYTES, read_document
+from gateway.settings.document import MAX_FILE_BYTES, dotted, read_document
 from gateway.settings.explain import explain
 from gateway.settings.model import Settings
 from gateway.settings.variables import Variables
@@ -75,3 +76,15 @@ def _with_protocols(settings: Settings, known_providers: Collection[str] | None)
         for name, row in settings.providers.items()
     }
     return settings.model_copy(update={"providers": rows})
+
+
+def locate(faults: Iterable[Fault], path: Path) -> list[Fault]:
+    """Returns the faults that were found after loading `path`, at their lines in it as far as it has them."""
+    document = read_document(str(path), _read(path), lambda document, at, text: text)
+    places = {dotted(each): place for each, place in document.places.items()}
+    return [
+        replace(fault, file=str(path), line=place.line, column=place.column)
+        if not fault.line and (place := places.get(fault.path))
+        else fault
+        for fault in faults
+    ]

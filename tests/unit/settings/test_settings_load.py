@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from gateway.errors import ConfigError
-from gateway.settings.load import find_config, load_settings
+from gateway.errors import ConfigError, Fault
+from gateway.settings.load import find_config, load_settings, locate
 from gateway.settings.model import Settings
 
 KNOWN = ("openai", "groq", "llama-cpp")
@@ -223,3 +223,20 @@ def test_a_named_file_that_is_not_there_is_a_fault(tmp_path: Path) -> None:
         find_config(Path("none.yaml"), {}, tmp_path)
     with pytest.raises(ConfigError, match=r"no such file \(named by \$ANYPORT_CONFIG\)"):
         find_config(None, {"ANYPORT_CONFIG": "none.yaml"}, tmp_path)
+
+
+def test_faults_found_later_get_their_place(file: Path) -> None:
+    file.write_text("routes:\n  v1.5:\n    deployments: [{model: groq/x}]\n")
+    path = "routes.v1.5.deployments.0.model"
+    late = [Fault("?", 0, 0, path, "no credential"), Fault("?", 0, 0, "elsewhere", "x"), Fault("?", 7, 1, path, "y")]
+    assert [str(fault) for fault in locate(late, file)] == [
+        f"anyport.yaml:3:27  {path}  no credential",
+        "?  elsewhere  x",
+        f"?:7:1  {path}  y",
+    ]
+
+
+def test_locating_does_not_care_about_variables(file: Path) -> None:
+    file.write_text('server: {api_keys: ["${NOT_SET}"]}\n')
+    (fault,) = locate([Fault("?", 0, 0, "server.api_keys.0", "bad")], file)
+    assert (fault.line, fault.column) == (1, 21)

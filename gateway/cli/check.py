@@ -1,0 +1,123 @@
+"""`anyport check`: does everything that `serve` does before it listens, and says what came of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from gateway.cli.configuration import Configuration, load_configuration, located
+from gateway.cli.exits import Exit
+from gateway.cli.options import ConfigOption, JsonOption
+from gateway.cli.output import fault_members, print_json, print_pairs, print_table
+
+if TYPE_CHECKING:
+    from gateway.errors import Fault
+    from gateway.registry.catalogue import Catalogue
+
+
+def check(config: ConfigOption = None, as_json: JsonOption = False) -> None:
+    """Check the configuration and say what it means, or everything that is wrong with it."""
+    from gateway.errors import ConfigError
+
+    try:
+        configuration = load_configuration(config)
+        with located(configuration.path):
+            catalogue = _build(configuration)
+    except ConfigError as error:
+        _print_faults(error.faults, as_json)
+        raise typer.Exit(Exit.USAGE) from None
+    summary = _summary(configuration, catalogue)
+    if as_json:
+        print_json(summary)
+    else:
+        _print_summary(configuration.path, summary)
+
+
+def _build(configuration: Configuration) -> Catalogue:
+    import asyncio
+
+    from gateway.runtime import Runtime
+
+    async def build() -> Catalogue:
+        runtime = Runtime(configuration.settings, configuration.environ)
+        await runtime.aclose()
+        return runtime.catalogue
+
+    return asyncio.run(build())
+
+
+def _print_faults(faults: Sequence[Fault], as_json: bool) -> None:
+    if as_json:
+        print_json({"ok": False, "faults": [fault_members(fault) for fault in faults]})
+    else:
+        for fault in faults:
+            print(fault)
+
+
+def _summary(configuration: Configuration, catalogue: Catalogue) -> dict[str, Any]:
+    settings = configuration.settings
+    ready = catalogue.ready()
+    return {
+        "ok": True,
+        "file": str(configuration.path) if configuration.path else None,
+        "host": settings.server.host,
+        "port": settings.server.port,
+        "api_keys": len(settings.server.api_keys),
+        "providers": [
+            {
+                "id": provider.spec.id,
+                "base_url": provider.base_url,
+                "base_url_source": provider.base_url_source,
+                "credentials": len(provider.key_ring.secrets),
+                "credential_source": provider.source,
+            }
+            for provider in ready
+        ],
+        "routes": {
+            name: [deployment.model for deployment in route.deployments] for name, route in settings.routes.items()
+        },
+        "warnings": [f"{each.spec.id}: {each.warning}" for each in ready if each.warning]
+        + [f"{name}: {problem}" for name, problem in catalogue.problems.items()],
+    }
+
+
+def _print_summary(path: Path | None, summary: dict[str, Any]) -> None:
+    print(f"{path}: ok" if path else "no file, all settings have their defaults: ok")
+    print()
+    keys = summary["api_keys"]
+    host = f"[{summary['host']}]" if ":" in summary["host"] else summary["host"]
+    print_pairs(
+        [
+            ("listens on", f"{host}:{summary['port']}"),
+            ("clients", _key_demand(keys)),
+        ]
+    )
+    if summary["providers"]:
+        print()
+        rows = (
+            (each["id"], each["base_url"], _origin(each["credentials"], each["credential_source"]))
+            for each in summary["providers"]
+        )
+        print_table(("PROVIDER", "BASE URL", "CREDENTIALS"), rows)
+    if summary["routes"]:
+        print()
+        print_table(("ROUTE", "DEPLOYMENTS"), ((name, ", ".join(all)) for name, all in summary["routes"].items()))
+    for warning in summary["warnings"]:
+        print(f"\nwarning: {warning}")
+
+
+def _key_demand(keys: int) -> str:
+    match keys:
+        case 0:
+            return "need no key"
+        case 1:
+            return "must present the key"
+        case _:
+            return f"must present one of {keys} keys"
+
+
+def _origin(credentials: int, source: str) -> str:
+    return f"{credentials} from {source}" if credentials else "none"

@@ -1,0 +1,57 @@
+"""The configuration as every command sees it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+    from gateway.settings.model import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Configuration:
+    """Settings, the file that they came from, if any, and the environment that completes them."""
+
+    path: Path | None
+    settings: Settings
+    environ: Mapping[str, str]
+
+
+def load_configuration(explicit: Path | None) -> Configuration:
+    """Returns what `--config`, the environment and the current directory give; raises ConfigError."""
+    from gateway.settings.load import find_config, load_settings
+
+    path = find_config(explicit, os.environ, Path())
+    return Configuration(path, load_settings(path, os.environ, known_providers()), os.environ)
+
+
+def known_providers() -> frozenset[str]:
+    """Returns the ids and aliases of the built-in providers."""
+    from gateway.registry.builtin import load_builtin
+    from gateway.registry.catalogue import DEMO
+
+    rows = load_builtin()
+    aliases = (alias.partition("@")[0] for row in rows.values() for alias in row.aliases or ())
+    return frozenset((*rows, *aliases, DEMO))
+
+
+@contextmanager
+def located(path: Path | None) -> Generator[None]:
+    """Gives the faults that are found inside, after loading, their places in the file."""
+    from gateway.errors import ConfigError
+
+    try:
+        yield
+    except ConfigError as error:
+        if path is None:
+            raise
+        from gateway.settings.load import locate
+
+        raise ConfigError(locate(error.faults, path)) from None

@@ -1,0 +1,58 @@
+"""The command line. Each command is a module of its own, whose imports happen when it runs."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+import typer
+from typer.core import TyperGroup
+
+from gateway.cli.check import check
+from gateway.cli.exits import Exit
+from gateway.cli.providers import providers_group
+from gateway.cli.version import version
+
+COMMANDS: Final[Mapping[str, Callable[..., None]]] = {
+    "check": check,
+    "version": version,
+}
+GROUPS: Final[Mapping[str, Callable[[], typer.Typer]]] = {"providers": providers_group}
+
+
+class Commands(TyperGroup):
+    """The commands of anyport; a wrong configuration ends any of them the same way."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Runs the command; prints the faults of a ConfigError and exits with 2."""
+        from gateway.errors import ConfigError
+
+        try:
+            return super().invoke(ctx)
+        except ConfigError as error:
+            print(error, file=sys.stderr)
+            raise typer.Exit(Exit.USAGE) from None
+
+
+def build_app() -> typer.Typer:
+    """Returns the command line with every command of the two tables."""
+    app = typer.Typer(
+        name="anyport",
+        cls=Commands,
+        help="An OpenAI-compatible gateway for language models.",
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    for name, command in COMMANDS.items():
+        app.command(name)(command)
+    for name, group in GROUPS.items():
+        app.add_typer(group(), name=name)
+    return app
+
+
+def run() -> None:
+    """Runs the command line and exits; the console entry of the distribution."""
+    build_app()()
