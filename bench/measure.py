@@ -194,7 +194,7 @@ def help_seconds(command: tuple[str, ...], runs: int = 3) -> float:
         started = time.perf_counter()
         done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, check=False)
         best = min(best, time.perf_counter() - started)
-        if done.returncode != 0:
+        if done.returncode != 0 or not done.stdout:
             raise RuntimeError(f"{' '.join(command)} failed: {done.stderr.decode(errors='replace')[-500:]}")
     return best
 

@@ -58,7 +58,7 @@ class Variant:
 
 def anyport_command(config: Path) -> list[str]:
     """Returns the command that serves the gateway."""
-    return [sys.executable, "-m", "gateway.cli.main", "serve", "--config", str(config)]
+    return [sys.executable, "-m", "gateway", "serve", "--config", str(config)]
 
 
 def anyport_config(ports: Ports, port: int) -> dict[str, object]:
@@ -171,7 +171,7 @@ def installed_variants() -> list[Variant]:
         found.append(Variant("nginx", start_nginx))
     if _find("haproxy"):
         found.append(Variant("haproxy", start_haproxy))
-    help_command = (sys.executable, "-m", "gateway.cli.main", "--help")
+    help_command = (sys.executable, "-m", "gateway", "--help")
     found.append(Variant("anyport", start_anyport, is_gateway=True, help_command=help_command))
     if command := os.environ.get("BENCH_LITELLM"):
         found.append(Variant("litellm", litellm_starter(command), is_gateway=True))

@@ -49,9 +49,7 @@ class AccessRecord(msgspec.Struct, frozen=True, gc=False):
 class AccessLog:
     """Writes records through a `LineWriter`; `wall` gives Unix seconds."""
 
-    def __init__(
-        self, sink: Sink, *, wall: Callable[[], float] = time.time, limit: int = QUEUE_RECORDS
-    ) -> None:
+    def __init__(self, sink: Sink, *, wall: Callable[[], float] = time.time, limit: int = QUEUE_RECORDS) -> None:
         self._writer = LineWriter(sink, limit=limit, name="access-log")
         self._wall = wall
         self._second = -1

@@ -127,12 +127,8 @@ def _attempt_families(attempts: list[tuple[AttemptLabels, AttemptCounts]]) -> It
 
     yield _histogram(families.CLIENT_DURATION, by_error())
     yield _histogram(families.CLIENT_FIRST_CHUNK, first_chunks())
-    yield _counter(
-        families.ATTEMPTS, (((labels[1], labels[3]), counts.attempts) for labels, counts in attempts)
-    )
-    yield _counter(
-        families.RETRIES, (((labels[1], labels[3]), counts.retried) for labels, counts in attempts)
-    )
+    yield _counter(families.ATTEMPTS, (((labels[1], labels[3]), counts.attempts) for labels, counts in attempts))
+    yield _counter(families.RETRIES, (((labels[1], labels[3]), counts.retried) for labels, counts in attempts))
 
 
 def _discovery_families(discovery: list[tuple[str, DiscoveryCounts]]) -> Iterator[Metric]:

@@ -57,7 +57,6 @@ class Metrics:
         self._in_flight = 0
         self._models: frozenset[str] = frozenset()
         self._provider_labels: Mapping[str, str] = {}
-        self._provider_of: Mapping[str, str] = {}
         self._requests: Bounded[RequestLabels, RequestCounts] = Bounded(MAX_SERIES - _RESERVED)
         self._attempts: Bounded[AttemptLabels, AttemptCounts] = Bounded(MAX_SERIES - _RESERVED)
         self._discovery: Bounded[str, DiscoveryCounts] = Bounded()
@@ -72,15 +71,13 @@ class Metrics:
         *,
         models: Iterable[str],
         providers: Mapping[str, str] | None = None,
-        deployments: Mapping[str, str] | None = None,
     ) -> None:
-        """Says which public model names are labels, provider id -> label, and deployment -> provider id.
+        """Says which public model names are labels, and the label of each provider id.
 
         Called at start, after a reload and after discovery; counts under earlier names stay.
         """
         self._models = frozenset(models)
         self._provider_labels = dict(providers or {})
-        self._provider_of = dict(deployments or {})
         self._request_shortcuts.clear()
         self._attempt_shortcuts.clear()
 
@@ -91,21 +88,16 @@ class Metrics:
     def request_ended(self, outcome: Outcome) -> None:
         """Counts a settled request; to be called once for each `request_started`."""
         self._in_flight -= 1
-        raw = (
-            outcome.model,
-            outcome.provider,
-            outcome.operation,
-            outcome.stream,
-            outcome.status,
-            outcome.error_code,
-        )
+        # Before it becomes part of any key: what a client makes up must not stay in memory.
+        model = outcome.model if outcome.model in self._models else OTHER
+        raw = (model, outcome.provider, outcome.operation, outcome.stream, outcome.status, outcome.error_code)
         counts = self._request_shortcuts.get(raw)
         if counts is None:
             counts = self._request_counts(raw)
         counts.count(outcome)
         attempts = outcome.attempts
         for attempt in attempts:
-            self._count_attempt(attempt, outcome, attempt is attempts[-1])
+            self._count_attempt(model, attempt, outcome, attempt is attempts[-1])
 
     def discovery_ended(self, provider: str, *, ok: bool, models: int, seconds: float) -> None:
         """Counts one look at a provider's model list."""
@@ -136,12 +128,14 @@ class Metrics:
         """Returns the Content-Type of `render(accept)`."""
         return content_type(accept)
 
-    def _count_attempt(self, attempt: Attempt, outcome: Outcome, is_last: bool) -> None:
+    def _count_attempt(self, model: str, attempt: Attempt, outcome: Outcome, is_last: bool) -> None:
+        deployment = attempt.deployment
+        provider = outcome.provider if deployment == outcome.deployment else deployment.partition("/")[0]
         kind = OK if attempt.failure is None else attempt.failure.kind
-        raw = (outcome.model, attempt.deployment, outcome.operation, kind)
+        raw = (model, provider, outcome.operation, kind)
         counts = self._attempt_shortcuts.get(raw)
         if counts is None:
-            counts = self._attempt_counts(raw, outcome)
+            counts = self._attempt_counts(raw)
         counts.count(attempt, is_last=is_last, stream=outcome.stream)
 
     def _request_counts(self, raw: _RawRequest) -> RequestCounts:
@@ -149,32 +143,20 @@ class Metrics:
         operation = self._operations.label(operation)
         status_class = f"{status // 100}xx" if 100 <= status < 600 else "none"
         error = "" if code is None else self._codes.label(code)
-        labels = (self._model(model), self._provider(provider), operation, stream, status_class, error)
+        labels = (model, self._provider(provider), operation, stream, status_class, error)
         rest = (OTHER, OTHER, operation, stream, status_class, OTHER if error else "")
         counts = self._requests.get_or_put(labels, rest, RequestCounts)
-        # Only names of ours are kept as shortcuts: what a client invents must not stay in memory.
-        if model in self._models and len(self._request_shortcuts) < _MAX_SHORTCUTS:
+        if len(self._request_shortcuts) < _MAX_SHORTCUTS and error != OTHER:
             self._request_shortcuts[raw] = counts
         return counts
 
-    def _attempt_counts(self, raw: _RawAttempt, outcome: Outcome) -> AttemptCounts:
-        model, deployment, operation, kind = raw
-        known = self._provider_of.get(deployment)
-        if known is None:
-            known = outcome.provider if deployment == outcome.deployment else OTHER
-        operation = self._operations.label(operation)
-        labels = (self._model(model), self._provider(known), operation, kind)
+    def _attempt_counts(self, raw: _RawAttempt) -> AttemptCounts:
+        model, provider, operation, kind = raw
+        labels = (model, self._provider(provider), self._operations.label(operation), kind)
         counts = self._attempts.get_or_put(labels, (OTHER, OTHER, OTHER, kind), AttemptCounts)
-        if (
-            model in self._models
-            and deployment in self._provider_of
-            and len(self._attempt_shortcuts) < _MAX_SHORTCUTS
-        ):
+        if len(self._attempt_shortcuts) < _MAX_SHORTCUTS:
             self._attempt_shortcuts[raw] = counts
         return counts
-
-    def _model(self, name: str) -> str:
-        return name if name in self._models else OTHER
 
     def _provider(self, provider: str) -> str:
         if not provider:
