@@ -124,11 +124,11 @@ def _base_urls(
 
 def _normal(spec: ProviderSpec, environ: Mapping[str, str], text: str, source: str) -> str:
     """Completes what people write for a base URL: scheme, port and path may be missing."""
-    default = urlsplit(spec.base_url)
     has_scheme = _SCHEME.match(text) is not None
     if any(not "!" <= character <= "~" for character in text):
         raise InvalidBaseUrl(f"{source}: a base URL has no blanks, control characters or non-ASCII letters")
     try:
+        default = urlsplit(spec.base_url)
         parts = urlsplit(text if has_scheme else "//" + _bracketed(text))
         port = parts.port
     except ValueError:  # its own message may quote half a password

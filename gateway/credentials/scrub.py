@@ -19,6 +19,8 @@ MASK = "***"
 MIN_SECRET = 4
 """Shorter configured secrets are not looked for: taking out every `a` would leave nothing to read."""
 _MIN_TAIL = 8
+_MIN_WINDOW = 16 * 1024
+_MAX_WORD = 4 * 1024
 _ANSI = re.compile(r"\x1b(?:\[[0-?]{0,64}+[ -/]{0,8}+[@-~]?|\][^\x07\x1b]*+\x07?|[@-Z\\-_]?)")
 _BLANK = re.compile(r"[\t\n\r\v\f\x85\u2028\u2029]+")
 # C0, C1, zero-width and direction-changing characters; lone surrogates cannot be encoded.
@@ -42,7 +44,7 @@ class Scrubber:
 
     def text(self, value: str, limit: int = 200) -> str:
         """Returns `value` on one line, without secrets, cut to `limit` characters plus `...`."""
-        text = self._without_tail(self._without_known(visible(value)))
+        text = self._without_tail(self._without_known(visible(_window(value, limit))))
         for prefix, pattern in self._tokens:
             if prefix in text:
                 text = pattern.sub(MASK, text)
@@ -70,6 +72,15 @@ class Scrubber:
             if at >= 0 and text.endswith(value[: at + _MIN_TAIL]):
                 return text[: -at - _MIN_TAIL] + MASK
         return text
+
+
+def _window(value: str, limit: int) -> str:
+    """Returns the part of a very long text that is worth the time: whole words, far more than will be shown."""
+    size = max(_MIN_WINDOW, 4 * limit)
+    if len(value) <= size:
+        return value
+    end = max(value.rfind(" ", 0, size), value.rfind("\n", 0, size), size - _MAX_WORD)
+    return value[:end]
 
 
 def visible(value: str) -> str:

@@ -255,6 +255,19 @@ def test_the_environment_of_the_generic_row_does_not_move_a_custom_url(registry:
     assert url(registry, "custom:http://h:1/v1", **elsewhere) == "http://h:1/v1/chat/completions"
 
 
+def test_a_custom_url_that_is_none_is_refused_when_it_is_resolved(registry: Registry) -> None:
+    for text in ("", "host:port", "http://[::1"):
+        spec, _ = known(registry, f"custom:{text}")
+        with pytest.raises(InvalidBaseUrl):
+            resolve_base_url(spec, {})
+
+
+def test_a_row_without_any_base_url_is_refused() -> None:
+    nowhere = ProviderSpec(id="x", display_name="x", protocol="openai", base_url="")
+    with pytest.raises(InvalidBaseUrl, match="x has no base URL"):
+        resolve_base_url(nowhere, {})
+
+
 def test_a_custom_url_without_a_scheme_gets_one(registry: Registry) -> None:
     assert url(registry, "custom:localhost:9090/x") == "http://localhost:9090/x/chat/completions"
     assert url(registry, "custom:api.example.com/v1") == "https://api.example.com/v1/chat/completions"

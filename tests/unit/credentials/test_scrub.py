@@ -232,6 +232,11 @@ def test_invisible_characters_hide_no_key(scrubber: Scrubber) -> None:
         assert "Ab3d" not in scrubber.text(f"sk-{hidden}{TAIL}")
 
 
+def test_a_text_of_several_lines_keeps_them(scrubber: Scrubber) -> None:
+    assert scrubber.lines(f"one {KEY}\ntwo\x00\n\nthree") == "one ***\ntwo\n\nthree"
+    assert scrubber.lines("abcdef\nab", limit=4) == "abcd...\nab"
+
+
 def test_a_very_short_secret_does_not_eat_the_text() -> None:
     assert Scrubber([Secret("a")]).text("a bad day") == "a bad day"
 
@@ -265,8 +270,27 @@ def test_the_worst_input_takes_little_time(scrubber: Scrubber, text: str) -> Non
 
 def _seconds(scrubber: Scrubber, text: str) -> float:
     started = time.perf_counter()
-    scrubber.text(text)
+    scrubber.text(text, limit=len(text))
     return time.perf_counter() - started
+
+
+@pytest.mark.parametrize("piece", ["x", "key=a1 ", f"sk-{TAIL} ", f"{TAIL[:-1]}\n"])
+def test_a_text_of_megabytes_takes_no_longer_than_its_beginning(scrubber: Scrubber, piece: str) -> None:
+    text = piece * (16 * 1024 * 1024 // len(piece))
+    started = time.perf_counter()
+    shown = scrubber.text(text)
+    assert time.perf_counter() - started <= 0.05
+    assert len(shown) <= 203
+
+
+@pytest.mark.parametrize("before", range(16_340, 16_390, 3))
+def test_no_half_of_a_key_is_left_where_a_long_text_is_shortened(before: int) -> None:
+    """The long keys vanish, so that what stands at the end of the looked-at part would be shown."""
+    long_key = "sk-" + "a" * 4_000 + " "
+    text = (3 * long_key + "sk-").ljust(before - 1, "b") + " " + "zq" * 20 + " " + "x" * 1000
+    shown = Scrubber([Secret("zq" * 20)]).text(text, limit=300)
+    assert "zq" not in shown
+    assert shown.startswith("*** *** *** ***")
 
 
 def test_many_secrets_and_a_short_message_take_microseconds() -> None:

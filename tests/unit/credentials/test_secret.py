@@ -55,6 +55,7 @@ def test_no_way_of_writing_it_shows_the_value(show: Callable[[Secret], str]) -> 
         msgspec.msgpack.encode,
         msgspec.to_builtins,
         vars,
+        Secret.__reduce__,
         lambda secret: asdict(Holder(secret)),
         lambda secret: pickle.dumps(Holder(secret)),
         bytes,

@@ -7,6 +7,7 @@ from types import MappingProxyType
 
 import pytest
 
+import gateway
 from adapters.failures import FailureKind, FailureRule
 from adapters.types import Operation
 from gateway.domain import AuthScheme, Connection
@@ -219,5 +220,10 @@ def test_a_python_tag_is_not_executed() -> None:
         parse_rows("providers: !!python/object/apply:os.getcwd []")
 
 
-def test_the_rows_stand_beside_the_packages() -> None:
+def test_the_rows_stand_beside_the_packages_or_inside_an_installed_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert config_directory() == Path(__file__).parents[3] / "config"
+    (tmp_path / "_config").mkdir()
+    monkeypatch.setattr(gateway, "__file__", str(tmp_path / "__init__.py"))
+    assert config_directory() == tmp_path / "_config"
