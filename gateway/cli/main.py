@@ -9,13 +9,21 @@ from typing import Any, Final
 import typer
 from typer.core import TyperGroup
 
+from gateway.cli.bench import bench
 from gateway.cli.check import check
+from gateway.cli.discover import discover
 from gateway.cli.exits import Exit
+from gateway.cli.models import models
 from gateway.cli.providers import providers_group
+from gateway.cli.serve import serve
 from gateway.cli.version import version
 
 COMMANDS: Final[Mapping[str, Callable[..., None]]] = {
+    "serve": serve,
     "check": check,
+    "models": models,
+    "discover": discover,
+    "bench": bench,
     "version": version,
 }
 GROUPS: Final[Mapping[str, Callable[[], typer.Typer]]] = {"providers": providers_group}

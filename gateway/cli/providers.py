@@ -12,6 +12,7 @@ from gateway.cli.configuration import load_configuration, located
 from gateway.cli.exits import Exit
 from gateway.cli.options import ConfigOption, JsonOption
 from gateway.cli.output import print_json, print_pairs, print_table
+from gateway.cli.provider_check import check_provider
 
 if TYPE_CHECKING:
     from gateway.domain import ProviderSpec
@@ -28,6 +29,7 @@ def providers_group() -> typer.Typer:
     group.callback(invoke_without_command=True)(_default)
     group.command("list")(list_providers)
     group.command("show")(show_provider)
+    group.command("check")(check_provider)
     return group
 
 

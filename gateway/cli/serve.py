@@ -2,105 +2,99 @@
 
 from __future__ import annotations
 
-import asyncio
-import ipaddress
-import os
 import sys
-from collections.abc import Mapping
-from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
-from rich.console import Console
+import typer
 
-from gateway.app import create_app
-from gateway.cli.start import print_start
-from gateway.errors import ConfigError, Fault
-from gateway.http.drain import DrainSignal
-from gateway.http.limits import GuardLimits
-from gateway.http.metrics_port import serve_metrics
-from gateway.http.server import BindError, default_allowed_hosts, run
-from gateway.registry.builtin import load_builtin
-from gateway.runtime import Runtime
-from gateway.settings.load import find_config, load_settings
-from gateway.settings.model import ServerSettings, Settings
-from gateway.telemetry.log import setup
+from gateway.cli.configuration import Configuration, load_configuration, located
+from gateway.cli.exits import Exit
+from gateway.cli.options import ConfigOption
 
-EXIT_FAILED = 1
-EXIT_USAGE = 2
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from gateway.http.limits import GuardLimits
+    from gateway.runtime import Runtime
+    from gateway.settings.model import ServerSettings
+
 _FIRST_LOOK_SECONDS = 3.0
 """How long the start table waits for the first look around; serving does not wait."""
 
 
-def serve(config: Path | None, host: str | None, port: int | None, allow_unauthenticated: bool) -> int:
-    """Runs the gateway until it is told to stop; returns the exit code."""
-    console = Console(stderr=True, highlight=False, soft_wrap=True)
-    try:
-        settings = _settings(config, host, port, os.environ)
-        _refuse_open_doors(settings.server, allow_unauthenticated)
-        runtime = Runtime(settings, os.environ)
-    except ConfigError as error:
-        for fault in error.faults:
-            console.print(str(fault), style="red", markup=False)
-        return EXIT_USAGE
+def serve(
+    config: ConfigOption = None,
+    host: Annotated[str | None, typer.Option(help="Address to listen on, instead of server.host.")] = None,
+    port: Annotated[int | None, typer.Option(help="Port to listen on, instead of server.port.")] = None,
+    allow_unauthenticated: Annotated[
+        bool, typer.Option("--allow-unauthenticated", help="Serve other machines without any API key.")
+    ] = False,
+) -> None:
+    """Start the gateway and serve until SIGTERM or Ctrl-C."""
+    from rich.console import Console
+
+    from gateway.http.server import BindError
+    from gateway.runtime import Runtime
+    from gateway.telemetry.log import setup
+
+    configuration = _with_options(load_configuration(config), host, port)
+    _refuse_open_doors(configuration.settings.server, allow_unauthenticated)
+    with located(configuration.path):
+        runtime = Runtime(configuration.settings, configuration.environ)
     detach = setup(scrub=runtime.scrubber.lines)
     try:
-        return _run(runtime, console)
+        code = _run(runtime, Console(stderr=True, highlight=False, soft_wrap=True))
     except (BindError, OSError) as error:
-        console.print(str(error), style="red", markup=False)
-        return EXIT_FAILED
+        print(error, file=sys.stderr)
+        code = Exit.FAILURE
     finally:
         detach()
+    raise typer.Exit(code)
 
 
-def _settings(config: Path | None, host: str | None, port: int | None, environ: Mapping[str, str]) -> Settings:
-    path = find_config(config, environ, Path.cwd())
-    settings = load_settings(path, environ, set(load_builtin()))
+def _with_options(configuration: Configuration, host: str | None, port: int | None) -> Configuration:
     given = {name: value for name, value in (("host", host), ("port", port)) if value is not None}
-    return settings.model_copy(update={"server": settings.server.model_copy(update=given)}) if given else settings
+    settings = configuration.settings
+    server = settings.server.model_validate({**settings.server.model_dump(), **given}) if given else settings.server
+    return Configuration(configuration.path, settings.model_copy(update={"server": server}), configuration.environ)
 
 
 def _refuse_open_doors(server: ServerSettings, allow_unauthenticated: bool) -> None:
     """Without keys the gateway spends its owner's money for everyone who reaches the port."""
-    if server.api_keys or allow_unauthenticated or _is_loopback(server.host):
+    from gateway.errors import ConfigError, Fault
+    from gateway.http.server import is_loopback
+
+    if server.api_keys or allow_unauthenticated or is_loopback(server.host):
         return
-    raise ConfigError(
-        [
-            Fault(
-                "anyport.yaml",
-                0,
-                0,
-                "server.api_keys",
-                f"no API key is configured, and {server.host} can be reached from other machines: set "
-                "server.api_keys, listen on 127.0.0.1, or start with --allow-unauthenticated",
-            )
-        ]
+    message = (
+        f"no API key is configured, and other machines can reach {server.host}: set server.api_keys, "
+        "listen on 127.0.0.1, or start with --allow-unauthenticated"
     )
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return host == "localhost"
+    raise ConfigError([Fault("anyport", 0, 0, "server.api_keys", message)])
 
 
 def _run(runtime: Runtime, console: Console) -> int:
+    import asyncio
+
+    from gateway.app import create_app
+    from gateway.http.drain import DrainSignal
+    from gateway.http.metrics_port import serve_metrics
+    from gateway.http.server import run
+
     server = runtime.settings.server
     if server.metrics_port is not None:
         serve_metrics(runtime.metrics, server.metrics_port)
     drain = DrainSignal()
+    announcing: set[asyncio.Task[None]] = set()
 
     def ready(url: str) -> None:
-        asyncio.get_running_loop().create_task(_announce(runtime, console, url))
+        announcing.add(asyncio.get_running_loop().create_task(_announce(runtime, console, url)))
 
-    hosts = default_allowed_hosts(server.host)
     return run(
         create_app(runtime, drain=drain),
         host=server.host,
         port=server.port,
-        limits=GuardLimits(
-            max_body_bytes=server.max_body_bytes,
-            allowed_hosts=hosts | frozenset(server.allowed_hosts) if hosts and server.allowed_hosts else None,
-        ),
+        limits=_limits(server),
         grace_seconds=server.grace_seconds,
         drain_delay_seconds=server.drain_delay_seconds,
         drain=drain,
@@ -108,7 +102,21 @@ def _run(runtime: Runtime, console: Console) -> int:
     )
 
 
+def _limits(server: ServerSettings) -> GuardLimits:
+    from gateway.http.limits import GuardLimits
+    from gateway.http.server import default_allowed_hosts
+
+    hosts = default_allowed_hosts(server.host)
+    if hosts is not None:
+        hosts |= {name.lower() for name in server.allowed_hosts}
+    return GuardLimits(max_body_bytes=server.max_body_bytes, allowed_hosts=hosts)
+
+
 async def _announce(runtime: Runtime, console: Console, url: str) -> None:
+    import asyncio
+
+    from gateway.cli.start import print_start
+
     if runtime.settings.discovery.enabled:
         try:
             async with asyncio.timeout(_FIRST_LOOK_SECONDS):
@@ -116,4 +124,3 @@ async def _announce(runtime: Runtime, console: Console, url: str) -> None:
         except TimeoutError:
             console.print("Still looking for model servers on this machine.")
     print_start(console, runtime, url)
-    sys.stderr.flush()

@@ -1,4 +1,4 @@
-"""`/metrics` on a loopback port of its own (`server.metrics_port`), so that scrapers need no key and clients see none."""
+"""`/metrics` on a loopback port of its own (`server.metrics_port`): scrapers need no key, clients see nothing."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 def serve_metrics(metrics: Metrics, port: int) -> ThreadingHTTPServer:
-    """Serves `metrics` from a daemon thread until `shutdown()` of what it returns; raises OSError if the port is taken."""
+    """Serves `metrics` from a daemon thread until `shutdown()` of what it returns; raises OSError."""
     handler = type("_BoundHandler", (_Handler,), {"metrics": metrics})
     server = ThreadingHTTPServer((HOST, port), handler)
     server.daemon_threads = True

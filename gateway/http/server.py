@@ -38,13 +38,14 @@ def default_allowed_hosts(host: str) -> frozenset[str] | None:
 
     Without this a web page whose name is re-pointed at 127.0.0.1 could talk to the gateway from a browser.
     """
-    if not _is_loopback(host):
+    if not is_loopback(host):
         return None
     bound = f"[{host}]" if ":" in host else host
     return frozenset({"localhost", "127.0.0.1", "[::1]", bound.lower()})
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Returns whether `host` is an address or name that other machines cannot reach."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:

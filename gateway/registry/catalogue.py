@@ -20,7 +20,7 @@ from gateway.credentials.resolve import (
 )
 from gateway.credentials.secret import Secret
 from gateway.domain import AuthScheme, Connection, ProviderSpec
-from gateway.registry.registry import CUSTOM, Registry, custom_spec
+from gateway.registry.registry import CUSTOM, GENERIC, Registry, custom_spec
 from gateway.routing.deployment import Deployment, KeyRing
 from gateway.settings.provider import ProviderRow
 
@@ -110,7 +110,8 @@ class Catalogue:
         return [
             provider
             for provider in self
-            if provider.spec.connection is Connection.LOCAL and (provider.spec.probe or provider.is_configured)
+            if provider.spec.connection is Connection.LOCAL
+            and (provider.is_configured or (provider.spec.probe and provider.spec.id != GENERIC))
         ]
 
     def secrets(self) -> Iterator[Secret]:
@@ -125,6 +126,21 @@ class Catalogue:
         else:
             self._found_at[provider] = base_url
 
+    def find(self, name: str) -> Provider | str:
+        """Returns a provider by id or alias, in any case, or one sentence that says why there is none."""
+        named = self._registry.get(name)
+        if named is None:
+            near = self._registry.nearest(name)
+            return f"no provider is called {name!r}" + (f"; did you mean {' or '.join(near)}?" if near else "")
+        return self._at_region(named.spec, named.region)
+
+    def lack(self, provider: Provider) -> str:
+        """Returns what a provider needs before it can be called, "" if nothing."""
+        if provider.is_ready:
+            return ""
+        variables = " or ".join(provider.spec.credential_envs[:2])
+        return f"{provider.spec.id} has no credential; set {variables}"
+
     def deploy(self, name: str) -> Deployment | str:
         """Returns the deployment that `provider/model` means, or one sentence that says why there is none."""
         if name == DEMO_MODEL:
@@ -137,9 +153,8 @@ class Catalogue:
         provider = self._at_region(split.spec, split.region)
         if isinstance(provider, str):
             return provider
-        if not provider.is_ready:
-            variables = " or ".join(provider.spec.credential_envs[:2])
-            return f"{provider.spec.id} has no credential; set {variables}"
+        if lack := self.lack(provider):
+            return lack
         listed = self.listing.models.get(provider.spec.id)
         model = split.model
         if listed is not None and model not in listed and name in listed:

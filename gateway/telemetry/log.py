@@ -20,8 +20,8 @@ Scrub = Callable[[str], str]
 MAX_MESSAGE_CHARS: Final = 4000
 MAX_TRACE_CHARS: Final = 32_000
 _FLUSH_SECONDS: Final = 1.0
-_QUIET: Final = ("httpx2", "httpcore2", "httpx", "httpcore", "hpack", "asyncio", "uvicorn.access")
-"""Loggers that print URLs, headers or a line per request below WARNING."""
+_QUIET: Final = ("httpx2", "httpcore2", "httpx", "httpcore", "hpack", "asyncio", "uvicorn")
+"""Loggers that print URLs, headers, a line per request or their own progress below WARNING."""
 
 
 def setup(
