@@ -10,9 +10,9 @@ from pydantic import ValidationError
 
 from gateway.errors import ConfigError, Fault
 from gateway.settings.checks import check
-from gateway.settings.document import MAX_FILE_BYTES, dotted, read_document
+from gateway.settings.document import MAX_FILE_BYTES, Document, dotted, read_document
 from gateway.settings.explain import explain
-from gateway.settings.model import Settings
+from gateway.settings.model import ServerSettings, Settings
 from gateway.settings.variables import Variables
 
 CONFIG_VARIABLE = "ANYPORT_CONFIG"
@@ -76,6 +76,18 @@ def _with_protocols(settings: Settings, known_providers: Collection[str] | None)
         for name, row in settings.providers.items()
     }
     return settings.model_copy(update={"providers": rows})
+
+
+def with_server(settings: Settings, changes: Mapping[str, object]) -> Settings:
+    """Returns the settings with other values under `server`, as the command line gives them; raises ConfigError."""
+    server = settings.server.model_dump(exclude_unset=True) | changes
+    try:
+        changed = ServerSettings.model_validate(server)
+    except ValidationError as error:
+        document = Document("command line")
+        explain(document, error)
+        raise ConfigError(document.faults) from None
+    return settings.model_copy(update={"server": changed})
 
 
 def locate(faults: Iterable[Fault], path: Path) -> list[Fault]:

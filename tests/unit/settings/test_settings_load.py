@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from gateway.errors import ConfigError, Fault
-from gateway.settings.load import find_config, load_settings, locate
+from gateway.settings.load import find_config, load_settings, locate, with_server
 from gateway.settings.model import Settings
 
 KNOWN = ("openai", "groq", "llama-cpp")
@@ -223,6 +223,23 @@ def test_a_named_file_that_is_not_there_is_a_fault(tmp_path: Path) -> None:
         find_config(Path("none.yaml"), {}, tmp_path)
     with pytest.raises(ConfigError, match=r"no such file \(named by \$ANYPORT_CONFIG\)"):
         find_config(None, {"ANYPORT_CONFIG": "none.yaml"}, tmp_path)
+
+
+def test_the_command_line_changes_the_server(file: Path) -> None:
+    settings = load(file, 'server: {api_keys: ["${CLIENT_KEY}"], grace_seconds: 3}\n')
+    changed = with_server(settings, {"host": "0.0.0.0", "port": 80})
+    assert (changed.server.host, changed.server.port, changed.server.grace_seconds) == ("0.0.0.0", 80, 3)
+    assert changed.server.api_keys == settings.server.api_keys
+    assert settings.server.port == 8484
+
+
+def test_the_command_line_is_checked_as_well() -> None:
+    with pytest.raises(ConfigError) as caught:
+        with_server(Settings(), {"host": "http://x", "port": 70000})
+    assert [str(fault) for fault in caught.value.faults] == [
+        "command line  host  must be a host name or an IP address, without scheme, port or path, got 'http://x'",
+        "command line  port  must be at most 65535, got 70000",
+    ]
 
 
 def test_faults_found_later_get_their_place(file: Path) -> None:
