@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 from urllib.parse import quote, quote_plus
 
 from gateway.credentials.secret import Secret
-from gateway.credentials.tokens import context_patterns, token_patterns
+from gateway.credentials.tokens import PRIVATE_KEY, context_patterns, token_patterns
 
 MASK = "***"
 MIN_SECRET = 4
@@ -38,6 +38,7 @@ class Scrubber:
         self._forms = sorted(forms, key=len, reverse=True)
         self._tokens = token_patterns()
         self._contexts = context_patterns()
+        self._private_key = re.compile(PRIVATE_KEY, re.DOTALL)
 
     def __repr__(self) -> str:
         return f"Scrubber({len(self._values)} secrets)"
@@ -56,7 +57,7 @@ class Scrubber:
 
     def lines(self, value: str, limit: int = 4000) -> str:
         """Returns `value` line by line without secrets, as for a traceback; each line is cut to `limit` characters."""
-        return "\n".join(self.text(line, limit) for line in value.split("\n"))
+        return "\n".join(self.text(line, limit) for line in self._private_key.sub(MASK, value).split("\n"))
 
     def _without_known(self, text: str) -> str:
         for form in self._forms:

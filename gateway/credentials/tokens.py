@@ -95,6 +95,8 @@ PREFIXES: Final[tuple[tuple[str, int, str], ...]] = (
 )
 """Literal beginning, least number of characters after it, and which characters those are."""
 
+PRIVATE_KEY: Final = r"-----BEGIN [A-Z ]{0,40}PRIVATE KEY.*?(?:-----END [A-Z ]{0,40}-----|$)"
+"""Of one line, or of several with DOTALL."""
 _HEADERS: Final = "authorization", "api-key", "x-auth-token", "cookie"
 _FIELDS: Final = "key", "token", "secret", "passw", "credential", "signature", "sig"
 _HAS_DIGIT: Final = r"(?=[^\s\"'&,;<>]{0,40}[0-9])"
@@ -127,10 +129,7 @@ def context_patterns() -> tuple[Hinted, ...]:
     With each come the lower-case texts of which one must be there.
     """
     return (
-        (
-            ("-----begin",),
-            re.compile(r"()-----BEGIN [A-Z ]{0,40}PRIVATE KEY.*?(?:-----END [A-Z ]{0,40}-----|$)"),
-        ),
+        (("-----begin",), re.compile(f"(){PRIVATE_KEY}")),
         (("://",), re.compile(r"(://)[^\s/?#@\"'<>]{1,}+@")),
         (_HEADERS, _header()),
         (_FIELDS, _field()),

@@ -235,6 +235,8 @@ def test_invisible_characters_hide_no_key(scrubber: Scrubber) -> None:
 def test_a_text_of_several_lines_keeps_them(scrubber: Scrubber) -> None:
     assert scrubber.lines(f"one {KEY}\ntwo\x00\n\nthree") == "one ***\ntwo\n\nthree"
     assert scrubber.lines("abcdef\nab", limit=4) == "abcd...\nab"
+    key = f"-----BEGIN PRIVATE KEY-----\n{TAIL}\n{TAIL}\n-----END PRIVATE KEY-----"
+    assert scrubber.lines(f"a\n{key}\nb") == "a\n***\nb"
 
 
 def test_a_very_short_secret_does_not_eat_the_text() -> None:
