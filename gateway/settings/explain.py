@@ -74,9 +74,10 @@ def _path(document: Document, details: ErrorDetails) -> tuple[Path, bool]:
     if loc and loc[-1] == "[key]":
         return loc[:-1], True
     # Members of unions add names of types, which the file does not have.
-    while loc and loc not in document.places:
-        loc = loc[:-1]
-    return loc, False
+    known = loc
+    while known and known not in document.places:
+        known = known[:-1]
+    return known or loc, False
 
 
 def _message(document: Document, details: ErrorDetails, path: Path) -> str:

@@ -80,7 +80,7 @@ def _with_protocols(settings: Settings, known_providers: Collection[str] | None)
 
 def with_server(settings: Settings, changes: Mapping[str, object]) -> Settings:
     """Returns the settings with other values under `server`, as the command line gives them; raises ConfigError."""
-    server = settings.server.model_dump(exclude_unset=True) | changes
+    server = {**settings.server.model_dump(exclude_unset=True), **changes}
     try:
         changed = ServerSettings.model_validate(server)
     except ValidationError as error:
