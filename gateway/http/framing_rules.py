@@ -93,7 +93,7 @@ def fault_of_head(head: bytes, reason: str, url_bytes: int) -> Refusal:
 
     The answer depends on the bytes up to the first bad one only, so that it is the same for every way of cutting.
     """
-    seen = head[: _first_bad(head) + 1].lstrip(b"\r\n")
+    seen = head[: _first_bad(head) + 1]
     line, has_line_end, _ = seen.partition(b"\n")
     parts = line.split(None, 1)
     if len(parts) < 2 and not has_line_end and b" " not in seen:

@@ -20,6 +20,7 @@ from gateway.http.limits import GuardLimits
 from gateway.http.refusal import METHODS, Refused
 
 _END_OF_HEAD = b"\r\n\r\n"
+_LINE_ENDS = b"\r\n"
 _SINGLE = frozenset(
     {
         b"host",
@@ -55,6 +56,7 @@ class RequestReader:
     """One per connection. The attributes describe the request whose head was read last."""
 
     __slots__ = (
+        "_blank_bytes",
         "_body_left",
         "_chunks",
         "_fault",
@@ -84,6 +86,7 @@ class RequestReader:
         self._parser = httptools.HttpRequestParser(self)
         self._head = b""
         """The current head as far as it has come, while it is incomplete."""
+        self._blank_bytes = 0
         self._url = b""
         self._single: dict[bytes, bytes] = {}
         self._second: bytes | None = None
@@ -131,13 +134,15 @@ class RequestReader:
 
     def _feed_head(self, data: bytes, start: int) -> int:
         old = self._head
+        if not old and data[start] in _LINE_ENDS:
+            return self._skip_blank(data, start)
         room = self._limits.header_bytes - len(old)
         stop = _end_of_head(old, data, start, room)
         is_whole = stop > 0
         if not is_whole:
             stop = min(len(data), start + room)
         piece = data if start == 0 and stop == len(data) else data[start:stop]
-        head = old + piece if old else piece
+        head = self._head = old + piece if old else piece
         if piece:
             self._parse(piece, head)
         if self._is_upgrade:
@@ -149,12 +154,22 @@ class RequestReader:
         self.method = b""
         return stop
 
+    def _skip_blank(self, data: bytes, start: int) -> int:
+        """Drops empty lines before a request (RFC 9112 section 2.2), within the cap of a head."""
+        stop = len(data) - len(data[start:].lstrip(b"\r\n"))
+        self._blank_bytes += stop - start
+        if self._blank_bytes > self._limits.header_bytes:
+            raise self._too_many_bytes()
+        return stop
+
+    def _too_many_bytes(self) -> Refused:
+        limit = self._limits.header_bytes
+        return Refused(431, "header_too_large", f"The headers are larger than {limit} bytes.")
+
     def _wait_for_rest(self, head: bytes, has_more: bool) -> None:
-        self._head = head
         if has_more and len(head) >= self._limits.header_bytes:
-            limit = self._limits.header_bytes
-            raise Refused(431, "header_too_large", f"The headers are larger than {limit} bytes.")
-        first = head.lstrip(b"\r\n").partition(b"\n")
+            raise self._too_many_bytes()
+        first = head.partition(b"\n")
         if first[1] and b" HTTP/" not in first[0]:
             raise Refused(505, "http_version", "Only HTTP/1.0 and HTTP/1.1 are spoken here.")
 
@@ -191,6 +206,7 @@ class RequestReader:
 
     def on_message_begin(self) -> None:
         """Parser: the first byte of a request."""
+        self._blank_bytes = 0
         self._url = b""
         self.headers = []
         self._single = {}
@@ -243,7 +259,8 @@ class RequestReader:
     def _judge(self) -> None:
         method = self._parser.get_method()
         version = self._parser.get_http_version()
-        if version not in ("1.1", "1.0"):
+        if version != "1.1" and (version != "1.0" or b" HTTP/" not in self._head.partition(b"\n")[0]):
+            # The parser also lets RTSP/1.0 and HTTP/0.9 pass.
             raise Refused(505, "http_version", "Only HTTP/1.0 and HTTP/1.1 are spoken here.")
         if method not in METHODS:
             refusal = fault_of_method(method)
