@@ -89,10 +89,14 @@ def answer_body() -> bytes:
 
 
 def chunk_frame(number: int) -> bytes:
-    """Returns one content chunk as an SSE frame."""
+    """Returns one content chunk as an SSE frame.
+
+    The first one has the role and content: a gateway may hold back a chunk without content, because as long as it has
+    sent none it can try another upstream.
+    """
     delta: dict[str, str] = {"content": f" word{number}"}
     if number == 0:
-        delta = {"role": "assistant", "content": ""}
+        delta = {"role": "assistant", **delta}
     return _frame([{"index": 0, "delta": delta, "logprobs": None, "finish_reason": None}])
 
 
