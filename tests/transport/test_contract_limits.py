@@ -78,9 +78,9 @@ async def test_a_slow_but_steady_body_outlives_the_idle_deadline(transport: Tran
 async def test_a_reader_that_is_slow_itself_does_not_run_into_the_idle_deadline(transport: Transport) -> None:
     go = asyncio.Event()
     head = response(200, [("transfer-encoding", "chunked")], length=False)
-    answer = raw(head, chunk(b"some"), go, chunk(b"more"), b"0\r\n\r\n")
+    answer = raw(head, 0.05, chunk(b"some"), go, chunk(b"more"), b"0\r\n\r\n")
     async with ScriptedUpstream([answer]) as upstream:
-        got = await transport.send(get(upstream), Timeouts(2.0, 2.0, 2.0, 0.1))
+        got = await transport.send(get(upstream), Timeouts(2.0, 2.0, 2.0, 0.15))
         assert await got.next() == b"some"
         await asyncio.sleep(0.3)
         go.set()

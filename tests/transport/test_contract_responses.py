@@ -195,6 +195,7 @@ async def test_other_content_encodings_are_refused(transport: Transport, encodin
         (gzip.compress(b"x" * 1000)[:-9], Fault.DISCONNECTED),
         (gzip.compress(b"x") + b"more", Fault.PROTOCOL),
     ],
+    ids=["not compressed", "cut short", "surplus"],
 )
 async def test_a_lying_content_encoding_is_an_error(transport: Transport, body: bytes, fault: Fault) -> None:
     async with ScriptedUpstream([raw(response(200, [("content-encoding", "gzip")], body))]) as upstream:
