@@ -32,14 +32,16 @@ def load_configuration(explicit: Path | None) -> Configuration:
     return Configuration(path, load_settings(path, os.environ, known_providers()), os.environ)
 
 
-def known_providers() -> frozenset[str]:
-    """Returns the ids and aliases of the built-in providers."""
+def known_providers() -> Mapping[str, str]:
+    """Returns the id for every id and alias of a built-in provider."""
     from gateway.registry.builtin import load_builtin
     from gateway.registry.catalogue import DEMO
 
-    rows = load_builtin()
-    aliases = (alias.partition("@")[0] for row in rows.values() for alias in row.aliases or ())
-    return frozenset((*rows, *aliases, DEMO))
+    known = {DEMO: DEMO}
+    for id, row in load_builtin().items():
+        known |= {alias.partition("@")[0]: id for alias in row.aliases or ()}
+        known[id] = id
+    return known
 
 
 @contextmanager

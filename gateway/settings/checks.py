@@ -15,13 +15,17 @@ from gateway.settings.explain import nearest
 _URL = re.compile(r"https?://[^\s/?#@]+(/[^\s?#]*)?")
 
 
-def check(document: Document, known_providers: Collection[str] | None) -> None:
+def check(document: Document, known_providers: Mapping[str, str] | None) -> None:
     """Adds to the document's faults what is wrong between its values."""
-    rows = _mapping(document.root.get("providers"))
+    rows = {name: _mapping(row) for name, row in _mapping(document.root.get("providers")).items()}
     for name, row in rows.items():
-        _check_base_url(document, name, _mapping(row), known_providers)
+        _check_base_url(document, name, row)
     if known_providers is not None:
-        _check_deployments(document, {*known_providers, *rows, *_aliases(rows)})
+        for name, row in rows.items():
+            _check_name(document, name, row, known_providers)
+            _check_aliases(document, name, row, known_providers)
+        aliases = {alias for row in rows.values() for alias in _aliases(row)}
+        _check_deployments(document, {*known_providers, *rows, *aliases})
 
 
 def _mapping(value: object) -> Mapping[str, object]:
@@ -32,22 +36,33 @@ def _list(value: object) -> list[object]:
     return cast("list[object]", value) if isinstance(value, list) else []
 
 
-def _check_base_url(
-    document: Document, name: str, row: Mapping[str, object], known_providers: Collection[str] | None
-) -> None:
-    path: Path = ("providers", name)
+def _aliases(row: Mapping[str, object]) -> list[str]:
+    return [str(alias).partition("@")[0] for alias in _list(row.get("aliases"))]
+
+
+def _check_base_url(document: Document, name: str, row: Mapping[str, object]) -> None:
+    path: Path = ("providers", name, "base_url")
     url = row.get("base_url")
-    if isinstance(url, str):
-        if not _URL.fullmatch(url) and (*path, "base_url") not in document.broken:
-            document.add((*path, "base_url"), "must be an http:// or https:// URL without user name, query and blanks")
-    elif known_providers is not None and name not in known_providers and path not in document.broken:
-        hint = nearest(name, known_providers) or "; a provider of your own needs a base_url"
+    if isinstance(url, str) and not _URL.fullmatch(url) and path not in document.broken:
+        document.add(path, "must be an http:// or https:// URL without user name, query and blanks")
+
+
+def _check_name(document: Document, name: str, row: Mapping[str, object], known: Mapping[str, str]) -> None:
+    path: Path = ("providers", name)
+    if path in document.broken or known.get(name) == name:
+        return
+    if name in known:
+        document.add(path, f"{name!r} is another name of {known[name]!r}; write that here", at_key=True)
+    elif row.get("base_url") is None:
+        hint = nearest(name, known) or "; a provider of your own needs a base_url"
         document.add(path, f"no built-in provider is called {name!r}{hint}", at_key=True)
 
 
-def _aliases(rows: Mapping[str, object]) -> set[str]:
-    aliases = (alias for row in rows.values() for alias in _list(_mapping(row).get("aliases")))
-    return {alias.partition("@")[0] for alias in aliases if isinstance(alias, str)}
+def _check_aliases(document: Document, name: str, row: Mapping[str, object], known: Mapping[str, str]) -> None:
+    for index, alias in enumerate(_aliases(row)):
+        owner = known.get(alias, name)
+        if owner != name:
+            document.add(("providers", name, "aliases", index), f"{alias!r} is already a name of {owner!r}")
 
 
 def _check_deployments(document: Document, known: Collection[str]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -36,12 +36,12 @@ def find_config(explicit: Path | None, environ: Mapping[str, str], cwd: Path) ->
 
 
 def load_settings(
-    path: Path | None, environ: Mapping[str, str], known_providers: Collection[str] | None = None
+    path: Path | None, environ: Mapping[str, str], known_providers: Mapping[str, str] | None = None
 ) -> Settings:
     """Returns the settings of the file, or the defaults without one; raises ConfigError with every fault in it.
 
-    `known_providers` are the ids and aliases of the built-in providers; without them nothing that depends on
-    whether a provider is built in is checked.
+    `known_providers` gives the id for every id and alias of a built-in provider; without it nothing that depends
+    on whether a provider is built in is checked.
     """
     if path is None:
         return Settings()
@@ -67,7 +67,7 @@ def _read(path: Path) -> bytes:
         raise ConfigError([Fault(str(path), 0, 0, "", f"cannot be read: {reason}")]) from None
 
 
-def _with_protocols(settings: Settings, known_providers: Collection[str] | None) -> Settings:
+def _with_protocols(settings: Settings, known_providers: Mapping[str, str] | None) -> Settings:
     # A provider of the user's own speaks OpenAI's protocol unless it says otherwise.
     if known_providers is None:
         return settings

@@ -11,7 +11,7 @@ from gateway.errors import ConfigError, Fault
 from gateway.settings.load import find_config, load_settings, locate, with_server
 from gateway.settings.model import Settings
 
-KNOWN = ("openai", "groq", "llama-cpp")
+KNOWN = {"openai": "openai", "groq": "groq", "xai": "xai", "grok": "xai"}
 ENVIRON = {"CLIENT_KEY": "client-1", "KEY_A": "sk-secret-a", "BLANK": "sk secret", "EMPTY": "", "PORT": "9000"}
 
 
@@ -128,6 +128,10 @@ routes:
         ("providers: {groq: {rules: {json_schema: no}}}", "must be 'native', 'json_object' or 'reject', got 'no'"),
         ("providers: {Groq: {}}", "a provider's id must be lower-case letters"),
         ("providers: {mine: {requires_credential: false}}", "a provider of your own needs a base_url"),
+        ("providers: {grok: {}}", "'grok' is another name of 'xai'; write that here"),
+        ("providers: {grok: {base_url: 'http://x'}}", "'grok' is another name of 'xai'; write that here"),
+        ("providers: {m: {base_url: 'http://x', aliases: [m, grok]}}", "'grok' is already a name of 'xai'"),
+        ("routes: {%s: {deployments: [{model: groq/x}]}}" % ("a" * 257), "must have at most 256 characters"),
         ("providers: {gorq: {}}", "no built-in provider is called 'gorq'; did you mean 'groq'?"),
         ("routes: {a: {deployments: [{model: gorq/x}]}}", "unknown provider 'gorq'; did you mean 'groq'?"),
         ("providers: {groq: {base_url: groq.com}}", "must be an http:// or https:// URL"),
