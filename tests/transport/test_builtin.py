@@ -13,6 +13,7 @@ import pytest
 from adapters.types import HttpRequest
 from gateway.transport.base import Fault, Timeouts, TransportError
 from gateway.transport.builtin import BuiltinTransport
+from gateway.transport.connection import Connection
 from gateway.transport.names import SystemNames
 from gateway.transport.sweeper import TICK_SECONDS, Sweeper
 from tests.transport.contract import MIB, OK, TIMEOUTS, fault_of, fetch, get, post, took
@@ -79,6 +80,42 @@ async def test_a_connection_in_use_outlives_the_idle_time() -> None:
             await asyncio.sleep(0.05)
         await transport.aclose()
     assert len(upstream.connections) == 1
+
+
+async def test_a_connection_used_again_is_closed_after_its_last_use() -> None:
+    transport = BuiltinTransport(keep_alive_seconds=0.1)
+    async with ScriptedUpstream([OK]) as upstream:
+        await fetch(transport, get(upstream))
+        await asyncio.sleep(0.06)
+        started = time.monotonic()
+        await fetch(transport, get(upstream))
+        await upstream.wait_closed(0, within=1.0)
+        assert took(started) >= 0.1
+        await transport.aclose()
+    assert len(upstream.connections) == 1
+
+
+async def test_the_socket_sends_at_once_and_notices_a_dead_peer(
+    transport: BuiltinTransport, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[tuple[int, int, int]] = []
+    made = Connection.connection_made
+
+    def connection_made(self: Connection, lower: asyncio.BaseTransport) -> None:
+        made(self, lower)
+        sock: socket.socket = lower.get_extra_info("socket")
+        seen.append(
+            (
+                sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY),
+                sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE),
+                sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE),
+            )
+        )
+
+    monkeypatch.setattr(Connection, "connection_made", connection_made)
+    async with ScriptedUpstream([OK]) as upstream:
+        await fetch(transport, get(upstream))
+    assert [(bool(nodelay), bool(keepalive), idle) for nodelay, keepalive, idle in seen] == [(True, True, 30)]
 
 
 async def test_a_fresh_request_at_the_limit_takes_the_place_of_an_idle_connection() -> None:
