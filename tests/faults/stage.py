@@ -1,0 +1,261 @@
+"""A gateway that runs as a process of its own, with one scripted upstream behind it and its records open to tests.
+
+A test says what the upstream plays with `stage.plays(...)`; the returned scene has a model name of its own, so
+that tests do not hear each other's requests.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import json
+import os
+import re
+import signal
+import sys
+import time
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from tests.faults.client import Answer, one_answer, request_bytes, talk
+from tests.upstreams.scripted import Answer as Played
+from tests.upstreams.scripted import Recorded, ScriptedUpstream
+
+ROOT = Path(__file__).resolve().parents[2]
+_ACTIVE = re.compile(r'^anyport_upstream_connections\{[^}]*state="(?:active|waiting)"[^}]*\} (\S+)$', re.MULTILINE)
+_IN_FLIGHT = re.compile(r"^anyport_requests_in_flight (\S+)$", re.MULTILINE)
+Settings = dict[str, Any]
+
+
+class GatewayProcess:
+    """`anyport serve` on a port of its own."""
+
+    def __init__(self, process: asyncio.subprocess.Process, port: int, folder: Path) -> None:
+        self.process = process
+        self.port = port
+        self.access_path = folder / "access.jsonl"
+        self.log_path = folder / "stderr.txt"
+        self._offset = 0
+        self._records: dict[str, list[dict[str, Any]]] = {}
+
+    @property
+    def pid(self) -> int:
+        return self.process.pid
+
+    @property
+    def log(self) -> str:
+        """Everything that the process wrote on stderr: the start table and the operational log."""
+        return self.log_path.read_text()
+
+    def rss_bytes(self) -> int:
+        """Returns the resident memory of the process."""
+        fields = Path(f"/proc/{self.pid}/statm").read_text().split()
+        return int(fields[1]) * os.sysconf("SC_PAGE_SIZE")
+
+    def records(self) -> dict[str, list[dict[str, Any]]]:
+        """Returns the access records so far, by request id."""
+        with self.access_path.open("rb") as file:
+            file.seek(self._offset)
+            data = file.read()
+        whole = data[: data.rfind(b"\n") + 1]
+        self._offset += len(whole)
+        for line in whole.splitlines():
+            record = json.loads(line)
+            self._records.setdefault(record["id"], []).append(record)
+        return self._records
+
+    async def record(self, request_id: str, within: float = 3.0) -> dict[str, Any]:
+        """Returns the only access record of a request; raises TimeoutError."""
+        await eventually(lambda: request_id in self.records(), within)
+        (found,) = self.records()[request_id]
+        return found
+
+    async def get(self, path: str, headers: Mapping[str, str] | None = None) -> Answer:
+        """GETs a path."""
+        data = request_bytes(b"", path=path, method="GET", headers=dict(headers or {}))
+        return one_answer(await talk(self.port, data))
+
+    def signal(self, number: int = signal.SIGTERM) -> None:
+        """Sends a signal to the process."""
+        os.kill(self.pid, number)
+
+    async def exit_code(self, within: float = 10.0) -> int:
+        """Waits for the end of the process; raises TimeoutError."""
+        async with asyncio.timeout(within):
+            return await self.process.wait()
+
+
+class Scene:
+    """What the upstream plays for one model, and what it heard."""
+
+    def __init__(self, stage: Stage, name: str, script: Callable[[Recorded], Played]) -> None:
+        self._stage = stage
+        self.name = name
+        self.model = f"up/{name}"
+        self.script = script
+        self.requests: list[Recorded] = []
+
+    def body(self, *, stream: bool = False, **more: object) -> dict[str, object]:
+        """Returns a chat request for this scene."""
+        body: dict[str, object] = {"model": self.model, "messages": [{"role": "user", "content": "Hi"}], **more}
+        return {**body, "stream": True} if stream else body
+
+    async def ask(self, *, stream: bool = False, within: float = 10.0, **more: object) -> Answer:
+        """Sends one chat request on a connection of its own and returns the only answer."""
+        return await self.send(self.body(stream=stream, **more), within=within)
+
+    async def send(
+        self,
+        body: object,
+        *,
+        path: str = "/v1/chat/completions",
+        headers: dict[str, str] | None = None,
+        within: float = 10.0,
+    ) -> Answer:
+        """Sends any body to any path."""
+        data = request_bytes(body, path=path, headers={**self._stage.headers, **(headers or {})})
+        return one_answer(await talk(self._stage.port, data, within=within))
+
+    async def heard(self, count: int, within: float = 5.0) -> None:
+        """Waits until the upstream has `count` requests of this scene."""
+        await eventually(lambda: len(self.requests) >= count, within)
+
+
+class Stage:
+    """The gateway, its upstream, and the scenes."""
+
+    def __init__(self, gateway: GatewayProcess, upstream: ScriptedUpstream, scenes: dict[str, Scene]) -> None:
+        self.gateway = gateway
+        self.upstream = upstream
+        self.headers: dict[str, str] = {}
+        self._scenes = scenes
+        self._numbers: Iterator[int] = itertools.count(1)
+
+    @property
+    def port(self) -> int:
+        return self.gateway.port
+
+    def plays(self, *answers: Played | Callable[[Recorded], Played]) -> Scene:
+        """Returns a new scene; answers are given in the order of its requests, and the last one repeats."""
+        name = f"scene-{next(self._numbers)}"
+
+        def script(recorded: Recorded) -> Played:
+            answer = answers[min(len(scene.requests) - 1, len(answers) - 1)]
+            return answer(recorded) if callable(answer) else answer
+
+        scene = self._scenes[name] = Scene(self, name, script)
+        return scene
+
+    async def quiet(self, within: float = 3.0) -> None:
+        """Waits until nothing is in flight and no upstream connection is lent out; asserts that it comes to that."""
+        end = time.monotonic() + within
+        while True:
+            page = (await self.gateway.get("/metrics", self.headers)).body.decode()
+            in_flight = [float(value) for value in _IN_FLIGHT.findall(page)]
+            active = [float(value) for value in _ACTIVE.findall(page)]
+            assert in_flight, page
+            if not any(in_flight) and not any(active):
+                return
+            assert time.monotonic() < end, f"in flight {in_flight}, upstream connections {active}"
+            await asyncio.sleep(0.02)
+
+    async def settled(
+        self,
+        answer: Answer,
+        *,
+        status: int | None = None,
+        error: str | None = None,
+        attempts: int = 1,
+    ) -> dict[str, Any]:
+        """Asserts what every answered request leaves behind; returns its access record."""
+        record = await self.gateway.record(answer.id)
+        assert record["status"] == (answer.status if status is None else status)
+        assert record["error"] == error
+        assert record["cancelled"] is False
+        assert record["attempts"] == attempts
+        await self.quiet()
+        return record
+
+
+async def eventually(condition: Callable[[], object], within: float = 3.0) -> None:
+    """Waits until `condition` holds; raises TimeoutError."""
+    async with asyncio.timeout(within):
+        while not condition():
+            await asyncio.sleep(0.002)
+
+
+@asynccontextmanager
+async def staged(folder: Path, settings: Settings | None = None, environ: Mapping[str, str] | None = None) -> Any:
+    """Runs an upstream and a gateway whose provider `up` is that upstream; yields a Stage."""
+    scenes: dict[str, Scene] = {}
+
+    def script(recorded: Recorded) -> Played:
+        scene = scenes[json.loads(recorded.body)["model"]]
+        scene.requests.append(recorded)
+        return scene.script(recorded)
+
+    async with ScriptedUpstream(script) as upstream:
+        async with running(folder, merged(base_settings(folder, upstream.url), settings or {}), environ) as gateway:
+            yield Stage(gateway, upstream, scenes)
+
+
+def base_settings(folder: Path, upstream_url: str) -> Settings:
+    """Returns settings with the provider `up` and nothing that looks around."""
+    return {
+        "server": {"access_log": str(folder / "access.jsonl"), "grace_seconds": 1},
+        "discovery": {"enabled": False},
+        "providers": {"up": {"base_url": f"{upstream_url}/v1", "credentials": ["${UPSTREAM_KEY}"]}},
+    }
+
+
+def merged(base: Settings, over: Settings) -> Settings:
+    """Returns `base` with `over` laid over it, section by section."""
+    result = dict(base)
+    for name, value in over.items():
+        known = result.get(name)
+        result[name] = merged(known, value) if isinstance(known, dict) and isinstance(value, dict) else value
+    return result
+
+
+@asynccontextmanager
+async def running(
+    folder: Path, settings: Settings, environ: Mapping[str, str] | None = None, arguments: Sequence[str] = ()
+) -> AsyncIterator[GatewayProcess]:
+    """Runs a gateway until the block ends."""
+    path = folder / "anyport.yaml"
+    path.write_text(yaml.safe_dump(settings))
+    (folder / "access.jsonl").touch()
+    variables = {
+        "PATH": os.environ["PATH"],
+        "HOME": str(folder),
+        "UPSTREAM_KEY": "key-of-the-upstream",
+        **(environ or {}),
+    }
+    with (folder / "stderr.txt").open("wb") as log:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            *("-m", "gateway", "serve", "--config", str(path), "--port", "0", *arguments),
+            cwd=ROOT,
+            env=variables,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+        )
+        try:
+            yield GatewayProcess(process, await _port(process, folder / "stderr.txt"), folder)
+        finally:
+            if process.returncode is None:
+                process.kill()
+            await process.wait()
+
+
+async def _port(process: asyncio.subprocess.Process, log: Path) -> int:
+    async with asyncio.timeout(20):
+        while not (found := re.search(r"http://127\.0\.0\.1:(\d+)/v1", log.read_text())):
+            assert process.returncode is None, log.read_text()
+            await asyncio.sleep(0.01)
+    return int(found[1])
