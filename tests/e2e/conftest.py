@@ -1,0 +1,87 @@
+"""What the end-to-end tests share: gateways by configuration, the scripted upstream, the real llama.cpp server."""
+
+from __future__ import annotations
+
+import json
+import socket
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from typing import Any
+
+import pytest
+from openai import AsyncOpenAI, OpenAI
+
+from tests.e2e.process import GatewayProcess, start_gateway
+from tests.e2e.stage import Stage
+
+StartGateway = Callable[[Mapping[str, Any]], str]
+
+
+@pytest.fixture(scope="session")
+def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StartGateway]:
+    """Returns the URL of a gateway with the given configuration; equal configurations share one process."""
+    running: dict[str, GatewayProcess] = {}
+
+    def start(config: Mapping[str, Any]) -> str:
+        name = json.dumps(config, sort_keys=True)
+        if name not in running:
+            running[name] = start_gateway(tmp_path_factory.mktemp("gateway"), config=config)
+            running[name].wait_until_ready()
+        return running[name].url
+
+    yield start
+    codes = {process.errors: process.stop() for process in running.values()}
+    assert set(codes.values()) <= {0}, codes
+
+
+@pytest.fixture(scope="session")
+def stage() -> Iterator[Stage]:
+    with Stage() as upstream:
+        yield upstream
+
+
+@pytest.fixture
+def scripted(stage: Stage) -> Stage:
+    """The scripted upstream, with nothing played yet."""
+    return stage.play()
+
+
+@pytest.fixture(scope="session")
+def anyport(gateway: StartGateway, stage: Stage) -> str:
+    """The gateway that most tests share: providers at the scripted upstream, no key demanded."""
+    return gateway(scripted_config(stage.url))
+
+
+@pytest.fixture(scope="session")
+def free_port() -> int:
+    """A loopback port that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.fixture
+def client(anyport: str) -> Iterator[OpenAI]:
+    """The official SDK, which does not try again."""
+    with OpenAI(base_url=f"{anyport}/v1", api_key="any", max_retries=0, timeout=20) as made:
+        yield made
+
+
+@pytest.fixture
+async def async_client(anyport: str) -> AsyncIterator[AsyncOpenAI]:
+    async with AsyncOpenAI(base_url=f"{anyport}/v1", api_key="any", max_retries=0, timeout=20) as made:
+        yield made
+
+
+def scripted_config(url: str) -> dict[str, Any]:
+    """Returns a configuration whose provider `stub` (and some rows with rules) is the scripted upstream."""
+    plain = {"base_url": f"{url}/v1", "requires_credential": False}
+    return {
+        "server": {"access_log": "off"},
+        "discovery": {"enabled": False},
+        "upstream": {"head_seconds": 1, "idle_seconds": 1, "connect_seconds": 1},
+        "providers": {
+            "stub": {**plain, "protocol": "openai", "headers": {"x-stub": "yes"}},
+            "openai": {**plain, "credentials": ["sk-upstream-secret-0001"]},
+        },
+        "routes": {"fast": {"deployments": [{"model": "stub/quick"}]}},
+    }
