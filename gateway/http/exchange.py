@@ -1,4 +1,4 @@
-"""One request and its response: the ASGI `receive` and `send` of the server edge."""
+"""One request and its response: the ASGI `receive` and `send` of the server edge, and the watch on the client."""
 
 from __future__ import annotations
 
@@ -21,6 +21,23 @@ JOIN_BYTES = 64 * 1024
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 _log = logging.getLogger("anyport.http")
+
+
+class ClientConnection(Protocol):
+    """What `scope["anyport.connection"]` offers: the news that the client is gone, at no cost per request."""
+
+    @property
+    def is_gone(self) -> bool:
+        """True once the client cannot get this answer any more."""
+        ...
+
+    def watch(self, gone: Callable[[], None]) -> None:
+        """Registers the only watcher; it is called once, from the event loop, when the client is gone."""
+        ...
+
+    def unwatch(self) -> None:
+        """Removes the watcher."""
+        ...
 
 
 class Wire(Protocol):
@@ -61,32 +78,35 @@ class Exchange:
         "_body",
         "_chunked",
         "_event",
+        "_gone",
         "_head",
         "_is_end_delivered",
         "_left",
+        "_scope",
         "_wire",
         "awaits_continue",
         "buffered_bytes",
         "headers",
+        "is_bodiless",
         "is_body_complete",
         "is_complete",
         "is_gone",
-        "is_head",
         "is_http11",
         "is_started",
         "keep_alive",
         "last_bytes",
-        "scope",
     )
 
     def __init__(self, wire: Wire, scope: Scope, *, keep_alive: bool, awaits_continue: bool) -> None:
+        scope["anyport.connection"] = self
         self._wire = wire
-        self.scope = scope
+        self._scope: Scope | None = scope
+        self._gone: Callable[[], None] | None = None
         self.keep_alive = keep_alive
         self.awaits_continue = awaits_continue
         """The client waits for `100 Continue` before it sends the body."""
         self.is_http11 = scope["http_version"] == "1.1"
-        self.is_head = scope["method"] == "HEAD"
+        self.is_bodiless = scope["method"] == "HEAD"
         self._body: list[bytes] = []
         self.buffered_bytes = 0
         self._event: asyncio.Event | None = None
@@ -122,6 +142,20 @@ class Exchange:
         """Tells the application that the client is gone; later sends do nothing."""
         self.is_gone = True
         self._wake()
+        gone, self._gone = self._gone, None
+        if gone is not None and not self.is_complete:
+            gone()
+
+    def watch(self, gone: Callable[[], None]) -> None:
+        """Registers the only watcher; it is called once, from the event loop, when the client is gone."""
+        if self.is_gone:
+            asyncio.get_running_loop().call_soon(gone)
+        else:
+            self._gone = gone
+
+    def unwatch(self) -> None:
+        """Removes the watcher."""
+        self._gone = None
 
     def can_take_ping(self) -> bool:
         """Tells whether a comment may be put into the response: an event stream between two events."""
@@ -135,13 +169,18 @@ class Exchange:
 
     async def run(self, app: Application) -> None:
         """Runs the application; an escaping exception becomes a 500 while nothing was sent, else a cut."""
+        # The scope refers to this object: dropping it here spares the garbage collector a cycle per request.
+        scope, self._scope = self._scope, None
         try:
-            await app(self.scope, self.receive, self.send)
+            await app(scope, self.receive, self.send)
         except asyncio.CancelledError:
             self._wire.broken(self)
             raise
         except Exception:
             _log.exception("unhandled exception in the application")
+        else:
+            if not self.is_complete and not self.is_gone:
+                _log.error("the application returned without a complete response")
         if not self.is_complete and not self.is_gone:
             await self._fail()
 
@@ -204,32 +243,43 @@ class Exchange:
         if self.awaits_continue or not self.is_http11:
             # Without a 100 the client may or may not send the body: what comes next cannot be told apart.
             self.keep_alive = False
-        length: bytes | None = None
-        has_close = False
-        for name, value in self.headers:
-            if name == b"content-length":
-                length = value
-            elif name == b"connection" and b"close" in value.lower():
-                has_close = True
-                self.keep_alive = False
+        if status in (204, 304):
+            self.is_bodiless = True
+        length, has_close = self._scan_headers()
         self._left = int(length) if length is not None else None
         head = [self._wire.first_lines(status), header_lines(self.headers)]
         if not self.keep_alive and not has_close:
             head.append(b"connection: close\r\n")
-        if length is None and not self.is_head and status not in (204, 304):
-            self._chunked = self.is_http11
-            if self._chunked:
-                head.append(b"transfer-encoding: chunked\r\n")
+        if length is None and not self.is_bodiless and self.is_http11:
+            self._chunked = True
+            head.append(b"transfer-encoding: chunked\r\n")
         head.append(b"\r\n")
-        if length is None and self._chunked:
+        if self._chunked:
             self.is_started = True
             self._wire.write(b"".join(head))
         else:
             # A JSON body follows at once: one write for both.
             self._head = b"".join(head)
 
+    def _scan_headers(self) -> tuple[bytes | None, bool]:
+        """Returns the content length and whether the application wants to close; framing is not its business."""
+        length: bytes | None = None
+        has_close = has_framing = False
+        for name, value in self.headers:
+            if name == b"content-length":
+                length = value
+            elif name == b"connection":
+                has_close = b"close" in value.lower()
+            elif name == b"transfer-encoding":
+                has_framing = True
+        if has_close:
+            self.keep_alive = False
+        if has_framing:
+            self.headers = [pair for pair in self.headers if pair[0] != b"transfer-encoding"]
+        return length, has_close
+
     async def _send_body(self, body: bytes, more: bool) -> None:
-        if self._left is not None and not self.is_head:
+        if self._left is not None and not self.is_bodiless:
             self._left -= len(body)
             if self._left < 0 or (self._left and not more):
                 raise RuntimeError("the body does not have the length that content-length promises")
@@ -237,7 +287,7 @@ class Exchange:
         if head is None and self._chunked and body and more and len(body) <= JOIN_BYTES:
             self._wire.write(b"%x\r\n%b\r\n" % (len(body), body))
         else:
-            await self._write(head, b"" if self.is_head else body, more)
+            await self._write(head, b"" if self.is_bodiless else body, more)
         self.last_bytes = body or self.last_bytes
         if not more and not self.is_gone:
             self.is_complete = True
@@ -257,6 +307,7 @@ class Exchange:
             if whole := before + body + after:
                 self._wire.write(whole)
             return
+        self.last_bytes = b""  # no comment may be put into the middle of this piece
         if before:
             self._wire.write(before)
         await self._write_slices(memoryview(body))

@@ -93,6 +93,8 @@ def fault_of_head(head: bytes, reason: str, url_bytes: int) -> Refusal:
 
     The answer depends on the bytes up to the first bad one only, so that it is the same for every way of cutting.
     """
+    if reason.startswith("Data after"):
+        return Refusal(400, "invalid_http", "The request is not valid HTTP: data after `Connection: close`.")
     seen = head[: _first_bad(head) + 1]
     line, has_line_end, _ = seen.partition(b"\n")
     parts = line.split(None, 1)

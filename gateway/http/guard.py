@@ -15,20 +15,20 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from enum import IntEnum
-from typing import Any, ClassVar, Protocol, cast
+from typing import Any, ClassVar, cast
 
 from uvicorn.config import Config
 from uvicorn.protocols.utils import get_local_addr, get_remote_addr, is_ssl
 from uvicorn.server import ServerState
 
-from gateway.http.exchange import CONTINUE, Application, Exchange
+from gateway.http.exchange import CONTINUE, Application, ClientConnection, Exchange
 from gateway.http.limits import GuardLimits
 from gateway.http.refusal import Refusal, Refused, refusal_bytes
 from gateway.http.request_reader import RequestReader
-from gateway.http.response_head import clean_header_value, header_lines, status_line
-from gateway.http.sweeper import Sweeper
+from gateway.http.response_head import clean_header_value
+from gateway.http.shared import Shared
 
 __all__ = ["ClientConnection", "GuardLimits", "GuardProtocol", "clean_header_value", "guarded"]
 
@@ -41,23 +41,6 @@ PROBE_SECONDS = (0.025, 0.25, 2.5)
 PING = b"8\r\n: ping\n\n\r\n"
 
 
-class ClientConnection(Protocol):
-    """What `scope["anyport.connection"]` offers: the news that the client is gone, for free."""
-
-    def watch(self, gone: Callable[[], None]) -> None:
-        """Registers the only watcher; it is called once, from the event loop, when the client is gone."""
-        ...
-
-    def unwatch(self) -> None:
-        """Removes the watcher."""
-        ...
-
-    @property
-    def is_gone(self) -> bool:
-        """True once the client cannot get the answer any more."""
-        ...
-
-
 class Phase(IntEnum):
     """What the connection waits for."""
 
@@ -66,34 +49,6 @@ class Phase(IntEnum):
     ANSWER = 2
     IDLE = 3
     LINGER = 4
-
-
-class Shared:
-    """What all connections of one server have in common."""
-
-    def __init__(self, limits: GuardLimits) -> None:
-        self.limits = limits
-        self.sweeper = Sweeper(limits.tick_seconds())
-        self._default_headers: object = None
-        self._default_lines = b""
-        self._first_lines: dict[int, bytes] = {}
-
-    def default_lines(self, headers: list[tuple[bytes, bytes]]) -> bytes:
-        """Returns uvicorn's default headers (the date), encoded once per new list."""
-        if headers is not self._default_headers:
-            self._default_headers = headers
-            self._default_lines = header_lines(headers)
-            self._first_lines.clear()
-        return self._default_lines
-
-    def first_lines(self, status: int, headers: list[tuple[bytes, bytes]]) -> bytes:
-        """Returns status line and default headers."""
-        if headers is not self._default_headers:
-            self.default_lines(headers)
-        lines = self._first_lines.get(status)
-        if lines is None:
-            lines = self._first_lines[status] = status_line(status) + self._default_lines
-        return lines
 
 
 class GuardProtocol(asyncio.Protocol):
@@ -132,10 +87,8 @@ class GuardProtocol(asyncio.Protocol):
         """Input that waits until the queue has room."""
         self._refusal: Refusal | None = None
         """What to say after the active response."""
-        self._gone: Callable[[], None] | None = None
-        self._is_gone = False
         self._is_half_closed = False
-        self._is_draining = False
+        self.is_draining = False
         self._is_read_paused = False
         self.is_write_paused = False
         self._writable: asyncio.Event | None = None
@@ -189,7 +142,7 @@ class GuardProtocol(asyncio.Protocol):
 
     def shutdown(self) -> None:
         """uvicorn: answer what was asked, then close."""
-        self._is_draining = True
+        self.is_draining = True
         if self._active is None and not self._reader.is_mid_head:
             self._transport.close()
         for exchange in (self._active, *self._queue):
@@ -237,35 +190,14 @@ class GuardProtocol(asyncio.Protocol):
         elif now - self._taken_at > self._limits.write_stall_seconds:
             self._transport.abort()
 
-    # --- ClientConnection
-
-    def watch(self, gone: Callable[[], None]) -> None:
-        """Registers the only watcher; it is called once, from the event loop, when the client is gone."""
-        if self._is_gone:
-            self._loop.call_soon(gone)
-        else:
-            self._gone = gone
-
-    def unwatch(self) -> None:
-        """Removes the watcher."""
-        self._gone = None
-
-    @property
-    def is_gone(self) -> bool:
-        """True once the client cannot get the answer any more."""
-        return self._is_gone
-
     def _abandon(self) -> None:
-        self._is_gone = True
         self._fresh = None
-        for exchange in (self._active, *self._queue):
-            if exchange is not None:
-                exchange.abandon()
+        ended = (self._active, *self._queue)
         self._active = None
         self._queue.clear()
-        gone, self._gone = self._gone, None
-        if gone is not None:
-            gone()
+        for exchange in ended:
+            if exchange is not None:
+                exchange.abandon()
 
     # --- input
 
@@ -302,8 +234,10 @@ class GuardProtocol(asyncio.Protocol):
             phase = Phase.BODY
         elif reader.is_mid_head:
             phase = Phase.HEAD
+        elif self._active is not None:
+            phase = Phase.ANSWER
         else:
-            phase = Phase.ANSWER if self._active is not None else self._phase
+            phase = Phase.HEAD if self._phase is Phase.HEAD else Phase.IDLE
         if phase is not self._phase:
             self._phase = phase
             if phase is not Phase.ANSWER:
@@ -327,9 +261,8 @@ class GuardProtocol(asyncio.Protocol):
             "query_string": reader.query,
             "headers": reader.headers,
             "state": self._app_state.copy(),
-            "anyport.connection": self,
         }
-        keep_alive = reader.keep_alive and not self._is_draining
+        keep_alive = reader.keep_alive and not self.is_draining
         exchange = Exchange(self, scope, keep_alive=keep_alive, awaits_continue=reader.awaits_continue)
         self._incoming = exchange
         if self._active is None:
@@ -376,9 +309,8 @@ class GuardProtocol(asyncio.Protocol):
             self._refusal = refusal
             active.keep_alive = False
             return
-        is_answered = self._incoming is not None and self._incoming is not active
-        if active is not None and active.is_started:
-            is_answered = True
+        incoming = self._incoming
+        is_answered = (incoming is not None and incoming.is_complete) or (active is not None and active.is_started)
         self._abandon()
         if not is_answered:
             self._transport.write(refusal_bytes(refusal, self._default_lines()))
@@ -434,15 +366,18 @@ class GuardProtocol(asyncio.Protocol):
         return self.shared.first_lines(status, self._server_state.default_headers)
 
     def broken(self, exchange: Exchange) -> None:
-        """Closes without the end of the response, so that the client notices."""
-        if not exchange.is_gone:
+        """Closes without the end of the response, in the way that makes the client notice."""
+        if exchange.is_gone:
+            return
+        if exchange.is_http11:
             self._transport.close()
+        else:
+            self._transport.abort()
 
     def ended(self, exchange: Exchange) -> None:
         """Goes on with the next request, or waits for one, or closes."""
         self._server_state.total_requests += 1
         self._active = None
-        self._gone = None
         if self._refusal is not None:
             self._transport.write(refusal_bytes(self._refusal, self._default_lines()))
         if self._refusal is not None or not exchange.keep_alive:
@@ -457,8 +392,9 @@ class GuardProtocol(asyncio.Protocol):
             self._next()
         elif self._is_half_closed:
             self._transport.close()
-        elif self._phase is Phase.ANSWER:
-            self._phase = Phase.IDLE
+        elif self._phase is not Phase.BODY:
+            # The time of a head that came half while this was answered begins now.
+            self._phase = Phase.HEAD if self._phase is Phase.HEAD else Phase.IDLE
             self._since = self._loop.time()
 
     def _next(self) -> None:

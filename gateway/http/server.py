@@ -170,8 +170,6 @@ class _Server(uvicorn.Server):
             server.close()
         for one in sockets or ():
             one.close()
-        for connection in self._connections():
-            connection.shutdown()
         await self._wait_for_requests(self._grace)
         self._drain.expire()
         await self._wait_for_requests(LAST_WORDS_SECONDS, is_final=True)
@@ -186,6 +184,9 @@ class _Server(uvicorn.Server):
         end = loop.time() + seconds
         state = self.server_state
         while (state.tasks or state.connections) and loop.time() < end:
+            for connection in self._connections():
+                if not connection.is_draining:  # one may still come out of the backlog
+                    connection.shutdown()
             if self._second.is_set() and not is_final:
                 return
             await asyncio.sleep(0.02)

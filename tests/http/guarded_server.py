@@ -66,6 +66,8 @@ class EchoApp:
             "method": scope["method"],
             "path": scope["path"],
             "raw_path": scope["raw_path"].decode("latin-1"),
+            "client": scope["client"][0],
+            "scheme": scope["scheme"],
             "query": scope["query_string"].decode("latin-1"),
             "headers": [[name.decode("latin-1"), value.decode("latin-1")] for name, value in scope["headers"]],
             "body": body.decode("latin-1"),
@@ -168,6 +170,7 @@ def serving(limits: GuardLimits | None = None, loop: str = "uvloop") -> Iterator
         http=guarded(limits or GuardLimits()),
         ws="none",
         lifespan="off",
+        proxy_headers=False,
         log_config=None,
         timeout_graceful_shutdown=1,
     )

@@ -6,7 +6,7 @@ import asyncio
 import time
 
 import pytest
-from guarded_server import Said, parse_answers, serving, talk
+from guarded_server import Said, parse_answers, serving, talk, until
 
 from gateway.http.limits import GuardLimits
 
@@ -55,7 +55,8 @@ async def test_half_a_body_is_answered_with_408_and_ends_the_request() -> None:
         said, seconds = await timed(server.port, message)
         judge_timeout(said)
         assert 0.2 <= seconds < 1
-        assert (server.app.disconnects, server.app.answered) == (["/x"], [])
+        assert until(lambda: server.app.disconnects == ["/x"])
+        assert server.app.answered == []
 
 
 async def test_a_body_that_trickles_is_answered_with_408() -> None:
@@ -71,6 +72,22 @@ async def test_a_slow_body_above_the_rate_passes() -> None:
         said, seconds = await timed(server.port, head, *[b"x" * 1000] * 30, pause=0.02)
         assert [answer.status for answer in said.answers] == [200]
         assert seconds > 0.5
+
+
+async def test_after_an_early_answer_and_the_rest_of_the_upload_the_connection_idles() -> None:
+    with serving(LIMITS) as server:
+        message = b"POST /early HTTP/1.1\r\n" + HOST + b"Content-Length: 100\r\n\r\n"
+        said, seconds = await timed(server.port, message, b"x" * 100, pause=0.05)
+        assert [answer.status for answer in said.answers] == [401]
+        assert 0.4 <= seconds < 1.5
+
+
+async def test_a_head_that_came_half_behind_a_slow_request_has_its_full_time() -> None:
+    with serving(LIMITS) as server:
+        slow = b"GET /slow?0.4 HTTP/1.1\r\n" + HOST + b"\r\n"
+        rest = b"T /x HTTP/1.1\r\n" + HOST + b"Connection: close\r\n\r\n"
+        said, _ = await timed(server.port, slow + b"GE", rest, pause=0.45)
+        assert [answer.status for answer in said.answers] == [200, 200]
 
 
 async def test_a_body_that_the_client_withholds_for_a_100_has_no_deadline() -> None:

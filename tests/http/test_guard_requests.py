@@ -205,6 +205,20 @@ async def test_garbage_behind_a_running_request_ends_it_before_it_is_answered(ru
     assert until(lambda: "5&late" in running.app.gone)
 
 
+async def test_a_bad_request_behind_a_slow_one_is_refused_at_once(running: Running) -> None:
+    bad = b"POST /x HTTP/1.1\r\n" + HOST + b"Transfer-Encoding: chunked\r\n\r\nZZ\r\n"
+    for pieces in ((get(b"/slow?5&one") + bad,), (get(b"/slow?5&two"), bad)):
+        said = await talk(running.port, *pieces, pause=0.05)
+        assert [(answer.status, answer.code) for answer in said.answers] == [(400, "invalid_http")]
+        assert said.is_closed
+
+
+async def test_forwarding_headers_change_nothing(running: Running) -> None:
+    message = get(b"/echo", b"X-Forwarded-For: 10.9.8.7", b"X-Forwarded-Proto: https", b"Forwarded: for=1.2.3.4")
+    said = await talk(running.port, message, until=1)
+    assert (said.answers[0].json["client"], said.answers[0].json["scheme"]) == ("127.0.0.1", "http")
+
+
 async def test_garbage_behind_a_running_stream_is_refused_after_it(running: Running) -> None:
     said = await talk(running.port, post(b"{", path=b"/stream?0.2&garbage"), b"}" + SMUGGLED, pause=0.05)
     assert [answer.status for answer in said.answers] == [200, 400]
