@@ -58,7 +58,7 @@ class Inflater:
             piece = self._inflate.decompress(self._pending, PIECE_BYTES)
         except zlib.error:
             raise TransportError(Fault.PROTOCOL, "the compressed body cannot be decoded") from None
-        self._is_full = len(piece) >= PIECE_BYTES
+        self._is_full = len(piece) >= PIECE_BYTES and not self._inflate.eof
         self._pending = self._inflate.unused_data if self._inflate.eof else self._inflate.unconsumed_tail
         return piece
 

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 import pytest
 
 from gateway.transport.base import Fault, Transport, TransportError
+from gateway.transport.decoding import PIECE_BYTES
 from tests.transport.contract import KIB, MIB, OK, TIMEOUTS, endless, fault_of, fetch, get, post
 from tests.upstreams.scripted import (
     FIN,
@@ -168,6 +169,13 @@ async def test_one_layer_of_compression_is_decoded(transport: Transport, encodin
         assert "content-encoding" not in got.head.headers
         assert "content-length" not in got.head.headers
         got.release()
+
+
+@pytest.mark.parametrize("size", [0, 1, PIECE_BYTES - 1, PIECE_BYTES, PIECE_BYTES + 1, 2 * PIECE_BYTES])
+async def test_a_compressed_body_of_any_size_ends(transport: Transport, size: int) -> None:
+    answer = raw(response(200, [("content-encoding", "gzip")], gzip.compress(bytes(size))))
+    async with ScriptedUpstream([answer]) as upstream:
+        assert await fetch(transport, get(upstream)) == (200, bytes(size))
 
 
 async def test_a_compression_bomb_is_cut_at_the_limit_of_decoded_bytes(transport: Transport) -> None:
