@@ -14,6 +14,8 @@ from gateway.telemetry.writer import QUEUE_RECORDS, LineWriter, Sink
 
 MAX_VALUE_CHARS: Final = 200
 """Cap of every text value that came from outside, such as a model name."""
+MAX_DROPPED: Final = 32
+"""Cap of the names of dropped request fields."""
 _NO_USAGE: Final = Usage()
 
 
@@ -100,7 +102,7 @@ class AccessLog:
             outcome.bytes_out,
             None if outcome.finish is None else clean(outcome.finish),
             outcome.is_cancelled,
-            tuple(map(clean, outcome.dropped)) if outcome.dropped else (),
+            tuple(map(clean, outcome.dropped[:MAX_DROPPED])) if outcome.dropped else (),
         )
 
     def _timestamp(self) -> str:

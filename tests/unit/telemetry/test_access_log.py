@@ -10,7 +10,7 @@ import pytest
 
 from adapters.types import Usage
 from gateway.domain import Attempt, Outcome
-from gateway.telemetry.access_log import MAX_VALUE_CHARS, AccessLog
+from gateway.telemetry.access_log import MAX_DROPPED, MAX_VALUE_CHARS, AccessLog
 from gateway.telemetry.writer import FileSink, LineWriter, open_sink
 
 NASTY = [
@@ -154,12 +154,14 @@ def test_no_value_can_forge_a_line_or_make_it_long(field: str) -> None:
     for text in NASTY:
         outcome = finished()
         setattr(outcome, field, text)
-        outcome.dropped = (text,)
+        outcome.dropped = (text,) * 1_000
         log.write(outcome)
     log.close()
     assert len(sink.data.decode().splitlines()) == len(NASTY)  # str.splitlines also splits at U+2028 and C1
     for line in sink.lines:
-        texts = [text for text in line.values() if isinstance(text, str)]
+        dropped = line["dropped"]
+        assert isinstance(dropped, list) and len(dropped) == MAX_DROPPED
+        texts = [text for text in (*line.values(), *dropped) if isinstance(text, str)]
         assert all(len(text) <= MAX_VALUE_CHARS + 1 and text.isprintable() for text in texts)
 
 
