@@ -231,7 +231,7 @@ def describe_bytes(body: bytes) -> Description:
     """Returns what an error body says; text that is not JSON counts as the message, HTML as none."""
     try:
         return describe(decode(body))
-    except (msgspec.DecodeError, RecursionError):
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
         text = body[:4096].decode("utf-8", "replace").strip()
         return Description("" if text.startswith("<") else text)
 

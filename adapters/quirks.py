@@ -6,6 +6,7 @@ rule has something to do. The client's own mapping is never changed: the caller 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, MutableMapping
 from fnmatch import fnmatchcase
 from typing import Any, cast
@@ -21,6 +22,9 @@ Object = dict[str, Any]
 
 SCHEMA_PROMPT = "Answer with one JSON object and nothing else. It must conform to this JSON Schema:\n"
 ANY_OBJECT = {"type": "json_schema", "json_schema": {"name": "object", "schema": {"type": "object"}}}
+_NULL_CONTENT = re.compile(rb'"content"\s*:\s*null')
+"""The null that every assistant turn with tool calls has, and that stays."""
+_OLD_FUNCTIONS = re.compile(rb'"function_call"|"role"\s*:\s*"function"')
 FILLER_REASONING = " "
 """DeepSeek answers 400 when a turn with tool calls lacks its reasoning, and takes one blank for it
 (api-docs.deepseek.com, thinking mode, read 2026-09-24)."""
@@ -33,8 +37,18 @@ def apply(fields: Fields, rules: ParamRules, model: str) -> tuple[str, ...]:
     """
     dropped: list[str] = []
     if rules.strip_nulls:
-        for name in [name for name, value in fields.items() if bytes(value) == b"null"]:
+        for name in [name for name, value in fields.items() if is_null(value)]:
             del fields[name]
+    if not rules.touches.isdisjoint(fields):
+        _top_level(fields, rules, model, dropped)
+    _messages(fields, rules)
+    for name, value in rules.defaults.items():
+        if is_null(fields.get(name)):
+            fields[name] = raw(value)
+    return tuple(dict.fromkeys(dropped))
+
+
+def _top_level(fields: Fields, rules: ParamRules, model: str, dropped: list[str]) -> None:
     if rules.wrap_functions:
         _wrap_functions(fields)
     _refuse(fields, rules)
@@ -53,11 +67,6 @@ def apply(fields: Fields, rules: ParamRules, model: str) -> tuple[str, ...]:
             _tool_choice(fields, extra.tool_choice, dropped)
     _tools(fields, rules.tool_drop)
     _response_format(fields, rules, dropped)
-    _messages(fields, rules)
-    for name, value in rules.defaults.items():
-        if is_null(fields.get(name)):
-            fields[name] = raw(value)
-    return tuple(dict.fromkeys(dropped))
 
 
 def matches(model: str, rules: ModelRules) -> bool:
@@ -153,7 +162,7 @@ def _keep_tool(fields: Fields, choice: Object) -> None:
 
 def _tools(fields: Fields, names: frozenset[str]) -> None:
     member = fields.get("tools")
-    if member is None or not _mentions(member, names):
+    if member is None or not _mentions(bytes(member), names):
         return
     tools = decode(member)
     for tool in tools:
@@ -210,18 +219,17 @@ def _messages(fields: Fields, rules: ParamRules) -> None:
 def _messages_need(member: Raw, rules: ParamRules) -> bool:
     text = bytes(member)
     return (
-        _mentions(member, rules.roles)
-        or _mentions(member, rules.message_drop)
-        or (rules.strip_nulls and b"null" in text)
+        _mentions(text, rules.roles)
+        or _mentions(text, rules.message_drop)
+        or (rules.strip_nulls and text.count(b"null") > len(_NULL_CONTENT.findall(text)))
         or (rules.string_content and b'"text"' in text)
-        or (rules.wrap_functions and b'"function' in text)
+        or (rules.wrap_functions and _OLD_FUNCTIONS.search(text) is not None)
         or (rules.reasoning_in == "drop" and b'"reasoning' in text)
         or (rules.reasoning_in == "with_tool_calls" and (b'"reasoning' in text or b'"tool_calls"' in text))
     )
 
 
-def _mentions(member: Raw, names: Iterable[str]) -> bool:
-    text = bytes(member)
+def _mentions(text: bytes, names: Iterable[str]) -> bool:
     return any(b'"' + name.encode() + b'"' in text for name in names)
 
 

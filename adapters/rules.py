@@ -16,7 +16,6 @@ ToolChoiceMap = Literal["auto", "required", "any", "drop", "filter"]
 ReasoningOut = Literal["fields", "think_tags", "content_list"]
 ReasoningIn = Literal["keep", "drop", "with_tool_calls"]
 StreamUsage = Literal["opt_in", "always", "none"]
-Range = tuple[float | None, float | None]
 
 
 def _no_names() -> Mapping[str, str]:
@@ -83,3 +82,26 @@ class ParamRules:
     model_prefix: str = ""
     """Put before a model id that has no slash."""
     by_model: tuple[ModelRules, ...] = ()
+    touches: frozenset[str] = field(init=False, repr=False, compare=False)
+    """Top-level fields that any rule could act on; computed once, so that most requests skip them all."""
+
+    def __post_init__(self) -> None:
+        """Computes `touches`."""
+        named = {
+            *self.rename, *self.drop, *self.drop_values, *self.clamp, *self.limit_items, *self.reject_above,
+        }  # fmt: skip
+        for rules in self.by_model:
+            named |= {*rules.rename, *rules.drop, *rules.clamp}
+        if self.wrap_functions:
+            named |= {"functions", "function_call"}
+        if self.tool_choice or any(rules.tool_choice for rules in self.by_model):
+            named.add("tool_choice")
+        if self.tool_drop:
+            named.add("tools")
+        if (self.json_schema, self.json_object) != ("native", "native"):
+            named.add("response_format")
+        object.__setattr__(self, "touches", frozenset(named))
+
+
+NO_RULES = ParamRules()
+"""A server that does everything as OpenAI does."""

@@ -21,7 +21,7 @@ from typing import ClassVar, Protocol
 from msgspec import Raw
 
 from adapters.failures import Failure, FailureRule
-from adapters.rules import ParamRules
+from adapters.rules import NO_RULES, ParamRules
 
 Headers = tuple[tuple[str, str], ...]
 """Ordered name/value pairs; names in lower case."""
@@ -71,7 +71,7 @@ class Target:
     """Operation -> path appended to `base_url`, or an absolute URL where the upstream has another root for it."""
     headers: Headers = ()
     """Static, non-secret headers of the provider row."""
-    rules: ParamRules = field(default_factory=ParamRules)
+    rules: ParamRules = NO_RULES
     failure_rules: tuple[FailureRule, ...] = ()
 
 

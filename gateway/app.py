@@ -10,6 +10,7 @@ from typing import Any
 from adapters.types import Operation
 from gateway.http.drain import DrainSignal
 from gateway.http.edge import Edge
+from gateway.http.ids import Ids
 from gateway.http.inference import InferenceEndpoint
 from gateway.http.models import LIST_PATH, ModelsEndpoint
 from gateway.http.shell import build_shell
@@ -37,10 +38,12 @@ def create_app(runtime: Runtime, *, drain: DrainSignal) -> Edge:
             await runtime.aclose()
 
     server = runtime.settings.server
+    ids = Ids()
     shell = build_shell(
         metrics=runtime.metrics,
         drain=drain,
         keys=runtime.keys,
+        ids=ids,
         lifespan=lifespan,
         serves_metrics=server.metrics_port is None,
     )
@@ -52,6 +55,7 @@ def create_app(runtime: Runtime, *, drain: DrainSignal) -> Edge:
                 router=runtime.router,
                 executor=runtime.executor,
                 drain=drain,
+                ids=ids,
                 max_body_bytes=server.max_body_bytes,
             )
             for path, operation in INFERENCE_PATHS.items()
@@ -59,8 +63,8 @@ def create_app(runtime: Runtime, *, drain: DrainSignal) -> Edge:
         gets=[(LIST_PATH, models), (LIST_PATH + "/", models)],
         shell=shell,
         keys=runtime.keys,
-        drain=drain,
         metrics=runtime.metrics,
+        ids=ids,
         access_log=runtime.access_log,
         max_in_flight=server.max_in_flight,
     )

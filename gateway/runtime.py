@@ -13,7 +13,7 @@ from gateway.credentials.secret import Secret
 from gateway.domain import ProviderSpec
 from gateway.engine.executor import Executor, Limits
 from gateway.errors import ConfigError, Fault
-from gateway.registry.builtin import layer, load_builtin, to_spec
+from gateway.registry.builtin import layer, load_builtin, starting_row, to_spec
 from gateway.registry.catalogue import DEMO, DEMO_MODEL, Catalogue
 from gateway.registry.discovery import Discovery, Probe
 from gateway.registry.registry import Registry
@@ -152,7 +152,7 @@ def build_catalogue(settings: Settings, environ: Mapping[str, str]) -> Catalogue
     """Returns the providers of the built-in table with the file's rows laid over; raises ConfigError."""
     rows = load_builtin()
     for name, row in settings.providers.items():
-        rows[name] = layer(rows.get(name), row)
+        rows[name] = layer(starting_row(rows, name), row)
     try:
         registry = Registry(to_spec(name, row) for name, row in rows.items())
     except ValueError as error:

@@ -30,13 +30,15 @@ class ToolCall:
 class ChoiceState:
     """Memory of one choice. `watch_call` runs on every tool delta, `repair` only where something is irregular."""
 
-    __slots__ = ("_call_id", "_rules", "_tags", "index", "is_finished", "tool_calls")
+    __slots__ = ("_call_id", "_rules", "_tags", "begun_now", "index", "is_finished", "tool_calls")
 
     def __init__(self, index: int, call_id: str, rules: ParamRules) -> None:
         self.index = index
         self.is_finished = False
         self.tool_calls: dict[int | str | tuple[str, int], ToolCall] = {}
         """Upstream's index (or id, or position where it sends neither) -> call."""
+        self.begun_now: list[int] = []
+        """Keys of the calls that `watch_call` saw begin in the chunk at hand: a repair begins them again."""
         self._call_id = call_id
         self._rules = rules
         self._tags = ThinkTags() if rules.reasoning_out == "think_tags" else None
@@ -63,11 +65,15 @@ class ChoiceState:
         )
         if is_regular_start and index is not None and id:
             self.tool_calls[index] = ToolCall(index, id, has_text)
+            self.begun_now.append(index)
             return False
         return True
 
     def repair(self, choice: Object) -> Object | None:
         """Puts a decoded choice right, in place; returns a choice to send before it, or None."""
+        for key in self.begun_now:
+            del self.tool_calls[key]
+        self.begun_now.clear()
         choice.pop("message", None)  # Perplexity repeats the whole text so far beside each delta
         delta = as_object(choice.get("delta"))
         join_content(delta)

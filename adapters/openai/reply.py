@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+import re
+from typing import Any, Final, cast
 
 import msgspec
 from msgspec import Raw, Struct
@@ -29,10 +30,11 @@ from adapters.openai.shapes import (
     split_think_tags,
 )
 from adapters.openai.usage import read_usage
-from adapters.types import Call, Head, Operation, Reply, Target
+from adapters.types import Call, Head, Operation, Reply, Target, Usage
 
 Object = dict[str, Any]
 _ABSENT = Raw()
+_CONTENT_LIST: Final = re.compile(rb'"content"\s*:\s*\[')
 
 
 class _Choice(Struct):
@@ -73,17 +75,18 @@ def read_reply(call: Call, target: Target, head: Head, body: bytes) -> Reply:
         return _read_vectors(call, target, head, body)
     try:
         answer = _answer.decode(body)
-        body.decode()
+        if not body.isascii():
+            body.decode()
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
         raise _not_json(target, head, body) from error
     if not answer.choices:
         raise _refusal(target, head, body)
-    usage = None if is_null(answer.usage) else read_usage(decode(answer.usage), target.rules)
+    usage = None if is_null(answer.usage) else read_usage(answer.usage, target.rules)
     finish = answer.choices[0].finish_reason
     if _needs_repair(answer.choices, call, target):
         body, finish = _repaired(call, target, head, body)
-    elif usage and target.rules.reasoning_excluded:
-        body = _with_usage_total(body)
+    if usage and target.rules.reasoning_excluded:
+        body = _with_completion(body, usage)
     return Reply(body, usage, answer.model, finish)
 
 
@@ -91,7 +94,7 @@ def _not_json(target: Target, head: Head, body: bytes) -> Malformed | UpstreamSa
     """A body that is no chat answer: an error that happens to be JSON, or garbage."""
     try:
         decoded = decode(body)
-    except (msgspec.DecodeError, RecursionError):
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
         kind = head.headers.get("content-type", "no content type").partition(";")[0]
         return Malformed(f"the upstream's answer is not JSON ({kind}, {len(body)} bytes)")
     return _refusal(target, head, encode(decoded))
@@ -101,30 +104,33 @@ def _refusal(target: Target, head: Head, body: bytes) -> Malformed | UpstreamSai
     """An answer without choices: the upstream's own error under a success status, or nonsense."""
     decoded: JSON = decode(body)
     members = as_object(decoded)
-    base = as_object(members.get("base_resp"))
-    is_error = (
+    if is_refusal(members):
+        return UpstreamSaid(from_description(describe(decoded), head.status, head.headers, target.failure_rules))
+    return Malformed("the upstream's answer has no choices", code="upstream_empty_response")
+
+
+def is_refusal(members: Object) -> bool:
+    """True for the members of an error body, in any vendor's shape."""
+    return bool(
         members.get("error")
         or members.get("detail")
         or members.get("object") == "error"
-        or base.get("status_code")
+        or as_object(members.get("base_resp")).get("status_code")
         or (members.get("message") and members.get("code"))
     )
-    if is_error:
-        return UpstreamSaid(from_description(describe(decoded), head.status, head.headers, target.failure_rules))
-    return Malformed("the upstream's answer has no choices", code="upstream_empty_response")
 
 
 def _needs_repair(choices: list[_Choice], call: Call, target: Target) -> bool:
     chat = call.operation is Operation.CHAT
     for choice in choices:
-        if choice.finish_reason is not None and choice.finish_reason not in STANDARD_FINISH:
+        if choice.finish_reason not in STANDARD_FINISH:
             return True
         if not chat:
             continue
         message = bytes(choice.message)
         if not message.startswith(b"{") or b'"reasoning' in message or b'"tool_calls"' in message:
             return True
-        if target.rules.reasoning_out != "fields" or b'"content":[' in message or b'"content": [' in message:
+        if target.rules.reasoning_out != "fields" or _CONTENT_LIST.search(message):
             return True
     return False
 
@@ -137,11 +143,10 @@ def _repaired(call: Call, target: Target, head: Head, body: bytes) -> tuple[byte
         if call.operation is Operation.CHAT and not message:
             raise Malformed("a choice of the upstream's answer has no message")
         _repair_message(message, call, target, number)
-        word = choice.get("finish_reason")
-        if isinstance(word, str):
-            if word in BROKEN_FINISH:
-                raise _broken(word, target, head)
-            choice["finish_reason"] = finish_reason(word, bool(message.get("tool_calls")))
+        word = choice.get("finish_reason") or ""
+        if word in BROKEN_FINISH:
+            raise _broken(word, target, head)
+        choice["finish_reason"] = finish_reason(word, bool(message.get("tool_calls"))) or "stop"
     first = as_object(as_list(answer["choices"])[0])
     after = encode(answer)
     return (body if after == before else after), first.get("finish_reason")
@@ -163,14 +168,13 @@ def _repair_message(message: Object, call: Call, target: Target, number: int) ->
         complete_tool_call(as_object(tool_call), f"call_{call.id.removeprefix('chatcmpl-')}{number}{index}")
 
 
-def _with_usage_total(body: bytes) -> bytes:
+def _with_completion(body: bytes, usage: Usage) -> bytes:
     """Makes `completion_tokens` include reasoning where the vendor leaves it out (xAI)."""
     answer = as_object(decode(body))
     members = as_object(answer["usage"])
-    missing = members.get("total_tokens", 0) - members["prompt_tokens"] - members.get("completion_tokens", 0)
-    if missing <= 0:
+    if members.get("completion_tokens") == usage.completion:
         return body
-    members["completion_tokens"] += missing
+    members["completion_tokens"] = usage.completion
     return encode(answer)
 
 
@@ -181,7 +185,7 @@ def _read_vectors(call: Call, target: Target, head: Head, body: bytes) -> Reply:
         raise _not_json(target, head, body) from error
     if not answer.data:
         raise _refusal(target, head, body)
-    usage = None if is_null(answer.usage) else read_usage(decode(answer.usage), target.rules)
+    usage = None if is_null(answer.usage) else read_usage(answer.usage, target.rules)
     asked = bytes(call.fields.get("encoding_format", _ABSENT))
     wants_text = asked == b'"base64"'
     has_text = bytes(answer.data[0].embedding).startswith(b'"')

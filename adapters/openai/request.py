@@ -8,27 +8,28 @@ from msgspec import Raw
 
 from adapters.codec import as_object, decode, is_null, join_object, raw
 from adapters.quirks import apply
-from adapters.rules import ParamRules
+from adapters.rules import NO_RULES, ParamRules
 from adapters.types import Call, HttpRequest, Target
 
 _NEVER_SENT: Final = ("__proto__", "constructor", "__class__")
 """Keys that mean nothing to any provider and are attacks on careless servers."""
 _ASK_USAGE: Final = Raw(b'{"include_usage":true}')
-_NO_RULES: Final = ParamRules()
 _JSON_HEADERS: Final = (("content-type", "application/json"),)
 
 
 def build_request(call: Call, target: Target) -> HttpRequest:
     """Returns the upstream request for `call`; raises Unsupported."""
     fields = dict(call.fields)
-    fields["model"] = raw(_upstream_model(target))
+    model = _upstream_model(target)
+    fields["model"] = raw(model)
     for name in _NEVER_SENT:
         fields.pop(name, None)
     dropped: tuple[str, ...] = ()
-    if target.rules is not _NO_RULES and target.rules != _NO_RULES:
+    if target.rules is not NO_RULES:
         dropped = apply(fields, target.rules, target.model)
     _ask_for_usage(fields, call, target.rules)
-    body = call.body if fields == call.fields else join_object(fields)
+    is_same = model == call.model and fields == call.fields
+    body = call.body if is_same else join_object(fields)
     return HttpRequest(
         method="POST",
         url=_url(call, target),

@@ -61,7 +61,8 @@ def lift_reasoning(message: Object) -> None:
 
 def _details_text(details: JSON) -> str:
     parts = [as_object(item) for item in as_list(details)]
-    return "".join(part.get("text") or part.get("summary") or "" for part in parts)
+    texts = (part.get("text") or part.get("summary") for part in parts)
+    return "".join(text for text in texts if isinstance(text, str))
 
 
 def join_content(message: Object) -> None:
@@ -74,7 +75,8 @@ def join_content(message: Object) -> None:
     for part in map(as_object, as_list(parts)):
         if part.get("type") == "thinking":
             inner = part.get("thinking")
-            thinking.extend(as_object(item).get("text", "") for item in as_list(inner))
+            texts = (as_object(item).get("text") for item in as_list(inner))
+            thinking.extend(text for text in texts if isinstance(text, str))
             if isinstance(inner, str):
                 thinking.append(inner)
         elif isinstance(part.get("text"), str):
@@ -118,7 +120,7 @@ class ThinkTags:
         self._held = ""
         if self._state == "start":
             return self._start(text)
-        if self._state == "inside":
+        if self._state in ("opened", "inside"):
             return self._inside(text)
         if self._state == "after":
             text = text.lstrip("\n")
@@ -133,8 +135,8 @@ class ThinkTags:
     def _start(self, text: str) -> tuple[str, str]:
         head = text.lstrip()
         if head.startswith(self._OPEN):
-            self._state = "inside"
-            return self._inside(head[len(self._OPEN) :].removeprefix("\n"))
+            self._state = "opened"
+            return self._inside(head[len(self._OPEN) :])
         if self._OPEN.startswith(head):
             self._held = text
             return "", ""
@@ -142,6 +144,9 @@ class ThinkTags:
         return "", text
 
     def _inside(self, text: str) -> tuple[str, str]:
+        if self._state == "opened" and text:
+            self._state = "inside"
+            text = text.removeprefix("\n")
         reasoning, tag, rest = text.partition(self._CLOSE)
         if tag:
             self._state = "after"

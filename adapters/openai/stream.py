@@ -18,7 +18,7 @@ from adapters.errors import Malformed, UpstreamSaid
 from adapters.failures import Failure, FailureKind, describe, from_description
 from adapters.framing.sse import DONE, DONE_FRAME, EventTooLong, Splitter, frame, parse
 from adapters.openai.choice import ChoiceState
-from adapters.openai.reply import read_reply
+from adapters.openai.reply import is_refusal, read_reply
 from adapters.openai.shapes import BROKEN_FINISH, STANDARD_FINISH
 from adapters.openai.usage import read_usage
 from adapters.types import MAX_EVENT_BYTES, Call, Head, Operation, Target, Usage
@@ -89,6 +89,7 @@ class OpenAIStream:
         self._is_json = head.headers.get("content-type", "").startswith("application/json")
         self._json = bytearray()
         self._strips_usage = not call.wants_usage and target.rules.stream_usage == "opt_in"
+        self._recounts = target.rules.reasoning_excluded
         self._watches_text = target.rules.reasoning_out == "think_tags"
         self.usage: Usage | None = None
         self.model: str | None = None
@@ -199,49 +200,51 @@ class OpenAIStream:
         except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
             return None
         members = as_object(value)
-        if "choices" in members and not members.get("error"):
+        if members.get("choices") and not members.get("error"):
             return None
         head = self._head
         return from_description(describe(value), head.status, head.headers, self._target.failure_rules)
 
     def _chunk(self, chunk: _Chunk, data: bytes) -> bytes | None:
-        if self.model is None:
+        if not self.model:
             self.model = chunk.model
         if chunk.choices is None and is_null(chunk.usage):
+            if is_refusal(as_object(decode(data))) and not self._is_finished():
+                raise _Stop(self._error_in(data) or _malformed("the upstream reported an error", _BAD))
             return b""  # vendor chatter that would crash clients that index `choices`
         self._tap_usage(chunk)
         if not chunk.choices:
-            return self._bare(chunk)
-        needs_repair = False
+            return self._bare(chunk, data)
+        needs_repair = self._recounts and not is_null(chunk.usage)
         for choice in chunk.choices:
             needs_repair = self._watch(choice) or needs_repair
         if needs_repair or chunk.object == "chat.completion.done":
             return self._repaired(data)
-        if self._strips_usage and b'"usage"' in data and is_null(chunk.usage):
-            return frame(_NULL_USAGE.sub(b"", data))
+        if self._strips_usage and b'"usage"' in data:
+            return frame(_NULL_USAGE.sub(b"", data)) if is_null(chunk.usage) else self._repaired(data)
         if self._call.wants_usage and self._last is None:
             self._last = as_object(decode(data))
         return None
 
-    def _bare(self, chunk: _Chunk) -> bytes | None:
+    def _bare(self, chunk: _Chunk, data: bytes) -> bytes | None:
         """A chunk without choices: usage, or a content filter's preamble (Azure), which indexing clients trip on."""
         if is_null(chunk.usage):
             return None if self.has_content else b""
-        if not self._call.wants_usage and self._strips_usage:
+        if not self._call.wants_usage:
             return b""
         self._sent_usage = True
-        return None
+        return self._repaired(data) if self._recounts else None
 
     def _tap_usage(self, chunk: _Chunk) -> None:
         raw = chunk.usage
         if is_null(raw) and not is_null(chunk.x_groq):
-            self._set_usage(as_object(decode(chunk.x_groq)).get("usage"))
+            self._set_usage(encode(as_object(decode(chunk.x_groq)).get("usage")))
         elif is_null(raw) and chunk.choices:
             raw = chunk.choices[0].usage
         if not is_null(raw):
-            self._set_usage(decode(raw))
+            self._set_usage(raw)
 
-    def _set_usage(self, value: JSON) -> None:
+    def _set_usage(self, value: Raw | bytes) -> None:
         usage = read_usage(value, self._target.rules)
         if usage is not None:
             self.usage = usage
@@ -255,6 +258,7 @@ class OpenAIStream:
     def _watch(self, choice: _Choice) -> bool:
         """Notes what the choice brings and returns whether it must be written anew."""
         state = self._state(choice.index)
+        state.begun_now.clear()
         repair = bytes(choice.message) not in _EMPTY_STRINGS
         delta = choice.delta
         if delta is not None:
@@ -297,13 +301,19 @@ class OpenAIStream:
         chunk = as_object(decode(data))
         before: list[bytes] = []
         for choice in map(as_object, as_list(chunk.get("choices"))):
-            extra = self._state(choice.get("index", 0)).repair(choice)
+            state = self._state(choice.get("index", 0))
+            extra = state.repair(choice)
             if extra is not None:
                 before.append(frame(encode({**chunk, "choices": [extra]})))
+            if choice.get("finish_reason") is not None:
+                state.is_finished = self.has_content = True
+                self.finish = choice["finish_reason"]
         if chunk.get("object") == "chat.completion.done":  # Perplexity's last chunk
             chunk["object"] = "chat.completion.chunk"
-        if self._strips_usage and chunk.get("usage", 0) is None:
-            del chunk["usage"]
+        if self._strips_usage:
+            chunk.pop("usage", None)
+        elif self._recounts and self.usage is not None and chunk.get("usage"):
+            chunk["usage"]["completion_tokens"] = self.usage.completion
         if self._last is None:
             self._last = chunk
         return b"".join([*before, frame(encode(chunk))])

@@ -2,36 +2,59 @@
 
 from __future__ import annotations
 
-from adapters.codec import JSON, as_object
+import msgspec
+from msgspec import Raw, Struct
+
 from adapters.rules import ParamRules
 from adapters.types import Usage
 
+_MOST = 2**53
+"""A larger count is no count: JSON numbers are exact up to here."""
 
-def read_usage(value: JSON, rules: ParamRules) -> Usage | None:
-    """Returns the counts of a decoded `usage` object; None if they are missing or make no sense."""
-    members = as_object(value)
-    prompt = _count(members.get("prompt_tokens"))
-    if prompt is None:
+
+class _PromptDetails(Struct):
+    cached_tokens: int | None = None
+    cache_write_tokens: int | None = None
+
+
+class _CompletionDetails(Struct):
+    reasoning_tokens: int | None = None
+
+
+class _Counts(Struct):
+    prompt_tokens: int
+    completion_tokens: int | None = None
+    total_tokens: int | None = None
+    prompt_tokens_details: _PromptDetails | None = None
+    completion_tokens_details: _CompletionDetails | None = None
+    prompt_cache_hit_tokens: int | None = None  # DeepSeek
+    cached_tokens: int | None = None  # Moonshot
+
+
+_counts = msgspec.json.Decoder(_Counts)
+
+
+def read_usage(value: Raw | bytes, rules: ParamRules) -> Usage | None:
+    """Returns the counts of a `usage` object; None if they are missing or make no sense."""
+    try:
+        counts = _counts.decode(value)
+    except msgspec.MsgspecError:
         return None
-    completion = _count(members.get("completion_tokens")) or 0
-    details = as_object(members.get("prompt_tokens_details"))
-    cached = (
-        _count(details.get("cached_tokens"))
-        or _count(members.get("prompt_cache_hit_tokens"))  # DeepSeek
-        or _count(members.get("cached_tokens"))  # Moonshot
-        or 0
-    )
-    reasoning = _count(as_object(members.get("completion_tokens_details")).get("reasoning_tokens")) or 0
-    if rules.reasoning_excluded and members.get("total_tokens") == prompt + completion + reasoning:
+    prompt_details = counts.prompt_tokens_details or _PromptDetails()
+    completion_details = counts.completion_tokens_details or _CompletionDetails()
+    prompt = counts.prompt_tokens
+    completion = counts.completion_tokens or 0
+    cached = prompt_details.cached_tokens or counts.prompt_cache_hit_tokens or counts.cached_tokens or 0
+    written = prompt_details.cache_write_tokens or 0
+    reasoning = completion_details.reasoning_tokens or 0
+    if min(prompt, completion, cached, written, reasoning) < 0 or max(prompt, completion) >= _MOST:
+        return None
+    if rules.reasoning_excluded and counts.total_tokens == prompt + completion + reasoning:
         completion += reasoning
     return Usage(
         prompt=prompt,
         completion=completion,
         cached_prompt=min(cached, prompt),  # xAI may report more cached tokens than prompt tokens
-        cache_write=_count(details.get("cache_write_tokens")) or 0,
+        cache_write=written,
         reasoning=min(reasoning, completion),
     )
-
-
-def _count(value: JSON) -> int | None:
-    return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**53 else None

@@ -17,7 +17,7 @@ from gateway.credentials.scrub import Scrubber
 from gateway.domain import Attempt, Outcome
 from gateway.engine.verdict import client_error
 from gateway.errors import UnsupportedParameter, UpstreamError
-from gateway.resilience.planner import AttemptPlanner, GiveUp
+from gateway.resilience.planner import AttemptPlanner, GiveUp, past_deadline
 from gateway.routing.deployment import Deployment, Plan
 from gateway.transport.base import Fault, Timeouts, Transport, TransportError, UpstreamResponse
 
@@ -127,12 +127,12 @@ class Executor:
         try:
             head = response.head
             if not 200 <= head.status < 300:
-                raise _Failed(await self._refusal(deployment, response))
+                raise _Failed(await self._refusal(deployment, response, deadline))
             if call.stream:
                 stream = await self._first_content(call, deployment, response, deadline, outcome)
                 is_handed_over = True
                 return stream
-            body = await response.read(self._limits.max_response_bytes)
+            body = await self._body(response, self._limits.max_response_bytes, deadline)
             return Answer(deployment, head, deployment.adapter.reply(call, deployment.target, head, body))
         except TransportError as error:
             raise _Failed(from_transport(error)) from None
@@ -156,11 +156,27 @@ class Executor:
     def _timeouts(self, deadline: float) -> Timeouts:
         timeouts = self._limits.timeouts
         left = deadline - self._clock()
-        if left >= timeouts.head:
+        if left >= max(timeouts.head, timeouts.idle):
             return timeouts
-        return Timeouts(timeouts.connect, timeouts.pool, max(left, 0.001), timeouts.idle)
+        left = max(left, 0.001)
+        return Timeouts(timeouts.connect, timeouts.pool, min(timeouts.head, left), min(timeouts.idle, left))
 
-    async def _refusal(self, deployment: Deployment, response: UpstreamResponse) -> Failure:
+    async def _body(self, response: UpstreamResponse, limit: int, deadline: float) -> bytes:
+        """Reads a whole body; bytes that trickle in keep the idle timeout away, but not this deadline."""
+        pieces: list[bytes] = []
+        left = limit
+        while piece := await response.next():
+            pieces.append(piece)
+            left -= len(piece)
+            if left < 0:
+                raise TransportError(
+                    Fault.TOO_LARGE, "the upstream's answer is too long", setting="upstream.max_response_bytes"
+                )
+            if self._clock() >= deadline:
+                raise _Failed(past_deadline())
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    async def _refusal(self, deployment: Deployment, response: UpstreamResponse, deadline: float) -> Failure:
         head = response.head
         if 300 <= head.status < 400:
             return Failure(
@@ -170,8 +186,8 @@ class Executor:
                 code="upstream_redirect",
             )
         try:
-            body = await response.read(_MAX_ERROR_BYTES)
-        except TransportError:
+            body = await self._body(response, _MAX_ERROR_BYTES, deadline)
+        except (TransportError, _Failed):
             body = b""
         return deployment.adapter.failure(deployment.target, head, body)
 

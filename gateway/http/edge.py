@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import re
-import secrets
 import time
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
 from typing import Any, Final
@@ -17,7 +15,7 @@ from typing import Any, Final
 from gateway.access.keys import KeyCheck
 from gateway.domain import Outcome
 from gateway.errors import Draining, GatewayError, Internal, MethodNotAllowed, Overloaded
-from gateway.http.drain import DrainSignal
+from gateway.http.ids import Ids
 from gateway.http.response_head import clean_header_value
 from gateway.telemetry.access_log import AccessLog
 from gateway.telemetry.metrics import Metrics
@@ -31,7 +29,6 @@ HeaderList = list[tuple[bytes, bytes]]
 
 CLIENT_GONE_STATUS: Final = 499
 """In records only: nobody was left to be told."""
-_REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
 _log = logging.getLogger("anyport")
 
 
@@ -141,9 +138,9 @@ class Edge:
         gets: Sequence[tuple[str, Endpoint]],
         shell: AsgiApp,
         keys: KeyCheck,
-        drain: DrainSignal,
         metrics: Metrics,
         access_log: AccessLog | None,
+        ids: Ids,
         max_in_flight: int | None = None,
     ) -> None:
         """`posts` maps exact paths, `gets` path prefixes; the first prefix that fits is taken."""
@@ -151,7 +148,7 @@ class Edge:
         self._gets = gets
         self._shell = shell
         self._keys = keys
-        self._drain = drain
+        self._ids = ids
         self._metrics = metrics
         self._access_log = access_log
         self._max_in_flight = max_in_flight
@@ -170,7 +167,7 @@ class Edge:
             if endpoint is None:
                 await self._shell(scope, receive, send)
                 return
-        outcome = Outcome(request_id=request_id(scope["headers"]), started=time.monotonic())
+        outcome = Outcome(request_id=self._ids.request_id(scope["headers"]), started=time.monotonic())
         transaction = Transaction(scope, receive, send, outcome)
         self._metrics.request_started()
         is_recorded = True
@@ -224,13 +221,3 @@ class Edge:
             outcome.status = outcome.status or CLIENT_GONE_STATUS
             return
         await self._answer(transaction, Draining("the gateway is shutting down"))
-
-
-def request_id(headers: Sequence[tuple[bytes, bytes]]) -> str:
-    """Returns the client's `x-request-id` if it is harmless, else a new one."""
-    for name, value in headers:
-        if name == b"x-request-id":
-            if _REQUEST_ID.fullmatch(value):
-                return value.decode("ascii")
-            break
-    return "req_" + secrets.token_hex(12)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import secrets
 import time
 from typing import Final
 
@@ -16,6 +15,7 @@ from gateway.errors import BodyTooLarge, GatewayError, UnsupportedMedia
 from gateway.http.drain import DrainSignal
 from gateway.http.edge import ClientGone, HeaderList, Transaction
 from gateway.http.guard import ClientConnection
+from gateway.http.ids import Ids
 from gateway.http.inbound import read_call
 from gateway.http.response_head import clean_header_value
 from gateway.routing.deployment import Plan
@@ -39,12 +39,14 @@ class InferenceEndpoint:
         router: Router,
         executor: Executor,
         drain: DrainSignal,
+        ids: Ids,
         max_body_bytes: int,
     ) -> None:
         self._operation = operation
         self._router = router
         self._executor = executor
         self._drain = drain
+        self._ids = ids
         self._max_body_bytes = max_body_bytes
 
     async def __call__(self, transaction: Transaction) -> None:
@@ -54,7 +56,7 @@ class InferenceEndpoint:
         check_media(transaction)
         body = await read_body(transaction, self._max_body_bytes)
         outcome.bytes_in = len(body)
-        call = read_call(self._operation, body, id="chatcmpl-" + secrets.token_hex(12), created=int(time.time()))
+        call = read_call(self._operation, body, id="chatcmpl-" + self._ids.next(), created=int(time.time()))
         outcome.model = call.model
         outcome.stream = call.stream
         plan = self._router.plan(call.model)

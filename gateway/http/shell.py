@@ -15,7 +15,7 @@ import gateway
 from gateway.access.keys import KeyCheck
 from gateway.errors import GatewayError, Internal, InvalidRequest, MethodNotAllowed, UnknownUrl
 from gateway.http.drain import DrainSignal
-from gateway.http.edge import request_id
+from gateway.http.ids import Ids
 from gateway.http.openapi import describe
 from gateway.http.page import docs_page
 from gateway.telemetry.metrics import Metrics
@@ -24,7 +24,7 @@ Lifespan = Callable[[Any], AbstractAsyncContextManager[None]]
 
 
 def build_shell(
-    *, metrics: Metrics, drain: DrainSignal, keys: KeyCheck, lifespan: Lifespan, serves_metrics: bool
+    *, metrics: Metrics, drain: DrainSignal, keys: KeyCheck, ids: Ids, lifespan: Lifespan, serves_metrics: bool
 ) -> FastAPI:
     """Returns the application behind the inference paths."""
     shell = FastAPI(
@@ -35,7 +35,7 @@ def build_shell(
         openapi_url=None,
         lifespan=lifespan,
     )
-    _add_errors(shell)
+    _add_errors(shell, ids)
     _add_health(shell, drain)
     if serves_metrics:
         _add_metrics(shell, metrics, keys)
@@ -76,31 +76,30 @@ def _add_docs(shell: FastAPI, keys: KeyCheck) -> None:
         return HTMLResponse(docs_page(describe(shell), str(request.headers.get("host", "127.0.0.1:8484"))))
 
 
-def _add_errors(shell: FastAPI) -> None:
+def _add_errors(shell: FastAPI, ids: Ids) -> None:
     """Every error of the framework in OpenAI's shape: SDKs read nothing from `{"detail": ...}`."""
 
+    def respond(request: Request, error: GatewayError) -> Response:
+        headers = {**dict(error.headers()), "x-request-id": ids.request_id(request.scope["headers"])}
+        return Response(error.body(), status_code=error.status, media_type="application/json", headers=headers)
+
     async def known(request: Request, error: Exception) -> Response:
-        return _response(request, error if isinstance(error, GatewayError) else Internal("the gateway failed"))
+        return respond(request, error if isinstance(error, GatewayError) else Internal("the gateway failed"))
 
     async def http(request: Request, error: Exception) -> Response:
         status = error.status_code if isinstance(error, HTTPException) else 500
         path = request.scope["path"]
         if status == 405:
             allow = (error.headers or {}).get("Allow", "GET") if isinstance(error, HTTPException) else "GET"
-            return _response(request, MethodNotAllowed(f"{path} takes {allow} only", headers=(("allow", allow),)))
+            return respond(request, MethodNotAllowed(f"{path} takes {allow} only", headers=(("allow", allow),)))
         if status == 404:
-            return _response(request, UnknownUrl(f"no such path: {request.scope['method']} {path}"[:200]))
-        return _response(request, GatewayError("the request cannot be served", status=status))
+            return respond(request, UnknownUrl(f"no such path: {request.scope['method']} {path}"[:200]))
+        return respond(request, GatewayError("the request cannot be served", status=status))
 
     async def invalid(request: Request, error: Exception) -> Response:
-        return _response(request, InvalidRequest("a parameter of the request is wrong", code="invalid_value"))
+        return respond(request, InvalidRequest("a parameter of the request is wrong", code="invalid_value"))
 
     shell.add_exception_handler(GatewayError, known)
     shell.add_exception_handler(HTTPException, http)
     shell.add_exception_handler(RequestValidationError, invalid)
     shell.add_exception_handler(Exception, known)
-
-
-def _response(request: Request, error: GatewayError) -> Response:
-    headers = {**dict(error.headers()), "x-request-id": request_id(request.scope["headers"])}
-    return Response(error.body(), status_code=error.status, media_type="application/json", headers=headers)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from adapters.openai import OpenAIAdapter
+from adapters.rules import NO_RULES
 from adapters.types import Adapter, Operation, Target
 from gateway.credentials.resolve import (
     InvalidBaseUrl,
@@ -185,7 +186,7 @@ class Catalogue:
                 for operation in (Operation.CHAT, Operation.COMPLETIONS, Operation.EMBEDDINGS)
             },
             headers=spec.headers,
-            rules=spec.rules,
+            rules=NO_RULES if spec.rules == NO_RULES else spec.rules,
             failure_rules=spec.failure_rules,
         )
         return Deployment(
