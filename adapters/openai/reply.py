@@ -75,13 +75,12 @@ def read_reply(call: Call, target: Target, head: Head, body: bytes) -> Reply:
         return _read_vectors(call, target, head, body)
     try:
         answer = _answer.decode(body)
-        if not body.isascii():
-            body.decode()
+        body.decode()
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
         raise _not_json(target, head, body) from error
     if not answer.choices:
         raise _refusal(target, head, body)
-    usage = None if is_null(answer.usage) else read_usage(answer.usage, target.rules)
+    usage = None if is_null(answer.usage) else read_usage(decode(answer.usage), target.rules)
     finish = answer.choices[0].finish_reason
     if _needs_repair(answer.choices, call, target):
         body, finish = _repaired(call, target, head, body)
@@ -94,7 +93,7 @@ def _not_json(target: Target, head: Head, body: bytes) -> Malformed | UpstreamSa
     """A body that is no chat answer: an error that happens to be JSON, or garbage."""
     try:
         decoded = decode(body)
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+    except (msgspec.DecodeError, RecursionError):
         kind = head.headers.get("content-type", "no content type").partition(";")[0]
         return Malformed(f"the upstream's answer is not JSON ({kind}, {len(body)} bytes)")
     return _refusal(target, head, encode(decoded))
@@ -185,7 +184,7 @@ def _read_vectors(call: Call, target: Target, head: Head, body: bytes) -> Reply:
         raise _not_json(target, head, body) from error
     if not answer.data:
         raise _refusal(target, head, body)
-    usage = None if is_null(answer.usage) else read_usage(answer.usage, target.rules)
+    usage = None if is_null(answer.usage) else read_usage(decode(answer.usage), target.rules)
     asked = bytes(call.fields.get("encoding_format", _ABSENT))
     wants_text = asked == b'"base64"'
     has_text = bytes(answer.data[0].embedding).startswith(b'"')

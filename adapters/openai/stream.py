@@ -238,13 +238,13 @@ class OpenAIStream:
     def _tap_usage(self, chunk: _Chunk) -> None:
         raw = chunk.usage
         if is_null(raw) and not is_null(chunk.x_groq):
-            self._set_usage(encode(as_object(decode(chunk.x_groq)).get("usage")))
+            self._set_usage(as_object(decode(chunk.x_groq)).get("usage"))
         elif is_null(raw) and chunk.choices:
             raw = chunk.choices[0].usage
         if not is_null(raw):
-            self._set_usage(raw)
+            self._set_usage(decode(raw))
 
-    def _set_usage(self, value: Raw | bytes) -> None:
+    def _set_usage(self, value: JSON) -> None:
         usage = read_usage(value, self._target.rules)
         if usage is not None:
             self.usage = usage
