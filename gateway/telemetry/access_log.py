@@ -10,6 +10,7 @@ import msgspec
 
 from adapters.types import Usage
 from gateway.domain import Outcome
+from gateway.telemetry.counts import overhead_seconds
 from gateway.telemetry.writer import QUEUE_RECORDS, LineWriter, Sink
 
 MAX_VALUE_CHARS: Final = 200
@@ -20,7 +21,10 @@ _NO_USAGE: Final = Usage()
 
 
 class AccessRecord(msgspec.Struct, frozen=True, gc=False):
-    """The line's keys, in order. Times are milliseconds, sizes bytes; null means that it is not known."""
+    """The line's keys, in order. Times are milliseconds, sizes bytes; null means that it is not known.
+
+    `upstream_ms` and `overhead_ms` of a stream end at its first content; `total_ms` is the whole stream.
+    """
 
     ts: str
     id: str
@@ -76,7 +80,6 @@ class AccessLog:
         usage = outcome.usage
         counts = usage or _NO_USAGE
         started = outcome.started
-        total = outcome.ended - started
         first = outcome.first_byte
         return AccessRecord(
             self._timestamp(),
@@ -95,9 +98,9 @@ class AccessLog:
             counts.reasoning,
             "none" if usage is None else "estimated" if usage.estimated else "reported",
             None if first is None else _milliseconds(first - started),
-            _milliseconds(total),
+            _milliseconds(outcome.ended - started),
             _milliseconds(outcome.upstream_seconds),
-            _milliseconds(total - outcome.upstream_seconds),
+            _milliseconds(overhead_seconds(outcome)),
             outcome.bytes_in,
             outcome.bytes_out,
             None if outcome.finish is None else clean(outcome.finish),

@@ -22,6 +22,17 @@ AttemptLabels = tuple[str, str, str, str]
 OK: Final = "ok"
 
 
+def overhead_seconds(outcome: Outcome) -> float:
+    """Returns the time that was not spent waiting for an upstream; of a stream, up to its first byte.
+
+    After that a stream's time is the upstream's and the client's pace, which nobody can tell from ours.
+    """
+    end = outcome.ended
+    if outcome.stream and outcome.first_byte is not None:
+        end = outcome.first_byte
+    return end - outcome.started - outcome.upstream_seconds
+
+
 class RequestCounts:
     """Everything about the finished requests of one `RequestLabels`."""
 
@@ -57,7 +68,7 @@ class RequestCounts:
         self.requests += 1
         total = outcome.ended - outcome.started
         self.duration.observe(total)
-        self.overhead.observe(total - outcome.upstream_seconds)
+        self.overhead.observe(overhead_seconds(outcome))
         if outcome.is_cancelled:
             self.disconnects += 1
         usage = outcome.usage
@@ -89,14 +100,18 @@ class AttemptCounts:
         self.duration = Histogram(DURATION_BUCKETS)
         self.first_chunk = Histogram(DURATION_BUCKETS)
 
-    def count(self, attempt: Attempt, *, is_last: bool, stream: bool) -> None:
-        """Counts one attempt; one that never ended has no duration."""
+    def count(self, attempt: Attempt, outcome: Outcome, *, is_last: bool) -> None:
+        """Counts one attempt of a request; one that never ended has no duration."""
         self.attempts += 1
+        ended = attempt.ended
         if not is_last:
             self.retried += 1
-        if attempt.ended is not None:
-            self.duration.observe(attempt.ended - attempt.started)
-        if stream and attempt.first_byte is not None:
+        elif outcome.stream and outcome.first_byte is not None:
+            # The attempt is settled at its first content; the upstream goes on until the stream ends.
+            ended = outcome.ended
+        if ended is not None:
+            self.duration.observe(ended - attempt.started)
+        if outcome.stream and attempt.first_byte is not None:
             self.first_chunk.observe(attempt.first_byte - attempt.started)
 
 

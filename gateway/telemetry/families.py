@@ -65,7 +65,8 @@ OVERHEAD: Final = Family(
     "anyport_overhead_seconds",
     "histogram",
     ("operation", "stream"),
-    "Time of a request that was not spent waiting for an upstream.",
+    "Time of a request that was not spent waiting for an upstream, pauses between attempts included; of a stream up to "
+    "its first byte.",
 )
 IN_FLIGHT: Final = Family("anyport_requests_in_flight", "gauge", (), "Requests that are being worked on.")
 TOKENS: Final = Family(

@@ -136,7 +136,7 @@ class Metrics:
         counts = self._attempt_shortcuts.get(raw)
         if counts is None:
             counts = self._attempt_counts(raw)
-        counts.count(attempt, is_last=is_last, stream=outcome.stream)
+        counts.count(attempt, outcome, is_last=is_last)
 
     def _request_counts(self, raw: _RawRequest) -> RequestCounts:
         model, provider, operation, stream, status, code = raw

@@ -141,6 +141,15 @@ def test_overhead_is_what_the_upstream_did_not_take() -> None:
     assert value(target, "anyport_overhead_seconds_bucket", **labels, le="0.0003") == 1
 
 
+def test_a_stream_has_overhead_up_to_its_first_byte_and_its_attempt_lasts_to_the_end() -> None:
+    target = metrics()
+    settled = Attempt(1, "openai/gpt", started=10.0, first_byte=10.2, ended=10.25)
+    settle(target, outcome(stream=True, attempts=[settled], upstream_seconds=0.25, first_byte=10.2502, ended=15.0))
+    assert value(target, "anyport_overhead_seconds_sum", operation="chat", stream="true") == pytest.approx(0.0002)
+    ((_, duration),) = one_sample(target, "gen_ai_client_operation_duration_seconds_sum")
+    assert duration == pytest.approx(5.0)
+
+
 def test_attempts_and_retries_are_counted_at_the_provider_that_was_tried() -> None:
     target = metrics()
     failed = Attempt(1, "grok/4", started=9.0, failure=Failure(FailureKind.OVERLOADED, "busy"), ended=9.5)
