@@ -9,6 +9,8 @@ from gateway.transport.base import Fault, TransportError
 
 PIECE_BYTES: Final = 256 * 1024
 """Most decoded bytes that one `take` returns: what a bomb can cost at a time."""
+_DEFLATE_START: Final = 2
+"""Bytes that tell the two kinds of deflate apart."""
 _GZIP: Final = frozenset({"gzip", "x-gzip"})
 
 
@@ -27,27 +29,31 @@ def inflater_for(content_encoding: str) -> Inflater | None:
 class Inflater:
     """Decodes one gzip or deflate body piece by piece, holding no more than one input and one piece."""
 
-    __slots__ = ("_inflate", "_is_full", "_pending")
+    __slots__ = ("_has_input", "_inflate", "_is_full", "_pending")
 
     def __init__(self, *, is_gzip: bool) -> None:
         self._inflate = zlib.decompressobj(zlib.MAX_WBITS | 16) if is_gzip else None
         self._pending = b""
+        self._has_input = False
         # zlib may hold output back after it has taken all input, if the last piece was as large as allowed.
         self._is_full = False
 
     @property
     def is_drained(self) -> bool:
         """True if `take` has nothing to return until more is pushed."""
+        if self._inflate is None:
+            return len(self._pending) < _DEFLATE_START
         return not self._pending and not self._is_full
 
     def push(self, data: bytes) -> None:
         """Adds compressed bytes."""
+        self._has_input = True
         self._pending += data
 
     def take(self) -> bytes:
         """Returns up to PIECE_BYTES decoded bytes, b"" for want of input; raises TransportError(PROTOCOL)."""
         if self._inflate is None:
-            if len(self._pending) < 2:
+            if len(self._pending) < _DEFLATE_START:
                 return b""
             self._inflate = zlib.decompressobj(_deflate_window(self._pending))
         if self._inflate.eof:
@@ -63,8 +69,8 @@ class Inflater:
         return piece
 
     def finish(self) -> None:
-        """Checks that the compressed body is whole; raises TransportError(DISCONNECTED)."""
-        if self._inflate is None or not self._inflate.eof:
+        """Checks that the compressed body is whole, or has no byte at all; raises TransportError(DISCONNECTED)."""
+        if self._has_input and (self._inflate is None or not self._inflate.eof):
             raise TransportError(Fault.DISCONNECTED, "the compressed body was cut short")
 
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.transport.base import TransportError
+from gateway.transport.base import Fault, TransportError
 from gateway.transport.decoding import PIECE_BYTES, Inflater
 
 
@@ -17,15 +17,24 @@ def drain(inflater: Inflater) -> list[bytes]:
     """Takes pieces until more input is needed."""
     pieces = [inflater.take()]
     while not inflater.is_drained:
+        assert len(pieces) < 1000
         pieces.append(inflater.take())
     return pieces
 
 
-@given(st.binary(max_size=2000), st.integers(0, 300), st.data())
-def test_any_cutting_decodes_to_the_same_text(seed: bytes, times: int, data: st.DataObject) -> None:
+def raw_deflate(text: bytes) -> bytes:
+    packer = zlib.compressobj(wbits=-zlib.MAX_WBITS)
+    return packer.compress(text) + packer.flush()
+
+
+PACKERS = {"gzip": gzip.compress, "zlib": zlib.compress, "deflate": raw_deflate}
+
+
+@given(st.sampled_from(sorted(PACKERS)), st.binary(max_size=2000), st.integers(0, 300), st.data())
+def test_any_cutting_decodes_to_the_same_text(name: str, seed: bytes, times: int, data: st.DataObject) -> None:
     text = seed * times
-    packed = gzip.compress(text)
-    inflater = Inflater(is_gzip=True)
+    packed = PACKERS[name](text)
+    inflater = Inflater(is_gzip=name == "gzip")
     decoded = b""
     while packed:
         size = data.draw(st.integers(1, len(packed)))
@@ -34,6 +43,21 @@ def test_any_cutting_decodes_to_the_same_text(seed: bytes, times: int, data: st.
         decoded += b"".join(drain(inflater))
     inflater.finish()
     assert decoded == text
+
+
+@given(st.binary(max_size=300), st.booleans())
+def test_junk_is_decoded_or_refused_but_never_endless(junk: bytes, is_gzip: bool) -> None:
+    inflater = Inflater(is_gzip=is_gzip)
+    pieces: list[bytes] = []
+    try:
+        for byte in junk:
+            inflater.push(bytes([byte]))
+            pieces += drain(inflater)
+        inflater.finish()
+    except TransportError as error:
+        assert error.fault in {Fault.PROTOCOL, Fault.DISCONNECTED}
+    else:
+        assert all(len(piece) <= PIECE_BYTES for piece in pieces)
 
 
 @pytest.mark.parametrize("missing", range(1, 40))
@@ -60,3 +84,11 @@ def test_a_bomb_costs_a_piece_at_a_time() -> None:
     inflater.push(gzip.compress(bytes(100 * PIECE_BYTES)))
     assert len(inflater.take()) == PIECE_BYTES
     assert not inflater.is_drained
+
+
+@pytest.mark.parametrize("is_gzip", [True, False])
+def test_an_empty_body_is_whole_although_it_is_no_compressed_one(is_gzip: bool) -> None:
+    inflater = Inflater(is_gzip=is_gzip)
+    assert inflater.take() == b""
+    assert inflater.is_drained
+    inflater.finish()

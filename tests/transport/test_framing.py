@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import zlib
 from dataclasses import dataclass
 
 import pytest
@@ -132,6 +133,10 @@ CASES: dict[str, tuple[bytes, Result]] = {
     ),
     "gzip": (
         response(200, [("content-encoding", "gzip")], ZIPPED),
+        Result(200, (), b"plain text " * 20, is_kept=True),
+    ),
+    "deflate": (
+        response(200, [("content-encoding", "deflate")], zlib.compress(b"plain text " * 20)),
         Result(200, (), b"plain text " * 20, is_kept=True),
     ),
     "surplus": (
