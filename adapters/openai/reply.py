@@ -93,7 +93,7 @@ def _not_json(target: Target, head: Head, body: bytes) -> Malformed | UpstreamSa
     """A body that is no chat answer: an error that happens to be JSON, or garbage."""
     try:
         decoded = decode(body)
-    except (msgspec.DecodeError, RecursionError):
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
         kind = head.headers.get("content-type", "no content type").partition(";")[0]
         return Malformed(f"the upstream's answer is not JSON ({kind}, {len(body)} bytes)")
     return _refusal(target, head, encode(decoded))
