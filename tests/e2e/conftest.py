@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
-import socket
+import sys
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
 from openai import AsyncOpenAI, OpenAI
 
+from tests.e2e.llama import LlamaServer, make_model, start_llama
 from tests.e2e.process import GatewayProcess, start_gateway
 from tests.e2e.stage import Stage
 
@@ -51,14 +53,6 @@ def anyport(gateway: StartGateway, stage: Stage) -> str:
     return gateway(scripted_config(stage.url))
 
 
-@pytest.fixture(scope="session")
-def free_port() -> int:
-    """A loopback port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 @pytest.fixture
 def client(anyport: str) -> Iterator[OpenAI]:
     """The official SDK, which does not try again."""
@@ -70,6 +64,30 @@ def client(anyport: str) -> Iterator[OpenAI]:
 async def async_client(anyport: str) -> AsyncIterator[AsyncOpenAI]:
     async with AsyncOpenAI(base_url=f"{anyport}/v1", api_key="any", max_retries=0, timeout=20) as made:
         yield made
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The file of the model that llama.cpp serves."""
+    if sys.platform != "linux":
+        pytest.skip("xllamacpp has the wheels that these tests need for Linux")
+    return make_model(tmp_path_factory.mktemp("model"))
+
+
+@pytest.fixture(scope="session")
+def llama(tiny_model: Path) -> Iterator[LlamaServer]:
+    """llama.cpp's server for chats."""
+    server = start_llama(tiny_model)
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def llama_embeddings(tiny_model: Path) -> Iterator[LlamaServer]:
+    """llama.cpp's server for embeddings, which it serves only if it serves nothing else."""
+    server = start_llama(tiny_model, embeddings=True)
+    yield server
+    server.stop()
 
 
 def scripted_config(url: str) -> dict[str, Any]:

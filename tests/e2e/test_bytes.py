@@ -11,7 +11,10 @@ from tests.e2e.stage import Stage
 from tests.upstreams.scripted import Answer, raw, response
 
 JSON_TYPE = {"content-type": "application/json"}
-ODD_MESSAGES = r'[{"role":"user","content":"Z\u00fcrich \ud83d\ude00 z\u00fc\/rich 😀", "name" : "x"}, {"content":"y","role":"user"}]'
+ODD_MESSAGES = (
+    r'[{"role":"user","content":"Z\u00fcrich \ud83d\ude00 z\u00fc\/rich 😀", "name" : "x"},'
+    ' {"content":"y","role":"user"}]'
+)
 ODD_FIELDS = (
     '"temperature":1.0, "seed": 12345678901234567890,\n "top_p":1e-1 ,"logit_bias":{"50256":-100}, "unknown":[1.50,{}]'
 )

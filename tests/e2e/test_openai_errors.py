@@ -19,6 +19,7 @@ from openai import (
 
 from tests.e2e.answers import chunk, completion, error, text_chunks
 from tests.e2e.conftest import StartGateway, scripted_config
+from tests.e2e.llama import free_port
 from tests.e2e.stage import Stage
 from tests.upstreams.scripted import FIN, RESET, STALL, json_response, raw, response, sse_response
 from tests.upstreams.scripted import chunk as http_chunk
@@ -141,8 +142,8 @@ def test_a_silent_upstream_is_our_timeout_and_names_the_setting(client: OpenAI, 
     assert "upstream.head_seconds" in caught.value.message
 
 
-def test_an_unreachable_upstream_is_a_bad_gateway(gateway: StartGateway, free_port: int) -> None:
-    row = {"protocol": "openai", "base_url": f"http://127.0.0.1:{free_port}/v1", "requires_credential": False}
+def test_an_unreachable_upstream_is_a_bad_gateway(gateway: StartGateway) -> None:
+    row = {"protocol": "openai", "base_url": f"http://127.0.0.1:{free_port()}/v1", "requires_credential": False}
     url = gateway({"server": {"access_log": "off"}, "discovery": {"enabled": False}, "providers": {"gone": row}})
     with (
         OpenAI(base_url=f"{url}/v1", api_key="any", max_retries=0) as client,
