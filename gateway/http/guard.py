@@ -25,10 +25,11 @@ from uvicorn.server import ServerState
 
 from gateway.http.exchange import CONTINUE, Application, ClientConnection, Exchange
 from gateway.http.limits import GuardLimits
-from gateway.http.refusal import Refusal, Refused, refusal_bytes
+from gateway.http.refusal import Refusal, Refused, refusal_bytes, too_slow
 from gateway.http.request_reader import RequestReader
 from gateway.http.response_head import clean_header_value
 from gateway.http.shared import Shared
+from gateway.http.sweeper import StallWatch
 
 __all__ = ["ClientConnection", "GuardLimits", "GuardProtocol", "clean_header_value", "guarded"]
 
@@ -93,8 +94,7 @@ class GuardProtocol(asyncio.Protocol):
         self.is_write_paused = False
         self._writable: asyncio.Event | None = None
         self.bytes_written = 0
-        self._taken_bytes = 0
-        self._taken_at = 0.0
+        self._stall = StallWatch()
 
     # --- life of the connection
 
@@ -134,9 +134,9 @@ class GuardProtocol(asyncio.Protocol):
         if not active.is_started:
             if active.is_http11:
                 # RFC 9110 section 15.2: any number of 1xx may precede the final response.
-                self._transport.write(CONTINUE)
+                self.write(CONTINUE)
         elif active.can_take_ping():
-            self._transport.write(PING)
+            self.write(PING)
         if delays:
             self._loop.call_later(delays[0], self._probe, delays[1:])
 
@@ -157,19 +157,16 @@ class GuardProtocol(asyncio.Protocol):
         """Ends the connection if a deadline has passed."""
         waited = now - self._since
         limits = self._limits
-        if self._transport.get_write_buffer_size():
-            self._check_stall(now)
-        else:
-            self._taken_at = 0.0
-        if self._phase is Phase.ANSWER:
-            return
-        if self._phase is Phase.IDLE and waited > limits.keep_alive_seconds:
+        buffered = self._transport.get_write_buffer_size()
+        if self._stall.seconds(now, self.bytes_written, buffered) > limits.write_stall_seconds:
+            self._transport.abort()
+        elif self._phase is Phase.IDLE and waited > limits.keep_alive_seconds:
             self._transport.close()
-        elif self._phase is Phase.LINGER and waited > limits.linger_seconds:
+        elif self._phase is Phase.LINGER and waited > limits.linger_seconds and not buffered:
             self._transport.abort()
         elif self._phase is Phase.HEAD and waited > limits.header_seconds and self._active is None:
             if self._reader.is_mid_head:
-                self._refuse(_timeout("headers", "server.header_seconds"))
+                self._refuse(too_slow("headers", limits.header_seconds))
             else:
                 self._transport.close()
         elif self._phase is Phase.BODY and waited > limits.body_seconds:
@@ -181,14 +178,7 @@ class GuardProtocol(asyncio.Protocol):
             self._since = self._loop.time()
             self._body_bytes = 0
         elif self._body_bytes < waited * self._limits.body_bytes_per_second:
-            self._refuse(_timeout("body", "server.body_seconds"))
-
-    def _check_stall(self, now: float) -> None:
-        taken = self.bytes_written - self._transport.get_write_buffer_size()
-        if taken != self._taken_bytes or not self._taken_at:
-            self._taken_bytes, self._taken_at = taken, now
-        elif now - self._taken_at > self._limits.write_stall_seconds:
-            self._transport.abort()
+            self._refuse(too_slow("body", self._limits.body_seconds))
 
     def _abandon(self) -> None:
         self._fresh = None
@@ -312,8 +302,8 @@ class GuardProtocol(asyncio.Protocol):
         incoming = self._incoming
         is_answered = (incoming is not None and incoming.is_complete) or (active is not None and active.is_started)
         self._abandon()
-        if not is_answered:
-            self._transport.write(refusal_bytes(refusal, self._default_lines()))
+        if not is_answered and not self._transport.is_closing():
+            self.write(refusal_bytes(refusal, self._default_lines()))
         self._linger()
 
     def _linger(self) -> None:
@@ -379,7 +369,7 @@ class GuardProtocol(asyncio.Protocol):
         self._server_state.total_requests += 1
         self._active = None
         if self._refusal is not None:
-            self._transport.write(refusal_bytes(self._refusal, self._default_lines()))
+            self.write(refusal_bytes(self._refusal, self._default_lines()))
         if self._refusal is not None or not exchange.keep_alive:
             self._abandon()
             if self._incoming is None and self._refusal is None and not self._reader.is_mid_head:
@@ -402,10 +392,6 @@ class GuardProtocol(asyncio.Protocol):
             self._read(self._held)
         else:
             self._adjust_reading()
-
-
-def _timeout(part: str, setting: str) -> Refusal:
-    return Refusal(408, "request_timeout", f"The request's {part} came too slowly ({setting}).")
 
 
 def guarded(limits: GuardLimits) -> type[GuardProtocol]:

@@ -48,3 +48,8 @@ def refusal_bytes(refusal: Refusal, default_headers: bytes = b"") -> bytes:
             body,
         )
     )
+
+
+def too_slow(part: str, seconds: float) -> Refusal:
+    """Returns the refusal of a head or body that missed its deadline."""
+    return Refusal(408, "request_timeout", f"The request's {part} came too slowly (limit {seconds:g} s).")
