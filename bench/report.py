@@ -15,7 +15,7 @@ def markdown(figures: Sequence[Figure], about: Mapping[str, str], failed: Mappin
     """Returns the whole report; `failed` are variants that could not be measured, and why."""
     lines = ["# Benchmark", ""]
     lines += [f"- {name}: {value}" for name, value in about.items()]
-    lines += [f"- NOT MEASURED {name}: {reason}" for name, reason in failed.items()]
+    lines += [f"- NOT MEASURED {name}: {_last_line(reason)}" for name, reason in failed.items()]
     lines += ["", *table(figures), ""]
     return "\n".join(lines)
 
@@ -75,6 +75,10 @@ def _number(value: float) -> str:
     if value >= 100 or value == int(value):
         return f"{value:,.0f}"
     return f"{value:.3g}"
+
+
+def _last_line(text: str) -> str:
+    return (text.strip().splitlines() or [""])[-1].strip()
 
 
 def _line(cells: Sequence[str], widths: Sequence[int]) -> str:

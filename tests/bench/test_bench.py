@@ -185,7 +185,7 @@ def test_the_table_has_ratios_to_nginx_and_shows_errors_only_where_there_are_som
 
 
 def test_a_variant_that_could_not_be_measured_is_named() -> None:
-    text = report.markdown([], {"cores": "2"}, {"anyport": "ended at start"})
+    text = report.markdown([], {"cores": "2"}, {"anyport": "Traceback ...\n  ended at start\n"})
     assert "NOT MEASURED anyport: ended at start" in text
 
 
