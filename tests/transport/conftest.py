@@ -7,6 +7,7 @@ import re
 from collections.abc import AsyncIterator, Callable, Mapping
 
 import pytest
+import trustme
 import uvloop
 
 from gateway.transport.base import Transport
@@ -33,3 +34,8 @@ async def transport(kind: str) -> AsyncIterator[Transport]:
     made = make(kind)
     yield made
     await made.aclose()
+
+
+@pytest.fixture(scope="session")
+def authority() -> trustme.CA:
+    return trustme.CA()

@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 
 import pytest
+import trustme
 
 from adapters.types import Headers, HttpRequest
 from gateway.transport.base import Timeouts, Transport, TransportError
@@ -66,3 +67,15 @@ def endless(head: bytes, piece: bytes) -> Answer:
 def took(started: float) -> float:
     """Returns the seconds since `started`, generous by the milliseconds that an event loop's clock may lag."""
     return time.monotonic() - started + 0.005
+
+
+def server_context(authority: trustme.CA, name: str) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert(name).configure_cert(context)
+    return context
+
+
+def client_context(authority: trustme.CA) -> ssl.SSLContext:
+    context = ssl.create_default_context()
+    authority.configure_trust(context)
+    return context

@@ -7,11 +7,25 @@ import time
 
 import httpx2
 import pytest
+import trustme
 
 from adapters.types import HttpRequest
 from gateway.transport.base import Fault, Timeouts, Transport, TransportError
 from gateway.transport.builtin import BuiltinTransport
-from tests.transport.contract import OK, TIMEOUTS, fault_of, fetch, get, make, post
+from tests.transport.contract import (
+    KIB,
+    MIB,
+    OK,
+    TIMEOUTS,
+    client_context,
+    endless,
+    fault_of,
+    fetch,
+    get,
+    make,
+    post,
+    server_context,
+)
 from tests.upstreams.scripted import (
     FIN,
     STALL,
@@ -173,6 +187,42 @@ async def test_cancelling_a_request_closes_its_connection_at_once(transport: Tra
         with pytest.raises(asyncio.CancelledError):
             await task
         assert await upstream.wait_closed(0) - cancelled_at < 0.2
+
+
+async def test_over_tls_a_cancelled_reader_closes_and_a_whole_response_is_reused(
+    kind: str, authority: trustme.CA
+) -> None:
+    transport = make(kind, context=client_context(authority))
+    head = response(200, [("transfer-encoding", "chunked")], length=False)
+    answers = [OK, raw(head, chunk(bytes(MIB)), STALL)]
+    async with ScriptedUpstream(answers, ssl_context=server_context(authority, "127.0.0.1")) as upstream:
+        assert await fetch(transport, post(upstream)) == (200, b'{"ok": true}')
+        task = asyncio.create_task(fetch(transport, post(upstream)))
+        await upstream.wait_for_requests(2)
+        await asyncio.sleep(0.05)
+        cancelled_at = time.monotonic()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert await upstream.wait_closed(0) - cancelled_at < 0.2
+        await transport.aclose()
+    assert [request.connection for request in upstream.requests] == [0, 0]
+
+
+async def test_over_tls_a_slow_reader_stops_the_upstream(kind: str, authority: trustme.CA) -> None:
+    transport = make(kind, context=client_context(authority))
+    head = response(200, [("transfer-encoding", "chunked")], length=False)
+    answer = endless(head, chunk(bytes(64 * KIB)))
+    async with ScriptedUpstream([answer], ssl_context=server_context(authority, "127.0.0.1")) as upstream:
+        got = await transport.send(get(upstream), TIMEOUTS)
+        await asyncio.sleep(0.3)
+        before = upstream.connections[0].sent_bytes
+        await asyncio.sleep(0.1)
+        assert upstream.connections[0].sent_bytes == before
+        assert before < 16 * MIB
+        got.release()
+        await upstream.wait_closed(0)
+        await transport.aclose()
 
 
 @pytest.mark.parametrize("method", ["next", "read"])

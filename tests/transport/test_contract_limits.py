@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import socket
-import ssl
 import time
 from collections.abc import Iterator
 
@@ -16,7 +15,18 @@ from adapters.types import HttpRequest
 from gateway.transport.base import Fault, Timeouts, Transport, TransportError
 from gateway.transport.builtin import BuiltinTransport
 from gateway.transport.stock import StockTransport
-from tests.transport.contract import OK, TIMEOUTS, fault_of, fetch, get, make, post, took
+from tests.transport.contract import (
+    OK,
+    TIMEOUTS,
+    client_context,
+    fault_of,
+    fetch,
+    get,
+    make,
+    post,
+    server_context,
+    took,
+)
 from tests.upstreams.scripted import (
     RESET,
     STALL,
@@ -163,21 +173,8 @@ async def test_a_full_pool_ends_with_the_pool_deadline(kind: str) -> None:
 # TLS.
 
 
-@pytest.fixture(scope="module")
-def authority() -> trustme.CA:
-    return trustme.CA()
-
-
-def server_context(authority: trustme.CA, name: str) -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    authority.issue_cert(name).configure_cert(context)
-    return context
-
-
 async def test_tls_works_with_a_trusted_certificate(kind: str, authority: trustme.CA) -> None:
-    trusting = ssl.create_default_context()
-    authority.configure_trust(trusting)
-    transport = make(kind, context=trusting)
+    transport = make(kind, context=client_context(authority))
     async with ScriptedUpstream([OK], ssl_context=server_context(authority, "127.0.0.1")) as upstream:
         for _ in range(2):
             assert await fetch(transport, post(upstream)) == (200, b'{"ok": true}')
@@ -192,9 +189,7 @@ async def test_an_unknown_authority_is_refused(transport: Transport, authority: 
 
 
 async def test_a_certificate_for_another_name_is_refused(kind: str, authority: trustme.CA) -> None:
-    trusting = ssl.create_default_context()
-    authority.configure_trust(trusting)
-    transport = make(kind, context=trusting)
+    transport = make(kind, context=client_context(authority))
     async with ScriptedUpstream([OK], ssl_context=server_context(authority, "else.example")) as upstream:
         error = await fault_of(transport, post(upstream))
         await transport.aclose()
