@@ -15,7 +15,7 @@ from msgspec import Raw, Struct
 
 from adapters.codec import JSON, as_list, as_object, decode, encode, is_null
 from adapters.errors import Malformed, UpstreamSaid
-from adapters.failures import Failure, FailureKind, describe, from_description
+from adapters.failures import Description, Failure, FailureKind, describe, from_description
 from adapters.framing.sse import DONE, DONE_FRAME, EventTooLong, Splitter, frame, parse
 from adapters.openai.choice import ChoiceState
 from adapters.openai.reply import is_refusal, read_reply
@@ -202,8 +202,11 @@ class OpenAIStream:
         members = as_object(value)
         if members.get("choices") and not members.get("error"):
             return None
+        said = describe(value)
+        if said == Description():
+            return None
         head = self._head
-        return from_description(describe(value), head.status, head.headers, self._target.failure_rules)
+        return from_description(said, head.status, head.headers, self._target.failure_rules)
 
     def _chunk(self, chunk: _Chunk, data: bytes) -> bytes | None:
         if not self.model:
