@@ -87,8 +87,8 @@ def events_in(body: bytes) -> list[bytes]:
         if block.startswith(b":"):
             continue
         lines = block.split(b"\n")
-        assert all(line.startswith(b"data: ") for line in lines), block[:200]
-        found.append(b"\n".join(line[6:] for line in lines))
+        assert all(line.startswith(b"data:") for line in lines), block[:200]
+        found.append(b"\n".join(line[5:].removeprefix(b" ") for line in lines))
     return found
 
 

@@ -183,9 +183,11 @@ class Stage:
 
 async def eventually(condition: Callable[[], object], within: float = 3.0) -> None:
     """Waits until `condition` holds; raises TimeoutError."""
-    async with asyncio.timeout(within):
-        while not condition():
-            await asyncio.sleep(0.002)
+    end = time.monotonic() + within
+    while not condition():
+        if time.monotonic() > end:
+            raise TimeoutError
+        await asyncio.sleep(0.002)
 
 
 @asynccontextmanager
@@ -198,9 +200,11 @@ async def staged(folder: Path, settings: Settings | None = None, environ: Mappin
         scene.requests.append(recorded)
         return scene.script(recorded)
 
-    async with ScriptedUpstream(script) as upstream:
-        async with running(folder, merged(base_settings(folder, upstream.url), settings or {}), environ) as gateway:
-            yield Stage(gateway, upstream, scenes)
+    async with (
+        ScriptedUpstream(script) as upstream,
+        running(folder, merged(base_settings(folder, upstream.url), settings or {}), environ) as gateway,
+    ):
+        yield Stage(gateway, upstream, scenes)
 
 
 def base_settings(folder: Path, upstream_url: str) -> Settings:
@@ -254,8 +258,11 @@ async def running(
 
 
 async def _port(process: asyncio.subprocess.Process, log: Path) -> int:
-    async with asyncio.timeout(20):
-        while not (found := re.search(r"http://127\.0\.0\.1:(\d+)/v1", log.read_text())):
-            assert process.returncode is None, log.read_text()
-            await asyncio.sleep(0.01)
-    return int(found[1])
+    def found() -> re.Match[str] | None:
+        assert process.returncode is None, log.read_text()
+        return re.search(r"http://127\.0\.0\.1:(\d+)/v1", log.read_text())
+
+    await eventually(found, 20)
+    match = found()
+    assert match is not None
+    return int(match[1])

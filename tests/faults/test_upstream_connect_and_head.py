@@ -203,7 +203,8 @@ INVALID_HEADS = {
     "status 1000": b"HTTP/1.1 1000 Odd\r\ncontent-length: 2\r\n\r\n{}",
     "no status line": b'{"choices": []}\r\n\r\n',
     "version 3.0": b"HTTP/3.0 200 OK\r\ncontent-length: 2\r\n\r\n{}",
-    "length and chunked": b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\ntransfer-encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n",
+    "length and chunked": b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\ntransfer-encoding: chunked\r\n\r\n"
+    b"2\r\n{}\r\n0\r\n\r\n",
     "two lengths": b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\ncontent-length: 3\r\n\r\n{}",
     "unknown transfer encoding": b"HTTP/1.1 200 OK\r\ntransfer-encoding: gzip\r\n\r\n{}",
     "a header of 200 kB": b"HTTP/1.1 200 OK\r\nx-long: " + b"a" * 200_000 + b"\r\ncontent-length: 2\r\n\r\n{}",

@@ -1,0 +1,478 @@
+"""Faults of an upstream's event stream: every end that is not a good one is told, and nothing is ever half told."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import openai
+import pytest
+
+from tests.faults.client import DONE, Answer, events_in
+from tests.faults.shapes import (
+    FINISH,
+    GOOD_STREAM,
+    GOOD_TEXT,
+    JSON_TYPE,
+    ROLE,
+    SSE_TYPE,
+    USAGE,
+    WORDS,
+    completion,
+    delta,
+    event,
+)
+from tests.faults.stage import Scene, Stage
+from tests.upstreams.scripted import FIN, RESET, STALL, Step, chunk, json_response, raw, response
+from tests.upstreams.scripted import Answer as Played
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+SETTINGS = {"upstream": {"head_seconds": 2, "idle_seconds": 0.3, "total_seconds": 20}}
+
+CHUNKED = response(200, [SSE_TYPE, ("transfer-encoding", "chunked")], length=False)
+CLOSING = response(200, [SSE_TYPE], length=False)
+GOOD_BODY = b"".join(map(event, GOOD_STREAM)) + DONE
+
+
+def sized(length: int) -> bytes:
+    return response(200, [SSE_TYPE, ("content-length", str(length))], length=False)
+
+
+def stream_of(*parts: object, end: Iterable[Step] = (b"0\r\n\r\n",)) -> Played:
+    """Returns a chunked stream; bytes are sent as they are, everything else as one event of JSON."""
+    return raw(CHUNKED, *(chunk(part if isinstance(part, bytes) else event(part)) for part in parts), *end)
+
+
+async def assert_refused(stage: Stage, played: Played, status: int, code: str) -> Answer:
+    """Asserts that a stream which said nothing yet becomes an honest HTTP error."""
+    scene = stage.plays(played)
+    answer = await scene.ask(stream=True)
+    assert (answer.status, answer.error["code"]) == (status, code)
+    assert len(scene.requests) == 1
+    record = await stage.settled(answer, error=code)
+    assert record["stream"] is True
+    return answer
+
+
+async def assert_broken(stage: Stage, played: Played, code: str, text: str = "Hello, wörld") -> dict[str, Any]:
+    """Asserts that a begun stream ends with exactly one error event, for raw clients and for the SDK."""
+    scene = stage.plays(played)
+    answer = await scene.ask(stream=True)
+    assert answer.status == 200
+    error = answer.event_error
+    assert error is not None, answer.body
+    assert error["code"] == code
+    assert answer.text == text
+    assert len(scene.requests) == 1
+    await stage.settled(answer, error=code)
+    assert await sdk_text(stage, scene) == (text, error["message"])
+    return error
+
+
+async def assert_whole(stage: Stage, played: Played, text: str = GOOD_TEXT) -> Answer:
+    """Asserts that a stream arrives whole and ends as it should."""
+    scene = stage.plays(played)
+    answer = await scene.ask(stream=True)
+    assert answer.status == 200, answer
+    assert answer.event_error is None
+    assert answer.text == text
+    assert len(scene.requests) == 1
+    await stage.settled(answer)
+    return answer
+
+
+async def sdk_text(stage: Stage, scene: Scene) -> tuple[str, str | None]:
+    """Returns what the official SDK says of a stream: its text and the message of the APIError that ended it."""
+    client = openai.AsyncOpenAI(base_url=f"http://127.0.0.1:{stage.port}/v1", api_key="k", max_retries=0)
+    text = ""
+    async with client:
+        try:
+            messages: Any = [{"role": "user", "content": "Hi"}]
+            stream = await client.chat.completions.create(model=scene.model, messages=messages, stream=True)
+            async for part in stream:
+                text += part.choices[0].delta.content or "" if part.choices else ""
+        except openai.APIError as error:
+            assert type(error) is openai.APIError
+            return text, error.message
+    return text, None
+
+
+# Before any content: nothing is committed
+
+
+QUIET_BEGINNINGS: dict[str, tuple[object, ...]] = {
+    "nothing": (),
+    "role": (ROLE,),
+    "empty delta": (delta(),),
+    "role and empty deltas": (ROLE, delta(content=""), delta(content=None), delta()),
+    "comments": (b": ping\n\n", b":\n\n", b": OPENROUTER PROCESSING\n\n"),
+    "ping events": (b"event: ping\ndata: {}\n\n", b"event: ping\n\n", b"id: 1\n\n", b"retry: 3\n\n"),
+    "empty data": (b"data:\n\n", b"data: \n\n"),
+    "half an event": (b'data: {"choices": [{"index": 0, "delta": {"content": "x"',),
+}
+
+
+@pytest.mark.parametrize("parts", QUIET_BEGINNINGS.values(), ids=QUIET_BEGINNINGS)
+@pytest.mark.parametrize("end", [RESET, FIN], ids=["rst", "fin"])
+async def test_a_stream_cut_before_content_is_an_http_error(stage: Stage, parts: tuple[object, ...], end: Step) -> None:
+    await assert_refused(stage, stream_of(*parts, end=(end,)), 502, "upstream_disconnected")
+
+
+@pytest.mark.parametrize("parts", QUIET_BEGINNINGS.values(), ids=QUIET_BEGINNINGS)
+async def test_a_stream_that_ends_before_content_is_an_http_error(stage: Stage, parts: tuple[object, ...]) -> None:
+    scene = stage.plays(stream_of(*parts))
+    answer = await scene.ask(stream=True)
+    assert answer.status == 502
+    assert answer.error["code"] in ("upstream_truncated", "upstream_empty_response", "upstream_invalid_event")
+    await stage.settled(answer, error=answer.error["code"])
+
+
+async def test_an_error_after_a_quiet_beginning_is_an_http_error_with_its_own_status(stage: Stage) -> None:
+    busy = {"error": {"message": "too many", "code": "rate_limit_exceeded"}}
+    for name, parts in QUIET_BEGINNINGS.items():
+        if name != "half an event":
+            await assert_refused(stage, stream_of(*parts, busy), 429, "rate_limit_exceeded")
+
+
+async def test_a_silence_before_content_is_a_504(stage: Stage) -> None:
+    started = time.monotonic()
+    answer = await assert_refused(stage, stream_of(ROLE, end=(STALL,)), 504, "upstream_timeout")
+    assert time.monotonic() - started < 1.2
+    assert "upstream.idle_seconds" in answer.error["message"]
+
+
+@pytest.mark.parametrize("body", [DONE, DONE + GOOD_BODY, b": ping\n\n" + DONE], ids=["only", "first", "after ping"])
+async def test_an_end_without_an_answer_is_an_http_error(stage: Stage, body: bytes) -> None:
+    await assert_refused(stage, stream_of(body), 502, "upstream_empty_response")
+
+
+# After content: an error event at every place where a stream can be cut
+
+
+def _whole_events(body: bytes, *, ends_with_file: bool) -> list[bytes]:
+    """Returns the events that have come; the end of a file also ends an event that lacks nothing but empty lines."""
+    whole, separator, rest = body.rpartition(b"\n\n")
+    whole += separator
+    if ends_with_file and rest.rstrip(b"\n").endswith((b"}]}", b"[DONE]")):
+        whole += rest.rstrip(b"\n") + b"\n\n"
+    return events_in(whole)
+
+
+def _has_content(events: list[bytes]) -> bool:
+    choices = [json.loads(one)["choices"][0] for one in events if one != b"[DONE]"]
+    return any(choice["delta"].get("content") or choice["finish_reason"] for choice in choices)
+
+
+async def _assert_cut(scene: Scene, cut: int, *, ends_with_file: bool) -> str:
+    """Asks once, of an upstream that is cut after `cut` bytes of its body; returns what the client heard."""
+    answer = await scene.ask(stream=True)
+    come = _whole_events(GOOD_BODY[:cut], ends_with_file=ends_with_file)
+    if not _has_content(come):
+        assert (answer.status, answer.error["type"]) == (502, "upstream_error"), cut
+        return "refused"
+    assert answer.status == 200, cut
+    error = answer.event_error
+    told = answer.events
+    if b"[DONE]" in come:
+        assert (error, told) == (None, come), cut
+        return "whole"
+    if error is None:  # only a proper end may be believed, and only after the finish
+        assert told == [*come, b"[DONE]"], cut
+        assert json.loads(come[-1])["choices"][0]["finish_reason"] == "stop", cut
+        return "finished"
+    assert told[:-1] == come, cut
+    return "broken"
+
+
+FRAMINGS = {
+    "content-length": lambda cut: [sized(len(GOOD_BODY)) + GOOD_BODY[:cut]],
+    "chunked": lambda cut: [CHUNKED + chunk(GOOD_BODY[:cut])] if cut else [CHUNKED],
+    "chunk cut": lambda cut: [CHUNKED + b"%x\r\n" % len(GOOD_BODY) + GOOD_BODY[:cut]],
+    "close-delimited": lambda cut: [CLOSING + GOOD_BODY[:cut]],
+}
+
+
+@pytest.mark.parametrize("end", [RESET, FIN], ids=["rst", "fin"])
+@pytest.mark.parametrize("framing", FRAMINGS)
+async def test_a_cut_at_any_byte_is_never_silent(stage: Stage, framing: str, end: Step) -> None:
+    make = FRAMINGS[framing]
+    heard: dict[str, int] = {}
+    ends_with_file = (framing, end) == ("close-delimited", FIN)
+    cuts = range(len(GOOD_BODY))
+    width = 12
+    for start in range(0, len(cuts), width):
+        batch = cuts[start : start + width]
+        scenes = [stage.plays(raw(*make(cut), end)) for cut in batch]
+        asked = (_assert_cut(*pair, ends_with_file=ends_with_file) for pair in zip(scenes, batch, strict=True))
+        outcomes = await asyncio.gather(*asked)
+        for outcome in outcomes:
+            heard[outcome] = heard.get(outcome, 0) + 1
+        assert all(len(scene.requests) == 1 for scene in scenes)
+    await stage.quiet()
+    assert heard["refused"] > 200
+    assert heard["broken"] > 300
+    # Only the proper end of a close-delimited body after the finish is a good end.
+    assert heard.keys() <= {"refused", "broken", *(["finished", "whole"] if ends_with_file else [])}
+
+
+async def test_a_reset_within_content_is_an_error_event(stage: Stage) -> None:
+    played = stream_of(ROLE, *WORDS, end=(RESET,))
+    error = await assert_broken(stage, played, "upstream_disconnected")
+    assert error["type"] == "upstream_error"
+
+
+async def test_what_came_before_a_reset_in_a_later_packet_is_not_lost(stage: Stage) -> None:
+    steps = [part for value in (ROLE, *WORDS) for part in (chunk(event(value)), 0.01)]
+    await assert_broken(stage, raw(CHUNKED, *steps, RESET), "upstream_disconnected")
+
+
+# Ends
+
+
+async def test_an_end_after_the_finish_needs_no_done(stage: Stage) -> None:
+    answer = await assert_whole(stage, stream_of(*GOOD_STREAM))
+    assert answer.body.endswith(DONE)
+    await assert_whole(stage, raw(CLOSING + b"".join(map(event, GOOD_STREAM)), FIN))
+
+
+async def test_an_end_after_the_finish_may_lack_the_last_empty_line(stage: Stage) -> None:
+    await assert_whole(stage, stream_of(b"".join(map(event, GOOD_STREAM)).rstrip(b"\n")))
+
+
+@pytest.mark.parametrize("end", [(b"0\r\n\r\n",), (chunk(DONE), b"0\r\n\r\n")], ids=["no done", "done"])
+async def test_an_end_without_a_finish_reason_is_an_error_event(stage: Stage, end: tuple[Step, ...]) -> None:
+    await assert_broken(stage, stream_of(ROLE, *WORDS, end=end), "upstream_truncated")
+
+
+async def test_a_close_without_a_finish_reason_is_an_error_event(stage: Stage) -> None:
+    body = b"".join(map(event, [ROLE, *WORDS]))
+    await assert_broken(stage, raw(CLOSING + body, FIN), "upstream_truncated")
+
+
+async def test_one_of_two_choices_without_a_finish_is_an_error_event(stage: Stage) -> None:
+    second = delta(content="x")
+    second["choices"][0]["index"] = 1
+    await assert_broken(stage, stream_of(ROLE, *WORDS, second, FINISH, DONE), "upstream_truncated", GOOD_TEXT + "x")
+
+
+async def test_nothing_after_done_reaches_the_client(stage: Stage) -> None:
+    clean = await assert_whole(stage, stream_of(GOOD_BODY))
+    for rest in (DONE, event(delta(content="more")), b"garbage", event({"error": {"message": "late"}})):
+        for parts in ([GOOD_BODY + rest], [GOOD_BODY, rest]):
+            scene = stage.plays(stream_of(*parts))
+            answer = await scene.ask(stream=True)
+            assert answer.body == clean.body
+    await stage.quiet()
+
+
+async def test_a_connection_that_goes_on_after_done_is_not_used_again(stage: Stage) -> None:
+    scene = stage.plays(stream_of(GOOD_BODY, end=(0.02, chunk(event(delta(content="late"))), STALL)))
+    assert (await scene.ask(stream=True)).event_error is None
+    await stage.upstream.wait_closed(scene.requests[0].connection, 2)
+    await stage.quiet()
+
+
+# Errors in the middle
+
+
+ERRORS: dict[str, tuple[bytes, str]] = {
+    "openai": (event({"error": {"message": "boom", "type": "server_error", "code": None}}), "upstream_error"),
+    "anthropic": (
+        b'event: error\ndata: {"type":"error","error":{"type":"overloaded_error","message":"boom"}}\n\n',
+        "upstream_overloaded",
+    ),
+    "openrouter": (
+        event(
+            {
+                "id": "x",
+                "error": {"code": 502, "message": "boom"},
+                "choices": [{"index": 0, "delta": {"content": ""}, "finish_reason": "error"}],
+            }
+        ),
+        "upstream_error",
+    ),
+    "text": (event({"error": "boom"}), "upstream_error"),
+    "vllm": (event({"object": "error", "message": "boom", "type": "BadRequestError", "code": 400}), "400"),
+    "sglang": (event({"error": {"object": "error", "message": "boom", "code": 500}}), "upstream_error"),
+    "groq": (event({"id": "x", "choices": [], "x_groq": {"error": "boom"}}), "upstream_error"),
+    "event without error key": (b'event: error\ndata: {"message":"boom"}\n\n', "upstream_error"),
+    "event with text": (b"event: error\ndata: boom\n\n", "upstream_invalid_event"),
+    "cerebras": (event({"error": {"message": "boom", "type": "x"}, "status_code": 503}), "upstream_overloaded"),
+    "rate limit": (event({"error": {"message": "boom", "code": "rate_limit_exceeded"}}), "rate_limit_exceeded"),
+    "finish error": (event(delta(finish="error")), "upstream_error"),
+    "minimax": (
+        event({"base_resp": {"status_code": 1008, "status_msg": "insufficient balance"}}),
+        "insufficient_quota",
+    ),
+}
+
+
+@pytest.mark.parametrize(("data", "code"), ERRORS.values(), ids=ERRORS)
+async def test_an_error_in_the_middle_ends_the_stream_with_one_error_event(
+    stage: Stage, data: bytes, code: str
+) -> None:
+    error = await assert_broken(stage, stream_of(ROLE, *WORDS, data, FINISH, DONE), code)
+    assert error["param"] is None
+
+
+async def test_the_error_event_has_the_form_that_the_sdks_raise_on(stage: Stage) -> None:
+    answer = await stage.plays(stream_of(*WORDS, ERRORS["openai"][0])).ask(stream=True)
+    last = json.loads(answer.events[-1])
+    assert last["choices"] == [{"index": 0, "delta": {}, "finish_reason": "error"}]
+    assert last["id"] == answer.id
+
+
+INVALID: dict[str, bytes] = {
+    "cut json": b'data: {"choices": [{"index": 0, "delta": {"content": "x"\n\n',
+    "text": b"data: hello\n\n",
+    "NaN": b'data: {"choices": [{"index": 0, "delta": {"content": "x"}, "logprobs": NaN}]}\n\n',
+    "invalid utf-8": b'data: {"choices": [{"index": 0, "delta": {"content": "\xff"}}]}\n\n',
+    "list": b"data: []\n\n",
+    "choices text": b'data: {"choices": "x"}\n\n',
+    "delta text": b'data: {"choices": [{"index": 0, "delta": "x"}]}\n\n',
+    "index text": b'data: {"choices": [{"index": "0", "delta": {"content": "x"}}]}\n\n',
+    "deep": b'data: {"choices": [], "a": ' + b"[" * 50_000 + b"]" * 50_000 + b"}\n\n",
+    "raw control character": b'data: {"choices": [{"index": 0, "delta": {"content": "\x01"}}]}\n\n',
+}
+
+
+@pytest.mark.parametrize("data", INVALID.values(), ids=INVALID)
+async def test_an_event_that_cannot_be_read_is_never_forwarded(stage: Stage, data: bytes) -> None:
+    await assert_broken(stage, stream_of(ROLE, *WORDS, data, FINISH, DONE), "upstream_invalid_event")
+    refused = await stage.plays(stream_of(ROLE, data)).ask(stream=True)
+    assert (refused.status, refused.error["code"]) == (502, "upstream_invalid_event")
+
+
+def _giant() -> Iterator[Step]:
+    yield CHUNKED
+    for value in (ROLE, *WORDS):
+        yield chunk(event(value))
+    yield chunk(b'data: {"choices": [{"index": 0, "delta": {"content": "')
+    block = chunk(b"x" * 1_000_000)
+    for _ in range(64):
+        yield block
+
+
+async def test_a_giant_event_is_cut_off_within_bounded_memory(stage: Stage) -> None:
+    before = stage.gateway.rss_bytes()
+    scene = stage.plays(Played(_giant()))
+    answer = await scene.ask(stream=True, within=20)
+    assert answer.event_error is not None
+    assert answer.event_error["code"] == "upstream_invalid_event"
+    assert answer.text == GOOD_TEXT
+    await stage.upstream.wait_closed(scene.requests[0].connection, 2)
+    assert stage.gateway.rss_bytes() - before < 80_000_000
+    await stage.settled(answer, error="upstream_invalid_event")
+
+
+# Silence
+
+
+async def test_a_silence_within_content_is_an_error_event_that_names_the_setting(stage: Stage) -> None:
+    scene = stage.plays(stream_of(ROLE, *WORDS, end=(STALL,)))
+    started = time.monotonic()
+    answer = await scene.ask(stream=True)
+    assert 0.25 < time.monotonic() - started < 1.2
+    assert answer.event_error is not None
+    assert answer.event_error["code"] == "upstream_timeout"
+    assert "upstream.idle_seconds" in answer.event_error["message"]
+    await stage.upstream.wait_closed(scene.requests[0].connection, 1)
+    await stage.settled(answer, error="upstream_timeout")
+
+
+# The same stream in other forms
+
+
+FORMS: dict[str, bytes] = {
+    "crlf": GOOD_BODY.replace(b"\n", b"\r\n"),
+    "cr": GOOD_BODY.replace(b"\n", b"\r"),
+    "mixed": GOOD_BODY.replace(b"\n\n", b"\r\n\n", 2),
+    "no space": GOOD_BODY.replace(b"data: ", b"data:"),
+    "comments": GOOD_BODY.replace(b"\n\ndata", b"\n\n: hi\n\ndata"),
+    "id, retry and event lines": GOOD_BODY.replace(b"data: {", b"event: chunk\nid: 7\nretry: 5\ndata: {"),
+    "byte order mark": b"\xef\xbb\xbf" + GOOD_BODY,
+    "several data lines": GOOD_BODY.replace(b', "choices"', b',\ndata: "choices"'),
+}
+
+
+@pytest.mark.parametrize("body", FORMS.values(), ids=FORMS)
+async def test_every_form_of_a_stream_says_the_same(stage: Stage, body: bytes) -> None:
+    answer = await assert_whole(stage, stream_of(body))
+    assert [json.loads(one) for one in answer.events[:-1]] == GOOD_STREAM
+
+
+@pytest.mark.parametrize("body", [GOOD_BODY, FORMS["crlf"], FORMS["cr"]], ids=["lf", "crlf", "cr"])
+async def test_every_way_of_cutting_a_stream_says_the_same(stage: Stage, body: bytes) -> None:
+    pieces = [body[at : at + 1] for at in range(len(body))]
+    answer = await assert_whole(stage, raw(CHUNKED, *map(chunk, pieces), b"0\r\n\r\n"))
+    assert [json.loads(one) for one in answer.events[:-1]] == GOOD_STREAM
+
+
+async def test_a_character_split_over_packets_stays_whole(stage: Stage) -> None:
+    body = b"".join(event(json.dumps(part, ensure_ascii=False).encode()) for part in GOOD_STREAM) + DONE
+    cut = body.index("ö".encode()) + 1
+    await assert_whole(stage, raw(CHUNKED, chunk(body[:cut]), 0.03, chunk(body[cut:]), b"0\r\n\r\n"))
+
+
+SPEAKING = {
+    "line separators": "a\u2028b\u2029c\u0085d",
+    "events within text": 'x\n\ndata: [DONE]\n\ndata: {"error": {"message": "evil"}}\n\n',
+    "carriage returns": "a\r\nb\rc",
+    "error key": '{"error": {"message": "evil"}}',
+    "NUL and bidi": "a\u0000b\u202ec\u200bd\U0001f600",
+}
+
+
+@pytest.mark.parametrize("ascii_only", [True, False], ids=["escaped", "raw"])
+@pytest.mark.parametrize("text", SPEAKING.values(), ids=SPEAKING)
+async def test_content_that_looks_like_a_stream_stays_content(stage: Stage, text: str, ascii_only: bool) -> None:
+    part = json.dumps(delta(content=text), ensure_ascii=ascii_only).encode()
+    answer = await assert_whole(stage, stream_of(ROLE, event(part), FINISH, DONE), text)
+    assert len(answer.events) == 4
+
+
+async def test_a_json_answer_to_a_stream_request_is_told_as_a_stream(stage: Stage) -> None:
+    answer = await assert_whole(stage, json_response(completion("Hello")), "Hello")
+    assert [json.loads(one)["object"] for one in answer.events[:-1]] == ["chat.completion.chunk"] * 2
+
+
+async def test_a_broken_json_answer_to_a_stream_request_is_an_http_error(stage: Stage) -> None:
+    for body in (b"{}", b"[]", b"x", b"", json.dumps(completion()).encode()[:-2]):
+        answer = await stage.plays(raw(response(200, [JSON_TYPE], body))).ask(stream=True)
+        assert answer.status == 502
+        assert answer.error["type"] == "upstream_error"
+    await stage.quiet()
+
+
+async def test_odd_usage_in_a_stream_costs_nothing(stage: Stage) -> None:
+    for usage in ("x", [], {"prompt_tokens": -1}, {"prompt_tokens": "3"}, {}):
+        await assert_whole(stage, stream_of(*GOOD_STREAM, {**delta(), "choices": [], "usage": usage}, DONE))
+
+
+async def test_usage_twice_counts_the_last(stage: Stage) -> None:
+    first = {**delta(), "choices": [], "usage": {**USAGE, "prompt_tokens": 1}}
+    last = {**delta(), "choices": [], "usage": USAGE}
+    scene = stage.plays(stream_of(*GOOD_STREAM, first, last, DONE))
+    record = await stage.settled(await scene.ask(stream=True))
+    assert (record["prompt_tokens"], record["completion_tokens"]) == (3, 2)
+
+
+# Quantity
+
+
+async def test_a_burst_of_ten_thousand_events_arrives_whole_and_in_order(stage: Stage) -> None:
+    words = [f"{number} " for number in range(10_000)]
+    body = b"".join(event(delta(content=word)) for word in words) + event(FINISH) + DONE
+    pieces = [body[at : at + 60_000] for at in range(0, len(body), 60_000)]
+    before = stage.gateway.rss_bytes()
+    answer = await assert_whole(stage, raw(CHUNKED, *map(chunk, pieces), b"0\r\n\r\n"), "".join(words))
+    assert answer.body == body
+    assert stage.gateway.rss_bytes() - before < 24_000_000
+
+
+async def test_the_sdk_reads_a_good_stream(stage: Stage) -> None:
+    scene = stage.plays(stream_of(GOOD_BODY))
+    assert await sdk_text(stage, scene) == (GOOD_TEXT, None)
