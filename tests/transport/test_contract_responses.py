@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from gateway.transport.base import Fault, Transport, TransportError
+from gateway.transport.base import MAX_RESPONSE_BYTES, Fault, Transport, TransportError
 from gateway.transport.decoding import PIECE_BYTES
 from tests.transport.contract import KIB, MIB, OK, TIMEOUTS, endless, fault_of, fetch, get, post
 from tests.upstreams.scripted import (
@@ -187,6 +187,19 @@ async def test_a_compression_bomb_is_cut_at_the_limit_of_decoded_bytes(transport
             await got.read(4 * MIB)
         got.release()
     assert caught.value.fault is Fault.TOO_LARGE
+
+
+async def test_a_compression_bomb_read_piece_by_piece_is_cut_at_the_cap(transport: Transport) -> None:
+    bomb = gzip.compress(bytes(MAX_RESPONSE_BYTES + MIB), compresslevel=1)
+    async with ScriptedUpstream([raw(response(200, [("content-encoding", "gzip")], bomb))]) as upstream:
+        got = await transport.send(get(upstream), TIMEOUTS)
+        size = 0
+        with pytest.raises(TransportError) as caught:
+            while piece := await got.next():
+                size += len(piece)
+        got.release()
+    assert caught.value.fault is Fault.TOO_LARGE
+    assert MAX_RESPONSE_BYTES - MIB < size <= MAX_RESPONSE_BYTES
 
 
 @pytest.mark.parametrize("encoding", ["gzip, gzip", "br", "zstd", "gzip, identity"])
