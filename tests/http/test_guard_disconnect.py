@@ -12,6 +12,7 @@ import pytest
 from guarded_server import Running, raw_socket, read_all, serving, until
 
 from gateway.http.limits import GuardLimits
+from gateway.http.sweeper import StallWatch
 
 HOST = b"Host: localhost\r\n"
 SOON_SECONDS = 0.1
@@ -161,12 +162,20 @@ def test_a_client_that_takes_nothing_for_too_long_is_cut_off(loop: str) -> None:
 
 
 def test_a_slow_reader_is_not_cut_off() -> None:
-    with serving(GuardLimits(write_stall_seconds=0.3)) as server:
-        one = raw_socket(server.port, receive_buffer=65536)
+    with serving(GuardLimits(write_stall_seconds=1.0)) as server, raw_socket(server.port, receive_buffer=65536) as one:
         one.sendall(b"GET /big HTTP/1.1\r\n" + HOST + b"\r\n")
-        end = time.monotonic() + 1.0
+        end = time.monotonic() + 1.6
         while time.monotonic() < end:
             assert one.recv(262144)
             time.sleep(0.02)
         assert "big" not in server.app.gone
-        one.close()
+
+
+@pytest.mark.parametrize(
+    ("written", "buffered", "expected"),
+    [(100, 50, 3.0), (150, 100, 3.0), (150, 50, 0.0), (100, 0, 0.0), (100, 20, 0.0)],
+)
+def test_a_stall_is_time_without_a_byte_taken(written: int, buffered: int, expected: float) -> None:
+    watch = StallWatch()
+    assert watch.seconds(10.0, 100, 50) == 0.0
+    assert watch.seconds(13.0, written, buffered) == expected
