@@ -54,9 +54,11 @@ def serve(
 
 def _with_options(configuration: Configuration, host: str | None, port: int | None) -> Configuration:
     given = {name: value for name, value in (("host", host), ("port", port)) if value is not None}
-    settings = configuration.settings
-    server = settings.server.model_validate({**settings.server.model_dump(), **given}) if given else settings.server
-    return Configuration(configuration.path, settings.model_copy(update={"server": server}), configuration.environ)
+    if not given:
+        return configuration
+    from gateway.settings.load import with_server
+
+    return Configuration(configuration.path, with_server(configuration.settings, given), configuration.environ)
 
 
 def _refuse_open_doors(server: ServerSettings, allow_unauthenticated: bool) -> None:
