@@ -1,0 +1,33 @@
+# docker build -t anyport .
+# docker run --rm -p 8484:8484 --read-only -e ANYPORT_API_KEY=... -e GROQ_API_KEY=... anyport
+#
+# Other machines can reach a container, so clients must present a key. The configuration inside takes it from
+# ANYPORT_API_KEY; a file of your own is mounted over it:  -v ./anyport.yaml:/etc/anyport/anyport.yaml:ro
+
+FROM python:3.12-slim AS build
+ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
+WORKDIR /src
+RUN ["python", "-m", "venv", "/opt/anyport"]
+# Before the source: a layer that only changes with the lock file.
+COPY requirements/runtime.txt requirements/
+RUN ["/opt/anyport/bin/python", "-m", "pip", "install", "--require-hashes", "-r", "requirements/runtime.txt"]
+COPY pyproject.toml README.md LICENSE ./
+COPY adapters adapters
+COPY config config
+COPY gateway gateway
+RUN ["/opt/anyport/bin/python", "-m", "pip", "install", "--no-deps", "--no-build-isolation", "."]
+RUN printf 'server:\n  api_keys: ["${ANYPORT_API_KEY}"]\n' > /opt/anyport.yaml
+
+FROM python:3.12-slim
+COPY --from=build /opt/anyport /opt/anyport
+COPY --from=build /opt/anyport.yaml /etc/anyport/anyport.yaml
+# Bytecode was written at installation; at run time nothing is, so that the root file system may be read-only.
+ENV PATH=/opt/anyport/bin:$PATH PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1
+WORKDIR /etc/anyport
+USER 65532:65532
+EXPOSE 8484
+STOPSIGNAL SIGTERM
+# Without proxies: HTTP_PROXY of the environment is not meant for the container itself.
+HEALTHCHECK --interval=10s --timeout=3s --start-period=10s CMD ["python", "-c", "from urllib.request import ProxyHandler, build_opener; build_opener(ProxyHandler({})).open('http://127.0.0.1:8484/health/live', timeout=2)"]
+ENTRYPOINT ["anyport"]
+CMD ["serve", "--host", "0.0.0.0"]
