@@ -217,16 +217,14 @@ def _messages(fields: Fields, rules: ParamRules) -> None:
 
 
 def _messages_need(member: Raw, rules: ParamRules) -> bool:
+    """True if the bytes of the messages hold anything that a rule may change; a false alarm costs only time."""
     text = bytes(member)
-    return (
-        _mentions(text, rules.roles)
-        or _mentions(text, rules.message_drop)
-        or (rules.strip_nulls and text.count(b"null") > len(_NULL_CONTENT.findall(text)))
-        or (rules.string_content and b'"text"' in text)
-        or (rules.wrap_functions and _OLD_FUNCTIONS.search(text) is not None)
-        or (rules.reasoning_in == "drop" and b'"reasoning' in text)
-        or (rules.reasoning_in == "with_tool_calls" and (b'"reasoning' in text or b'"tool_calls"' in text))
-    )
+    for word in rules.message_words:
+        if word in text:
+            return True
+    if rules.strip_nulls and b"null" in text and text.count(b"null") > len(_NULL_CONTENT.findall(text)):
+        return True
+    return rules.wrap_functions and b'"function' in text and _OLD_FUNCTIONS.search(text) is not None
 
 
 def _mentions(text: bytes, names: Iterable[str]) -> bool:

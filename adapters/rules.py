@@ -85,8 +85,11 @@ class ParamRules:
     touches: frozenset[str] = field(init=False, repr=False, compare=False)
     """Top-level fields that any rule could act on; computed once, so that most requests skip them all."""
 
+    message_words: tuple[bytes, ...] = field(init=False, repr=False, compare=False)
+    """Quoted words of which one occurs in every message that a rule could change, computed like `touches`."""
+
     def __post_init__(self) -> None:
-        """Computes `touches`."""
+        """Computes what saves looking at each rule for each request."""
         named = {
             *self.rename, *self.drop, *self.drop_values, *self.clamp, *self.limit_items, *self.reject_above,
         }  # fmt: skip
@@ -101,6 +104,14 @@ class ParamRules:
         if (self.json_schema, self.json_object) != ("native", "native"):
             named.add("response_format")
         object.__setattr__(self, "touches", frozenset(named))
+        words = [*self.roles, *self.message_drop]
+        if self.string_content:
+            words.append("text")
+        if self.reasoning_in != "keep":
+            words += ["reasoning_content", "reasoning"]
+        if self.reasoning_in == "with_tool_calls":
+            words.append("tool_calls")
+        object.__setattr__(self, "message_words", tuple(b'"' + word.encode() + b'"' for word in words))
 
 
 NO_RULES = ParamRules()

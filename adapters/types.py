@@ -13,12 +13,12 @@ Contract of every adapter:
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 from types import MappingProxyType
 from typing import ClassVar, Protocol
 
-from msgspec import Raw
+from msgspec import Raw, Struct, field
 
 from adapters.failures import Failure, FailureRule
 from adapters.rules import NO_RULES, ParamRules
@@ -39,8 +39,7 @@ class Operation(StrEnum):
     MODELS = "models"
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(Struct, frozen=True):
     """The client's request, parsed once and never changed."""
 
     operation: Operation
@@ -75,8 +74,7 @@ class Target:
     failure_rules: tuple[FailureRule, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class HttpRequest:
+class HttpRequest(Struct, frozen=True):
     """One upstream HTTP request, before a credential is put on it."""
 
     method: str
@@ -87,16 +85,14 @@ class HttpRequest:
     """Names of request fields that the upstream will not see although the client sent them."""
 
 
-@dataclass(frozen=True, slots=True)
-class Head:
+class Head(Struct, frozen=True):
     """Status line and headers of an upstream response; names in lower case, repeated ones joined with `, `."""
 
     status: int
     headers: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
 
 
-@dataclass(frozen=True, slots=True)
-class Usage:
+class Usage(Struct, frozen=True):
     """Token counts of one reply, OpenAI's way: `prompt` includes cached, `completion` includes reasoning."""
 
     prompt: int = 0
@@ -107,8 +103,7 @@ class Usage:
     estimated: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
+class Reply(Struct, frozen=True):
     """A whole, checked, successful answer in OpenAI's shape."""
 
     body: bytes

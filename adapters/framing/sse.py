@@ -23,7 +23,11 @@ DONE_FRAME = b"data: [DONE]\n\n"
 
 
 class EventTooLong(Exception):
-    """One event is longer than the cap."""
+    """One event is longer than the cap; carries the blocks that came before it."""
+
+    def __init__(self, blocks: list[bytes]) -> None:
+        super().__init__()
+        self.blocks = blocks
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +78,7 @@ class Splitter:
             blocks = data.split(b"\n\n")
             self._rest = blocks.pop()
         if len(self._rest) > self._cap:
-            raise EventTooLong
+            raise EventTooLong(blocks)
         return blocks
 
     def close(self) -> bytes:

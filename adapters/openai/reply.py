@@ -34,11 +34,19 @@ from adapters.types import Call, Head, Operation, Reply, Target, Usage
 
 Object = dict[str, Any]
 _ABSENT = Raw()
+_OPENING = 0x5B
 _CONTENT_LIST: Final = re.compile(rb'"content"\s*:\s*\[')
 
 
+class _Message(Struct):
+    content: Raw = _ABSENT
+    reasoning: Raw = _ABSENT
+    reasoning_details: Raw = _ABSENT
+    tool_calls: Raw = _ABSENT
+
+
 class _Choice(Struct):
-    message: Raw = _ABSENT
+    message: _Message | None = None
     text: Raw = _ABSENT
     finish_reason: str | None = None
 
@@ -75,12 +83,13 @@ def read_reply(call: Call, target: Target, head: Head, body: bytes) -> Reply:
         return _read_vectors(call, target, head, body)
     try:
         answer = _answer.decode(body)
-        body.decode()
+        if not body.isascii():
+            body.decode()
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
         raise _not_json(target, head, body) from error
     if not answer.choices:
         raise _refusal(target, head, body)
-    usage = None if is_null(answer.usage) else read_usage(decode(answer.usage), target.rules)
+    usage = None if is_null(answer.usage) else read_usage(answer.usage, target.rules)
     finish = answer.choices[0].finish_reason
     if _needs_repair(answer.choices, call, target):
         body, finish = _repaired(call, target, head, body)
@@ -120,16 +129,18 @@ def is_refusal(members: Object) -> bool:
 
 
 def _needs_repair(choices: list[_Choice], call: Call, target: Target) -> bool:
-    chat = call.operation is Operation.CHAT
+    is_chat = call.operation is Operation.CHAT
     for choice in choices:
-        if choice.finish_reason not in STANDARD_FINISH:
+        if choice.finish_reason is not None and choice.finish_reason not in STANDARD_FINISH:
             return True
-        if not chat:
+        if not is_chat:
             continue
-        message = bytes(choice.message)
-        if not message.startswith(b"{") or b'"reasoning' in message or b'"tool_calls"' in message:
+        message = choice.message
+        if message is None or target.rules.reasoning_out != "fields":
             return True
-        if target.rules.reasoning_out != "fields" or _CONTENT_LIST.search(message):
+        if message.tool_calls or message.reasoning or message.reasoning_details:
+            return True
+        if not is_null(message.content) and memoryview(message.content)[0] == _OPENING:
             return True
     return False
 
@@ -180,11 +191,13 @@ def _with_completion(body: bytes, usage: Usage) -> bytes:
 def _read_vectors(call: Call, target: Target, head: Head, body: bytes) -> Reply:
     try:
         answer = _vectors.decode(body)
-    except (msgspec.MsgspecError, RecursionError) as error:
+        if not body.isascii():
+            body.decode()
+    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
         raise _not_json(target, head, body) from error
     if not answer.data:
         raise _refusal(target, head, body)
-    usage = None if is_null(answer.usage) else read_usage(decode(answer.usage), target.rules)
+    usage = None if is_null(answer.usage) else read_usage(answer.usage, target.rules)
     asked = bytes(call.fields.get("encoding_format", _ABSENT))
     wants_text = asked == b'"base64"'
     has_text = bytes(answer.data[0].embedding).startswith(b'"')

@@ -11,8 +11,12 @@ from adapters.quirks import apply
 from adapters.rules import NO_RULES, ParamRules
 from adapters.types import Call, HttpRequest, Target
 
-_NEVER_SENT: Final = ("__proto__", "constructor", "__class__")
-"""Keys that mean nothing to any provider and are attacks on careless servers."""
+_NEVER_SENT: Final = frozenset(
+    {"__proto__", "constructor", "__class__"}
+    | {"api_base", "base_url", "api_key", "extra_headers", "proxy", "callbacks", "custom_llm_provider"}
+)
+"""Fields that are part of no provider's wire: attacks on careless servers, and what would tell an upstream that is
+itself a gateway to send the request elsewhere, with another key."""
 _ASK_USAGE: Final = Raw(b'{"include_usage":true}')
 _JSON_HEADERS: Final = (("content-type", "application/json"),)
 
@@ -22,11 +26,13 @@ def build_request(call: Call, target: Target) -> HttpRequest:
     fields = dict(call.fields)
     model = _upstream_model(target)
     fields["model"] = raw(model)
-    for name in _NEVER_SENT:
-        fields.pop(name, None)
     dropped: tuple[str, ...] = ()
+    if not _NEVER_SENT.isdisjoint(fields):
+        dropped = tuple(name for name in call.fields if name in _NEVER_SENT)
+        for name in dropped:
+            del fields[name]
     if target.rules is not NO_RULES:
-        dropped = apply(fields, target.rules, target.model)
+        dropped += apply(fields, target.rules, target.model)
     _ask_for_usage(fields, call, target.rules)
     is_same = model == call.model and fields == call.fields
     body = call.body if is_same else join_object(fields)

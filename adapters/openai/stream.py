@@ -106,11 +106,11 @@ class OpenAIStream:
             return self._feed_json(data)
         was_between = self._splitter.is_between_events
         try:
-            blocks = self._splitter.feed(data)
-        except EventTooLong:
-            self.failure = _malformed("an event of the upstream is too long", "upstream_invalid_event")
-            return b""
-        out, is_changed = self._relay(blocks)
+            out, is_changed = self._relay(self._splitter.feed(data))
+        except EventTooLong as error:
+            out, is_changed = self._relay(error.blocks)
+            if not self.is_done and self.failure is None:
+                self.failure = _malformed("an event of the upstream is too long", _BAD)
         if not is_changed and was_between and self._splitter.is_between_events:
             return data
         return b"".join(out)
@@ -233,21 +233,21 @@ class OpenAIStream:
         """A chunk without choices: usage, or a content filter's preamble (Azure), which indexing clients trip on."""
         if is_null(chunk.usage):
             return None if self.has_content else b""
-        if not self._call.wants_usage:
-            return b""
+        if not self._call.wants_usage or chunk.choices is None:
+            return b""  # without `choices` it would crash clients, so that its usage is told at the end
         self._sent_usage = True
         return self._repaired(data) if self._recounts else None
 
     def _tap_usage(self, chunk: _Chunk) -> None:
         raw = chunk.usage
         if is_null(raw) and not is_null(chunk.x_groq):
-            self._set_usage(as_object(decode(chunk.x_groq)).get("usage"))
+            self._set_usage(encode(as_object(decode(chunk.x_groq)).get("usage")))
         elif is_null(raw) and chunk.choices:
             raw = chunk.choices[0].usage
         if not is_null(raw):
-            self._set_usage(decode(raw))
+            self._set_usage(raw)
 
-    def _set_usage(self, value: JSON) -> None:
+    def _set_usage(self, value: Raw | bytes) -> None:
         usage = read_usage(value, self._target.rules)
         if usage is not None:
             self.usage = usage
