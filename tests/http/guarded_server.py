@@ -279,7 +279,9 @@ async def talk(port: int, *pieces: bytes, pause: float = 0.004, wait: float = 5.
     except ConnectionError:
         said.is_closed = True
     finally:
-        writer.close()
+        writer.transport.abort()
+        with suppress(ConnectionError):
+            await writer.wait_closed()
     said.answers = parse_answers(said.raw, is_closed=said.is_closed)
     return said
 

@@ -166,7 +166,7 @@ async def test_continue_is_sent_when_the_application_reads_the_body(running: Run
     assert await reader.readuntil(b"\r\n\r\n") == b"HTTP/1.1 100 Continue\r\n\r\n"
     writer.write(b"hello")
     assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200")
-    writer.close()
+    writer.transport.abort()
 
 
 async def test_no_continue_for_a_request_that_is_refused_unread(running: Running) -> None:
