@@ -123,7 +123,10 @@ def _number(member: Raw | None) -> float | None:
 def _wrap_functions(fields: Fields) -> None:
     functions = fields.pop("functions", None)
     if not is_null(functions) and is_null(fields.get("tools")):
-        tools = [{"type": "function", "function": item} for item in decode(cast("Raw", functions))]
+        items: JSON = decode(cast("Raw", functions))
+        if not isinstance(items, list):
+            raise Unsupported("functions", "functions must be an array of functions")
+        tools = [{"type": "function", "function": item} for item in as_list(items)]
         fields["tools"] = raw(tools)
     choice = fields.pop("function_call", None)
     if not is_null(choice) and is_null(fields.get("tool_choice")):
@@ -152,9 +155,10 @@ def _tool_choice(fields: Fields, choices: Mapping[str, str], dropped: list[str])
 
 def _keep_tool(fields: Fields, choice: Object) -> None:
     """Says "this tool" to an upstream that only knows "some tool", by leaving it no other."""
-    name = choice.get("function", {}).get("name")
-    tools = [tool for tool in decode(fields["tools"]) if tool.get("function", {}).get("name") == name]
-    if not tools:
+    name = as_object(choice.get("function")).get("name")
+    known = as_list(decode(fields["tools"])) if "tools" in fields else []
+    tools = [tool for tool in known if as_object(as_object(tool).get("function")).get("name") == name]
+    if not tools or name is None:
         raise Unsupported("tool_choice", f"tool_choice names {name!r}, which is not among the tools")
     fields["tools"] = raw(tools)
     fields["tool_choice"] = raw("required")
@@ -165,7 +169,7 @@ def _tools(fields: Fields, names: frozenset[str]) -> None:
     if member is None or not _mentions(bytes(member), names):
         return
     tools = decode(member)
-    for tool in tools:
+    for tool in as_list(tools):
         function = as_object(as_object(tool).get("function"))
         for name in names:
             function.pop(name, None)
@@ -197,6 +201,8 @@ def raw_text(value: JSON) -> str:
 
 
 def _add_system_text(fields: Fields, text: str) -> None:
+    if "messages" not in fields:
+        raise Unsupported("response_format", "this provider takes a JSON schema with chat messages only")
     messages = as_list(decode(fields["messages"]))
     first = as_object(messages[0]) if messages else {}
     if first.get("role") in ("system", "developer"):

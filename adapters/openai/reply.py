@@ -131,7 +131,7 @@ def is_refusal(members: Object) -> bool:
 def _needs_repair(choices: list[_Choice], call: Call, target: Target) -> bool:
     is_chat = call.operation is Operation.CHAT
     for choice in choices:
-        if choice.finish_reason is not None and choice.finish_reason not in STANDARD_FINISH:
+        if choice.finish_reason not in STANDARD_FINISH:
             return True
         if not is_chat:
             continue

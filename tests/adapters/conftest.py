@@ -1,8 +1,11 @@
-"""The option that rewrites the recorded expectations."""
+"""The option that rewrites the recorded expectations, and the profile for long runs of the property tests."""
 
 from __future__ import annotations
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+settings.register_profile("long", max_examples=20_000, deadline=None, suppress_health_check=list(HealthCheck))
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

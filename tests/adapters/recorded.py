@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any, get_type_hints
@@ -35,7 +35,7 @@ PATHS = {
 ADAPTERS: dict[str, Adapter] = {OpenAIAdapter.protocol: OpenAIAdapter()}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Case:
     """One recorded exchange."""
 
@@ -46,6 +46,9 @@ class Case:
     target: Target
     head: Head
     upstream: bytes
+
+    def __repr__(self) -> str:
+        return self.name
 
     @property
     def expected(self) -> Path:
@@ -134,8 +137,10 @@ def outcome(
     finish: str | None = None,
     failure: Failure | None = None,
 ) -> dict[str, Any]:
-    said = {name: value for name, value in asdict(failure).items() if value is not None} if failure else None
-    return {"usage": asdict(usage) if usage else None, "model": model, "finish": finish, "failure": said}
+    said = (
+        {name: value for name, value in msgspec.to_builtins(failure).items() if value is not None} if failure else None
+    )
+    return {"usage": msgspec.to_builtins(usage), "model": model, "finish": finish, "failure": said}
 
 
 def sent(case: Case) -> dict[str, Any]:
