@@ -25,6 +25,7 @@ PART_TYPES: Final = frozenset(
         "image_url",
         "input_audio",
         "file",
+        "file_url",  # Perplexity
         "refusal",
         "input_text",
         "input_image",
@@ -119,7 +120,9 @@ class _Conversation:
 
     def _read_other_content(self, message: Message, role: str, content: Raw, index: int) -> None:
         if not is_null(content):
-            _check_parts(content, index)
+            # Mistral's own SDK writes `[]` beside tool calls, and Mistral takes it (recorded 2026-02).
+            if not (role == "assistant" and _says_something(message) and _is_empty_list(content)):
+                _check_parts(content, index)
         elif role != "function" and not (role == "assistant" and _says_something(message)):
             unless = " unless it has tool_calls" if role == "assistant" else ""
             raise _wrong(index, "content", f"is missing; a message of role {role!r} needs it{unless}")
@@ -185,6 +188,10 @@ def _says_something(message: Mapping[str, Raw]) -> bool:
         if value is not None and (memoryview(value).nbytes > 4 or bytes(value) not in _NOTHING_SAID):
             return True
     return False
+
+
+def _is_empty_list(content: Raw) -> bool:
+    return memoryview(content).nbytes < 16 and bytes(content).replace(b" ", b"") == b"[]"
 
 
 def _check_parts(content: Raw, index: int) -> None:

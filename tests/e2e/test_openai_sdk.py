@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from openai import AsyncOpenAI, OpenAI
+import pytest
+from openai import APITimeoutError, AsyncOpenAI, OpenAI
 from pydantic import BaseModel
 
 from tests.e2e.answers import USAGE, chunk, completion, text_chunks, tool_delta
 from tests.e2e.stage import Stage
-from tests.upstreams.scripted import json_response, sse_response
+from tests.upstreams.scripted import RESET, STALL, json_response, raw, sse_response
 
 HELLO: Any = [{"role": "user", "content": "Hello"}]
 WEATHER: Any = [
@@ -286,3 +287,58 @@ def test_a_reasoning_text_arrives_under_one_name(client: OpenAI, scripted: Stage
     extra = answer.choices[0].message.model_extra or {}
     assert extra["reasoning_content"] == "six times seven"
     assert answer.choices[0].message.content == "42"
+
+
+def test_a_field_that_the_provider_does_not_take_is_named_in_a_header(client: OpenAI, scripted: Stage) -> None:
+    scripted.play(json_response(completion()))
+    answer = client.chat.completions.with_raw_response.create(
+        model="cerebras/llama-3.3-70b", messages=HELLO, frequency_penalty=0.5, temperature=0.1
+    )
+    assert answer.headers["x-anyport-dropped"] == "frequency_penalty"
+    assert scripted.last.json() == {"model": "llama-3.3-70b", "messages": HELLO, "temperature": 0.1}
+
+
+def test_a_kept_connection_that_turns_out_dead_is_no_error(client: OpenAI, scripted: Stage) -> None:
+    scripted.play(json_response(completion("one")), raw(RESET), json_response(completion("two")))
+    client.chat.completions.create(model="stub/quick", messages=HELLO)
+    answer = client.chat.completions.with_raw_response.create(model="stub/quick", messages=HELLO)
+    assert answer.parse().choices[0].message.content == "two"
+    assert answer.headers["x-anyport-attempts"] == "2"
+    first, dead, fresh = scripted.requests
+    assert first.connection == dead.connection != fresh.connection
+    assert fresh.body == dead.body
+
+
+def test_a_client_that_leaves_a_stream_ends_the_upstreams_work(client: OpenAI, scripted: Stage) -> None:
+    scripted.play(sse_response(text_chunks("Once", " upon")[:3], done=False, end=[STALL]))
+    with client.chat.completions.create(model="stub/quick", messages=HELLO, stream=True) as stream:
+        assert next(iter(stream)).choices
+    assert scripted.closed_within(0.8, scripted.last.connection)
+
+
+def test_a_client_that_leaves_before_the_answer_ends_the_upstreams_work(client: OpenAI, scripted: Stage) -> None:
+    scripted.play(raw(STALL))
+    with pytest.raises(APITimeoutError):
+        client.with_options(timeout=0.1).chat.completions.create(model="stub/quick", messages=HELLO)
+    assert scripted.closed_within(0.8, scripted.last.connection)
+
+
+@pytest.mark.parametrize("content", [None, "", []], ids=["null", "empty", "no parts"])
+def test_an_assistants_turn_of_tool_calls_alone_reaches_the_upstream(
+    client: OpenAI, scripted: Stage, content: Any
+) -> None:
+    call = {"id": "call_1", "type": "function", "function": {"name": "now", "arguments": "{}"}}
+    turn = {"role": "assistant", "content": content, "tool_calls": [call]}
+    history: Any = [*HELLO, turn, {"role": "tool", "tool_call_id": "call_1", "content": "noon"}]
+    scripted.play(json_response(completion()))
+    client.chat.completions.create(model="stub/quick", messages=history)
+    sent: Any = scripted.last.json()
+    assert sent["messages"] == history
+
+
+def test_a_file_by_its_address_reaches_the_upstream(client: OpenAI, scripted: Stage) -> None:
+    scripted.play(json_response(completion()))
+    parts: Any = [{"role": "user", "content": [{"type": "file_url", "file_url": {"url": "https://example.com/a.pdf"}}]}]
+    client.chat.completions.create(model="stub/quick", messages=parts)
+    sent: Any = scripted.last.json()
+    assert sent["messages"] == parts
