@@ -100,6 +100,7 @@ def scripted_config(url: str) -> dict[str, Any]:
         "providers": {
             "stub": {**plain, "protocol": "openai", "headers": {"x-stub": "yes"}},
             "openai": {**plain, "credentials": ["sk-upstream-secret-0001"]},
+            "cerebras": {"base_url": f"{url}/v1", "credentials": ["csk-upstream-secret-0002"]},
         },
         "routes": {"fast": {"deployments": [{"model": "stub/quick"}]}},
     }

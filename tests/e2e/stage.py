@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import Callable
 from types import TracebackType
 from typing import Self
@@ -51,6 +52,14 @@ class Stage:
     def last(self) -> Recorded:
         """The only request, or the newest one."""
         return self.requests[-1]
+
+    def closed_within(self, seconds: float, connection: int) -> bool:
+        """Returns whether the peer ends a connection (`Recorded.connection`) in time."""
+        peer = self._upstream.connections[connection]
+        deadline = time.monotonic() + seconds
+        while peer.closed_at is None and time.monotonic() < deadline:
+            time.sleep(0.005)
+        return peer.closed_at is not None
 
     def __enter__(self) -> Self:
         self._thread.start()

@@ -162,16 +162,6 @@ def test_a_prompt_beyond_the_context_is_a_bad_request_with_its_code(client: Open
     assert caught.value.code == "context_length_exceeded"
 
 
-def test_a_client_that_leaves_stops_the_server(client: OpenAI, llama: LlamaServer) -> None:
-    with client.chat.completions.create(model=NAME, messages=HELLO, max_tokens=512, stream=True, **TALKS) as stream:
-        next(iter(stream))
-    assert _within(3, lambda: not _busy_slots(llama)), "the server goes on although nobody listens"
-
-
-def _busy_slots(llama: LlamaServer) -> list[Any]:
-    return [slot for slot in httpx2.get(f"{llama.url}/slots").json() if slot["is_processing"]]
-
-
 def _within(seconds: float, holds: Callable[[], bool]) -> bool:
     deadline = time.monotonic() + seconds
     while not holds():
