@@ -18,7 +18,7 @@ from gateway.registry.catalogue import DEMO, DEMO_MODEL, Catalogue
 from gateway.registry.discovery import Discovery, Probe
 from gateway.registry.registry import Registry
 from gateway.routing.deployment import Deployment
-from gateway.routing.router import Router
+from gateway.routing.router import Reference, Router
 from gateway.settings.model import Settings, UpstreamSettings
 from gateway.telemetry.access_log import AccessLog
 from gateway.telemetry.metrics import Metrics
@@ -56,11 +56,12 @@ class Runtime:
             access_records_dropped=lambda: self.access_log.dropped if self.access_log else 0,
         )
         self.router = Router(
-            {name: tuple(d.model for d in route.deployments) for name, route in settings.routes.items()},
-            deploy=self.catalogue.deploy,
+            _references(settings),
+            deploy=self._deploy,
             known_names=lambda: (entry.id for entry in self.models()),
         )
-        _check_routes(settings, self.catalogue)
+        self.warnings = self._warnings()
+        """What the operator should know: sentences without secrets."""
         self.scrubber = Scrubber([*self.catalogue.secrets(), *keys])
         upstream = settings.upstream
         self.executor = Executor(
@@ -108,6 +109,20 @@ class Runtime:
         if self.access_log is not None:
             self.access_log.close()
 
+    def _deploy(self, reference: Reference) -> Deployment | str:
+        if reference.provider is None:
+            return self.catalogue.deploy(reference.model)
+        return self.catalogue.custom(reference.provider, reference.model)
+
+    def _warnings(self) -> list[str]:
+        """Says which providers and deployments cannot be used, and why; the others are served all the same."""
+        found = [f"{name}: {problem}" for name, problem in self.catalogue.problems.items()]
+        found += [f"{p.spec.id}: {p.warning}" for p in self.catalogue.ready() if p.warning]
+        for name, references in _references(self.settings).items():
+            reasons = [reason for each in references if isinstance(reason := self._deploy(each), str)]
+            found += [f"route {name}: {reason}" for reason in reasons]
+        return found
+
     def _transport_for(self, deployment: Deployment) -> Transport:
         return self._echo if deployment.provider == DEMO else self.transport
 
@@ -153,31 +168,33 @@ def build_catalogue(settings: Settings, environ: Mapping[str, str]) -> Catalogue
     rows = load_builtin()
     for name, row in settings.providers.items():
         rows[name] = layer(starting_row(rows, name), row)
+    specs: list[ProviderSpec] = []
+    wrong: dict[str, str] = {}
+    for name, row in rows.items():
+        try:
+            specs.append(to_spec(name, row))
+        except ValueError as error:
+            wrong[name] = str(error)
+    _refuse(wrong)
     try:
-        registry = Registry(to_spec(name, row) for name, row in rows.items())
+        registry = Registry(specs)
     except ValueError as error:
         raise ConfigError([Fault("anyport.yaml", 0, 0, "providers", str(error))]) from None
     catalogue = Catalogue(registry, settings.providers, environ)
-    faults = [
-        Fault("anyport.yaml", 0, 0, f"providers.{name}", catalogue.problems[name])
-        for name in settings.providers
-        if name in catalogue.problems
-    ]
-    if faults:
-        raise ConfigError(faults)
+    _refuse({name: catalogue.problems[name] for name in settings.providers if name in catalogue.problems})
     return catalogue
 
 
-def _check_routes(settings: Settings, catalogue: Catalogue) -> None:
-    faults: list[Fault] = []
-    for name, route in settings.routes.items():
-        for index, deployment in enumerate(route.deployments):
-            found = catalogue.deploy(deployment.model)
-            if isinstance(found, str):
-                reason = found or f"no provider is called {deployment.model.partition('/')[0]!r}"
-                faults.append(Fault("anyport.yaml", 0, 0, f"routes.{name}.deployments.{index}.model", reason))
-    if faults:
-        raise ConfigError(faults)
+def _refuse(wrong: Mapping[str, str]) -> None:
+    if wrong:
+        raise ConfigError([Fault("anyport.yaml", 0, 0, f"providers.{name}", text) for name, text in wrong.items()])
+
+
+def _references(settings: Settings) -> dict[str, tuple[Reference, ...]]:
+    return {
+        name: tuple(Reference(deployment.model, deployment.provider) for deployment in route.deployments)
+        for name, route in settings.routes.items()
+    }
 
 
 def _access_log(target: str) -> AccessLog | None:

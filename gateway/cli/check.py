@@ -15,7 +15,7 @@ from gateway.cli.output import fault_members, print_json, print_pairs, print_tab
 
 if TYPE_CHECKING:
     from gateway.errors import Fault
-    from gateway.registry.catalogue import Catalogue
+    from gateway.runtime import Runtime
 
 
 def check(config: ConfigOption = None, as_json: JsonOption = False) -> None:
@@ -25,26 +25,26 @@ def check(config: ConfigOption = None, as_json: JsonOption = False) -> None:
     try:
         configuration = load_configuration(config)
         with located(configuration.path):
-            catalogue = _build(configuration)
+            runtime = _build(configuration)
     except ConfigError as error:
         _print_faults(error.faults, as_json)
         raise typer.Exit(Exit.USAGE) from None
-    summary = _summary(configuration, catalogue)
+    summary = _summary(configuration, runtime)
     if as_json:
         print_json(summary)
     else:
         _print_summary(configuration.path, summary)
 
 
-def _build(configuration: Configuration) -> Catalogue:
+def _build(configuration: Configuration) -> Runtime:
     import asyncio
 
     from gateway.runtime import Runtime
 
-    async def build() -> Catalogue:
+    async def build() -> Runtime:
         runtime = Runtime(configuration.settings, configuration.environ)
         await runtime.aclose()
-        return runtime.catalogue
+        return runtime
 
     return asyncio.run(build())
 
@@ -57,9 +57,9 @@ def _print_faults(faults: Sequence[Fault], as_json: bool) -> None:
             print(fault)
 
 
-def _summary(configuration: Configuration, catalogue: Catalogue) -> dict[str, Any]:
+def _summary(configuration: Configuration, runtime: Runtime) -> dict[str, Any]:
     settings = configuration.settings
-    ready = catalogue.ready()
+    ready = runtime.catalogue.ready()
     return {
         "ok": True,
         "file": str(configuration.path) if configuration.path else None,
@@ -77,10 +77,9 @@ def _summary(configuration: Configuration, catalogue: Catalogue) -> dict[str, An
             for provider in ready
         ],
         "routes": {
-            name: [deployment.model for deployment in route.deployments] for name, route in settings.routes.items()
+            name: [str(deployment) for deployment in route.deployments] for name, route in settings.routes.items()
         },
-        "warnings": [f"{each.spec.id}: {each.warning}" for each in ready if each.warning]
-        + [f"{name}: {problem}" for name, problem in catalogue.problems.items()],
+        "warnings": runtime.warnings,
     }
 
 

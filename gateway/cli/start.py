@@ -26,11 +26,8 @@ def print_start(console: Console, runtime: Runtime, url: str) -> None:
         console.print(_table(runtime, rows, local))
     else:
         _say_what_to_do(console)
-    for name, problem in runtime.catalogue.problems.items():
-        console.print(Text(f"{name}: {problem}", style="yellow"))
-    for provider in ready:
-        if provider.warning:
-            console.print(Text(f"{provider.spec.id}: {provider.warning}", style="yellow"))
+    for warning in runtime.warnings:
+        console.print(Text(warning, style="yellow"))
     console.print("Try it:")
     console.print(Text(curl_line(url, _model_to_try(runtime, local, ready), has_key=not runtime.keys.is_open)))
 
@@ -41,7 +38,7 @@ def _table(runtime: Runtime, rows: Sequence[Provider], local: Sequence[Provider]
     for title in ("served as", "provider", "credential", "models"):
         table.add_column(title)
     for name, route in runtime.settings.routes.items():
-        table.add_row(name, "route", "", ", ".join(d.model for d in route.deployments))
+        table.add_row(name, "route", "", ", ".join(map(str, route.deployments)))
     for provider in rows:
         spec = provider.spec
         where = provider.base_url if provider in local else spec.display_name

@@ -173,7 +173,7 @@ class Catalogue:
         except ValueError as error:
             return str(error)
         ring = KeyRing(spec, found.secrets)
-        return self._deployment(Provider(spec, spec.base_url, ring, found.source, "config", True), model)
+        return self._deployment(Provider(spec, spec.base_url.rstrip("/"), ring, found.source, "config", True), model)
 
     def _deployment(self, provider: Provider, model: str) -> Deployment:
         spec = provider.spec

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 
 from gateway.errors import UnknownModel
 from gateway.routing.deployment import Deployment, Plan
@@ -12,17 +13,25 @@ MAX_CACHED = 4_096
 """Names come from clients, so what is remembered of them is bounded."""
 
 
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """What a route, or a client, names: `provider/model`, or the two apart."""
+
+    model: str
+    provider: str | None = None
+
+
 class Router:
     """Turns public names into plans and remembers them."""
 
     def __init__(
         self,
-        routes: Mapping[str, tuple[str, ...]],
+        routes: Mapping[str, tuple[Reference, ...]],
         *,
-        deploy: Callable[[str], Deployment | str],
+        deploy: Callable[[Reference], Deployment | str],
         known_names: Callable[[], Iterable[str]],
     ) -> None:
-        """`deploy` turns `provider/model` into a deployment, or says in one sentence why there is none."""
+        """`deploy` turns a reference into a deployment, or says in one sentence why there is none."""
         self._routes = routes
         self._deploy = deploy
         self._known_names = known_names
@@ -45,8 +54,8 @@ class Router:
     def _make(self, model: str) -> Plan:
         found: list[Deployment] = []
         reason = ""
-        for name in self._routes.get(model, (model,)):
-            deployment = self._deploy(name)
+        for reference in self._routes.get(model) or (Reference(model),):
+            deployment = self._deploy(reference)
             if isinstance(deployment, str):
                 reason = reason or deployment
             else:

@@ -12,6 +12,7 @@ from typing import cast
 from gateway.settings.document import Document, Path
 from gateway.settings.explain import nearest
 
+_PROVIDER_AND_MODEL = re.compile(r"[^\s/]+/\S+")
 _URL = re.compile(r"https?://[^\s/?#@]+(/[^\s?#]*)?")
 
 
@@ -24,8 +25,8 @@ def check(document: Document, known_providers: Mapping[str, str] | None) -> None
         for name, row in rows.items():
             _check_name(document, name, row, known_providers)
             _check_aliases(document, name, row, known_providers)
-        aliases = {alias for row in rows.values() for alias in _aliases(row)}
-        _check_deployments(document, {*known_providers, *rows, *aliases})
+    aliases = {alias for row in rows.values() for alias in _aliases(row)}
+    _check_deployments(document, None if known_providers is None else {*known_providers, *rows, *aliases})
 
 
 def _mapping(value: object) -> Mapping[str, object]:
@@ -65,13 +66,26 @@ def _check_aliases(document: Document, name: str, row: Mapping[str, object], kno
             document.add(("providers", name, "aliases", index), f"{alias!r} is already a name of {owner!r}")
 
 
-def _check_deployments(document: Document, known: Collection[str]) -> None:
+def _check_deployments(document: Document, known: Collection[str] | None) -> None:
     for name, route in _mapping(document.root.get("routes")).items():
         for index, deployment in enumerate(_list(_mapping(route).get("deployments"))):
-            model = _mapping(deployment).get("model")
-            path: Path = ("routes", name, "deployments", index, "model")
-            if not isinstance(model, str) or "/" not in model or path in document.broken:
-                continue
-            provider = model.partition("/")[0]
-            if provider not in known:
-                document.add(path, f"unknown provider {provider!r}{nearest(provider.lower(), known)}")
+            path: Path = ("routes", name, "deployments", index)
+            _check_deployment(document, path, _mapping(deployment), known)
+
+
+def _check_deployment(
+    document: Document, path: Path, deployment: Mapping[str, object], known: Collection[str] | None
+) -> None:
+    provider, model = deployment.get("provider"), deployment.get("model")
+    key = "model" if provider is None else "provider"
+    if (*path, key) in document.broken:
+        return
+    if provider is None:
+        if not isinstance(model, str):
+            return
+        if not _PROVIDER_AND_MODEL.fullmatch(model):
+            document.add((*path, key), f"must be 'provider/model', got {model!r}")
+            return
+        provider = model.partition("/")[0]
+    if isinstance(provider, str) and known is not None and provider not in known and ":" not in provider:
+        document.add((*path, key), f"unknown provider {provider!r}{nearest(provider.lower(), known)}")

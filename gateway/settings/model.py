@@ -14,7 +14,8 @@ MAX_SECONDS = 86_400
 """A day: more is milliseconds written where seconds are meant."""
 _PROVIDER_ID = re.compile(r"[a-z0-9][a-z0-9._-]*")
 _HOST = re.compile(r"[A-Za-z0-9._-]+|\[?[0-9A-Fa-f:.]+(%[A-Za-z0-9]+)?\]?")
-_MODEL = re.compile(r"[^\s/]+/[^\s\x00-\x1f\x7f]+")
+_WORD = re.compile(r"[^\s\x00-\x1f\x7f]+")
+_CUSTOM = re.compile(r"custom:https?://[^\s/?#@]+(/[^\s?#]*)?")
 
 
 def _not_a_boolean(value: object) -> object:
@@ -47,9 +48,15 @@ def _host(host: str) -> str:
 
 
 def _model(model: str) -> str:
-    if not _MODEL.fullmatch(model):
-        raise ValueError("must be 'provider/model'")
+    if not _WORD.fullmatch(model):
+        raise ValueError("must be 'provider/model', without blanks")
     return model
+
+
+def _provider_name(name: str) -> str:
+    if not _WORD.fullmatch(name) or (":" in name and not _CUSTOM.fullmatch(name)):
+        raise ValueError("must be a provider's id or alias, or custom: and an http:// or https:// URL")
+    return name
 
 
 def _access_log(target: str) -> str:
@@ -66,6 +73,7 @@ Host = Annotated[str, AfterValidator(_host)]
 RouteName = Annotated[str, AfterValidator(_route_name)]
 ProviderId = Annotated[str, AfterValidator(_provider_id)]
 ModelName = Annotated[str, AfterValidator(_model)]
+ProviderName = Annotated[str, AfterValidator(_provider_name)]
 AccessLog = Annotated[str, AfterValidator(_access_log)]
 
 
@@ -114,9 +122,20 @@ class DeploymentSettings(Strict):
     """One concrete model that a route may call."""
 
     model: ModelName = Field(
-        description="The provider's id or alias, a slash, and the provider's own name of the model.",
+        description="The provider's id or alias, a slash, and the provider's own name of the model; "
+        "with `provider` beside it, only the provider's own name.",
         examples=["groq/llama-3.3-70b-versatile"],
     )
+    provider: ProviderName | None = Field(
+        default=None,
+        description="A provider's id or alias, or `custom:URL` for a server that is nowhere described: it is taken "
+        "to speak OpenAI's wire below exactly that URL.",
+        examples=["custom:https://llm.example.com/v1"],
+    )
+
+    def __str__(self) -> str:
+        """Returns the deployment's name for people."""
+        return self.model if self.provider is None else f"{self.provider} {self.model}"
 
 
 class RouteSettings(Strict):

@@ -104,9 +104,16 @@ def test_check_as_json_prints_faults_as_well(directory: Path) -> None:
 
 
 def test_a_fault_that_only_shows_when_everything_is_built_has_its_place(directory: Path) -> None:
-    result = run("check", text="routes:\n  v1.5:\n    deployments:\n      - model: openai/x\n")
+    result = run("check", text="providers:\n  moonshot:\n    region: mars\n")
     assert result.exit_code == 2
-    assert result.stdout.startswith("anyport.yaml:4:16  routes.v1.5.deployments.0.model  openai has no credential")
+    assert result.stdout.startswith("anyport.yaml:2:3  providers.moonshot  ")
+    assert "`mars`" in result.stdout
+
+
+def test_a_route_without_a_credential_is_a_warning_that_names_the_variable(directory: Path) -> None:
+    result = run("check", text="routes:\n  v1.5:\n    deployments:\n      - model: openai/x\n")
+    assert result.exit_code == 0
+    assert "warning: route v1.5: openai has no credential; set ABI_OPENAI_API_KEY or OPENAI_API_KEY" in result.stdout
 
 
 @pytest.mark.parametrize("model", ["demo/echo", "lm-studio/some-model", "ollama/llama3.2:3b"])
