@@ -24,7 +24,7 @@ KNOWN_FAILURES = {
 """Contract tests that the stock transport fails, and why; strict, so a mended one must leave the list."""
 
 OK = json_response({"ok": True})
-TIMEOUTS = Timeouts(connect=2.0, pool=2.0, head=2.0, idle=2.0)
+TIMEOUTS = Timeouts(connect=5.0, pool=5.0, head=5.0, idle=5.0)
 KIB, MIB = 1024, 1024 * 1024
 
 

@@ -186,7 +186,7 @@ async def test_cancelling_a_request_closes_its_connection_at_once(transport: Tra
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-        assert await upstream.wait_closed(0) - cancelled_at < 0.2
+        assert await upstream.wait_closed(0) - cancelled_at < 0.5
 
 
 async def test_over_tls_a_cancelled_reader_closes_and_a_whole_response_is_reused(
@@ -204,7 +204,7 @@ async def test_over_tls_a_cancelled_reader_closes_and_a_whole_response_is_reused
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-        assert await upstream.wait_closed(0) - cancelled_at < 0.2
+        assert await upstream.wait_closed(0) - cancelled_at < 0.5
         await transport.aclose()
     assert [request.connection for request in upstream.requests] == [0, 0]
 
@@ -236,7 +236,7 @@ async def test_cancelling_a_reader_closes_its_connection_at_once(transport: Tran
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-        assert await upstream.wait_closed(0) - cancelled_at < 0.2
+        assert await upstream.wait_closed(0) - cancelled_at < 0.5
         got.release()
 
 
@@ -247,19 +247,19 @@ async def test_releasing_an_unfinished_response_closes_its_connection_at_once(tr
         assert await got.next() == b"some"
         released_at = time.monotonic()
         got.release()
-        assert await upstream.wait_closed(0) - released_at < 0.2
+        assert await upstream.wait_closed(0) - released_at < 0.5
         with pytest.raises(TransportError):
             await got.next()
 
 
 async def test_no_number_of_cancelled_requests_costs_a_slot(kind: str) -> None:
-    total, at_once = (20_000, 50) if kind == "builtin" else (1_000, 50)
+    total, at_once, pace = (20_000, 50, 1) if kind == "builtin" else (1_000, 50, 20)
     transport = make(kind, limit=10)
     delays = [0.0, 0.0001, 0.0005, 0.001, 0.002]
 
     async def one(number: int, upstream: ScriptedUpstream) -> None:
         task = asyncio.ensure_future(fetch(transport, post(upstream), Timeouts(2.0, 30.0, 2.0, 2.0)))
-        await asyncio.sleep(delays[number % len(delays)])
+        await asyncio.sleep(pace * delays[number % len(delays)])
         task.cancel()
         await asyncio.wait([task])
 
@@ -269,6 +269,9 @@ async def test_no_number_of_cancelled_requests_costs_a_slot(kind: str) -> None:
     async with ScriptedUpstream(script) as upstream:
         for first in range(0, total, at_once):
             await asyncio.gather(*(one(first + number, upstream) for number in range(at_once)))
+        if kind == "builtin":
+            # They were cancelled in every phase: before, while and after they had a connection.
+            assert 10 < len(upstream.requests) < total
         answers = await asyncio.gather(*(fetch(transport, post(upstream)) for _ in range(10)))
         assert answers == [(200, b"ok")] * 10
         await transport.aclose()

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from gateway.transport.base import MAX_RESPONSE_BYTES, Fault, Transport, TransportError
+from gateway.transport.base import MAX_RESPONSE_BYTES, Fault, Timeouts, Transport, TransportError
 from gateway.transport.decoding import PIECE_BYTES
 from tests.transport.contract import KIB, MIB, OK, TIMEOUTS, endless, fault_of, fetch, get, post
 from tests.upstreams.scripted import (
@@ -102,7 +102,7 @@ REFUSED = {
 @pytest.mark.parametrize("name", REFUSED)
 async def test_a_response_that_is_not_plain_http_is_refused(transport: Transport, name: str) -> None:
     async with ScriptedUpstream([raw(REFUSED[name], STALL), OK]) as upstream:
-        error = await fault_of(transport, get(upstream))
+        error = await fault_of(transport, get(upstream), Timeouts(head=2.0))
         assert error.fault is Fault.PROTOCOL
         assert "aaaa" not in error.message
         await upstream.wait_closed(0)
