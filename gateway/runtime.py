@@ -12,7 +12,7 @@ from gateway.credentials.scrub import Scrubber
 from gateway.credentials.secret import Secret
 from gateway.domain import ProviderSpec
 from gateway.engine.executor import Executor, Limits
-from gateway.errors import ConfigError, Fault
+from gateway.errors import ConfigError, Fault, UnknownModel
 from gateway.registry.builtin import layer, load_builtin, starting_row, to_spec
 from gateway.registry.catalogue import DEMO, DEMO_MODEL, Catalogue
 from gateway.registry.discovery import Discovery, Probe
@@ -108,6 +108,14 @@ class Runtime:
         await self.control.aclose()
         if self.access_log is not None:
             self.access_log.close()
+
+    def is_served(self, model: str) -> bool:
+        """Returns whether a request for this public name would find a deployment."""
+        try:
+            self.router.plan(model)
+        except UnknownModel:
+            return False
+        return True
 
     def _deploy(self, reference: Reference) -> Deployment | str:
         if reference.provider is None:

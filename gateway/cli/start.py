@@ -62,8 +62,9 @@ def _say_what_to_do(console: Console) -> None:
 
 
 def _model_to_try(runtime: Runtime, local: Sequence[Provider], ready: Sequence[Provider]) -> str:
-    if runtime.settings.routes:
-        return next(iter(runtime.settings.routes))
+    for route in runtime.settings.routes:
+        if runtime.is_served(route):
+            return route
     for provider in (*local, *ready):
         models = runtime.catalogue.listing.models.get(provider.spec.id) or provider.spec.example_models
         if models:

@@ -189,9 +189,10 @@ class Catalogue:
             rules=NO_RULES if spec.rules == NO_RULES else spec.rules,
             failure_rules=spec.failure_rules,
         )
+        name = spec.label if spec.id.startswith(CUSTOM) else spec.id  # clients see it: no URL
         return Deployment(
-            id=f"{spec.id}/{model}",
-            provider=spec.id,
+            id=f"{name}/{model}",
+            provider=name,
             target=target,
             adapter=self._adapters[spec.protocol],
             key_ring=provider.key_ring,

@@ -65,6 +65,8 @@ class Router:
         return Plan(model, tuple(found))
 
     def _message(self, model: str, reason: str) -> str:
+        if reason:
+            return f"the model {model[:128]!r} cannot be served: {reason}"
         near = difflib.get_close_matches(model, list(self._known_names()), n=3, cutoff=0.5)
         hint = f"; did you mean {', '.join(near)}?" if near else "; GET /v1/models lists what is served"
-        return f"the model {model[:128]!r} does not exist{': ' + reason if reason else ''}{hint}"
+        return f"the model {model[:128]!r} does not exist{hint}"

@@ -106,7 +106,7 @@ def test_check_as_json_prints_faults_as_well(directory: Path) -> None:
 def test_a_fault_that_only_shows_when_everything_is_built_has_its_place(directory: Path) -> None:
     result = run("check", text="providers:\n  moonshot:\n    region: mars\n")
     assert result.exit_code == 2
-    assert result.stdout.startswith("anyport.yaml:2:3  providers.moonshot  ")
+    assert result.stdout.startswith("anyport.yaml:3:5  providers.moonshot  ")
     assert "`mars`" in result.stdout
 
 
