@@ -88,7 +88,7 @@ class OpenAIStream:
         self._last: Object | None = None
         self._is_json = head.headers.get("content-type", "").startswith("application/json")
         self._json = bytearray()
-        self._strips_usage = not call.wants_usage and target.rules.stream_usage == "opt_in"
+        self._strips_usage = not call.wants_usage
         self._recounts = target.rules.reasoning_excluded
         self._watches_text = target.rules.reasoning_out == "think_tags"
         self.usage: Usage | None = None
