@@ -10,9 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
-import yaml
 from pydantic import BaseModel, Field, ValidationError
 
 import gateway
@@ -21,7 +20,9 @@ from adapters.rules import ModelRules, ParamRules
 from adapters.types import Operation
 from gateway.credentials.resolve import DEFAULT_PATHS
 from gateway.domain import AuthScheme, Connection, ProviderSpec
-from gateway.errors import ConfigError, Fault
+from gateway.errors import ConfigError
+from gateway.settings.document import read_document
+from gateway.settings.explain import explain
 from gateway.settings.provider import ModelRulesRow, ProviderRow, RulesRow, Strict
 
 PROVIDERS_FILE = "providers.yaml"
@@ -70,68 +71,16 @@ def parse_rows(text: str, file: str = PROVIDERS_FILE) -> dict[str, ProviderRow]:
 
 
 def parse_file(text: str, file: str = PROVIDERS_FILE) -> ProvidersFile:
-    """Returns a providers file as it is written; raises `ConfigError` naming every fault."""
+    """Returns a providers file as it is written; raises `ConfigError` naming every fault and its place."""
+    document = read_document(file, text.encode(), lambda _document, _path, value: value)
+    content = None
     try:
-        return ProvidersFile.model_validate(read_yaml(text, file))
+        content = ProvidersFile.model_validate(document.root)
     except ValidationError as error:
-        raise ConfigError([_fault(file, detail) for detail in error.errors()]) from None
-
-
-def _fault(file: str, detail: Mapping[str, Any]) -> Fault:
-    return Fault(file, 0, 0, ".".join(str(part) for part in detail["loc"]), detail["msg"])
-
-
-def read_yaml(text: str, file: str) -> object:
-    """Returns the content of a YAML file; raises `ConfigError` for bad syntax, a repeated key and any alias.
-
-    Aliases (`*name`) are refused because a few of them can stand for gigabytes.
-    """
-    loader = yaml.CSafeLoader(text)
-    try:
-        node = loader.get_single_node()
-        if node is None:
-            return None
-        if faults := _odd_nodes(node, file):
-            raise ConfigError(faults)
-        return cast(Any, loader).construct_document(node)
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark
-        line, column = (mark.line + 1, mark.column + 1) if mark else (0, 0)
-        raise ConfigError([Fault(file, line, column, "", error.problem or "not YAML")]) from None
-    finally:
-        loader.dispose()
-
-
-def _odd_nodes(root: yaml.Node, file: str) -> list[Fault]:
-    faults: list[Fault] = []
-    seen: set[int] = set()
-    waiting: list[yaml.Node] = [root]
-    while waiting:
-        node = waiting.pop()
-        if id(node) in seen:
-            faults.append(_at(node, file, "YAML aliases are not allowed"))
-            continue
-        seen.add(id(node))
-        if isinstance(node, yaml.MappingNode):
-            faults += _repeated_keys(node, file)
-            waiting += [part for pair in node.value for part in pair]
-        elif isinstance(node, yaml.SequenceNode):
-            waiting += node.value
-    return faults
-
-
-def _repeated_keys(node: yaml.MappingNode, file: str) -> list[Fault]:
-    keys = [key for key, _ in node.value]
-    names = [key.value for key in keys]
-    return [
-        _at(key, file, f"key `{key.value}` stands here a second time")
-        for number, key in enumerate(keys)
-        if key.value in names[:number]
-    ]
-
-
-def _at(node: yaml.Node, file: str, message: str) -> Fault:
-    return Fault(file, node.start_mark.line + 1, node.start_mark.column + 1, "", message)
+        explain(document, error)
+    if document.faults or content is None:
+        raise ConfigError(document.faults)
+    return content
 
 
 def _on_baseline(baseline: RulesRow, row: ProviderRow) -> ProviderRow:
