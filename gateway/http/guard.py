@@ -33,7 +33,7 @@ from gateway.http.sweeper import StallWatch
 
 __all__ = ["ClientConnection", "GuardLimits", "GuardProtocol", "clean_header_value", "guarded"]
 
-WRITE_HIGH_WATER = 256 * 1024
+WRITE_HIGH_WATER = 64 * 1024
 """Bytes in the transport's buffer above which `send` waits; with one slice on top it stays below 1 MiB."""
 READ_HIGH_WATER = 256 * 1024
 """Unread body bytes above which reading from the socket pauses."""

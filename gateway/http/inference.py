@@ -86,6 +86,7 @@ class InferenceEndpoint:
             while not decoder.is_done and decoder.failure is None:
                 data = await response.next()
                 out = decoder.feed(data) if data else decoder.close()
+                data = b""  # while a slow client is waited for, only what it still has to get is kept
                 if out:
                     await transaction.send_frames(out)
                 if time.monotonic() >= stream.deadline and not decoder.is_done:

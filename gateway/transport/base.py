@@ -11,7 +11,7 @@ from adapters.types import Head, HttpRequest
 MAX_RESPONSE_BYTES = 64 * 1024 * 1024
 """Cap of one whole response body, counted after decompression."""
 MAX_HEADER_BYTES = 64 * 1024
-PAUSE_ABOVE_BYTES = 256 * 1024
+PAUSE_ABOVE_BYTES = 64 * 1024
 """Unread bytes of one response above which reading from its socket is paused."""
 
 
