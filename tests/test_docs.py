@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, get_args, get_origin
 
 import pytest
+from pydantic import BaseModel
 
+from gateway.cli.exits import Exit
+from gateway.cli.main import COMMANDS, GROUPS
+from gateway.errors import GatewayError
+from gateway.settings.model import Settings
+from gateway.settings.provider import RulesRow
+from gateway.telemetry.access_log import AccessRecord
+from gateway.telemetry.families import FAMILIES
 from tests.e2e.process import GatewayProcess, clean_environ, start_gateway
 
 ROOT = Path(__file__).parents[1]
@@ -109,3 +118,176 @@ def test_a_port_that_cannot_be_is_a_fault_of_the_command_line(tmp_path: Path) ->
     command = [sys.executable, "-m", "gateway", "serve", "--port", "70000"]
     done = subprocess.run(command, cwd=tmp_path, env=clean_environ({}), capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stderr) == (2, "command line  port  must be at most 65535, got 70000\n")
+
+
+# --- tables
+
+
+class Raised(NamedTuple):
+    """An error code that a place in the code gives, and the status if it stands beside it."""
+
+    code: str
+    status: int | None
+    where: str
+
+
+_CODE = re.compile(r"[a-z0-9]+(_[a-z0-9]+)*")
+_UPSTREAM = re.compile(r"upstream_[a-z_]+")
+_POSITIONS = {"Refused": (1, 0), "Refusal": (1, 0), "BadJson": (0, None), "_Answer": (2, 1)}
+"""Call -> where among its arguments code and status stand."""
+
+
+def codes_of(path: Path) -> Iterator[Raised]:
+    """Yields what one module raises: `code="..."`, the calls above, and every text that begins with `upstream_`."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        where = f"{path.relative_to(ROOT)}:{getattr(node, 'lineno', 0)}"
+        if isinstance(node, ast.Call):
+            name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+            at, status_at = _POSITIONS.get(name, (None, None))
+            given: list[ast.expr] = [word.value for word in node.keywords if word.arg == "code"]
+            if at is not None and len(node.args) > at:
+                given.append(node.args[at])
+            status = constant(node.args[status_at]) if status_at is not None and len(node.args) > status_at else None
+            for code in map(constant, given):
+                if isinstance(code, str) and _CODE.fullmatch(code):
+                    yield Raised(code, status if isinstance(status, int) else None, where)
+        elif isinstance(node, ast.Constant) and _UPSTREAM.fullmatch(str(node.value)):
+            yield Raised(str(node.value), None, where)
+
+
+def constant(node: ast.expr) -> object:
+    return node.value if isinstance(node, ast.Constant) else None
+
+
+def classes(base: type[GatewayError]) -> Iterator[type[GatewayError]]:
+    for derived in base.__subclasses__():
+        yield derived
+        yield from classes(derived)
+
+
+def rows(page: str) -> list[list[str]]:
+    """Returns the cells of every table row of a page, without their backquotes."""
+    lines = (ROOT / "docs" / page).read_text(encoding="utf-8").splitlines()
+    return [[cell.strip().strip("`") for cell in line.strip("|").split("|")] for line in lines if line.startswith("| ")]
+
+
+def test_every_error_code_has_a_row_with_its_status() -> None:
+    documented = {(int(cells[0]), cells[2]) for cells in rows("errors.md") if cells[0].isdigit()}
+    codes = {code for _, code in documented}
+    modules = [path for part in ("gateway", "adapters") for path in (ROOT / part).rglob("*.py")]
+    raised = [each for path in modules for each in codes_of(path)]
+    assert len(raised) > 60
+    assert [each for each in raised if each.code not in codes] == []
+    assert [each for each in raised if each.status and (each.status, each.code) not in documented] == []
+
+
+def test_every_class_of_error_has_a_row_with_its_status_and_type() -> None:
+    documented = {(int(cells[0]), cells[1], cells[2]) for cells in rows("errors.md") if cells[0].isdigit()}
+    found = {(each.status, each.type, each.code) for each in classes(GatewayError) if each.code}
+    assert len(found) > 10
+    assert found - documented == set()
+
+
+def test_no_row_is_left_of_an_error_that_is_gone() -> None:
+    source = "".join(
+        path.read_text(encoding="utf-8") for part in ("gateway", "adapters") for path in (ROOT / part).rglob("*.py")
+    )
+    assert [cells[2] for cells in rows("errors.md") if cells[0].isdigit() and f'"{cells[2]}"' not in source] == []
+
+
+def leaves(model: type[BaseModel], path: str = "") -> Iterator[str]:
+    """Yields the dotted path of every setting that holds a value; providers' rows have a schema of their own."""
+    for name, field in model.model_fields.items():
+        if name == "providers":
+            continue
+        inner = list(models_in(field.annotation))
+        kind = get_origin(field.annotation)
+        if not inner or kind is list:
+            yield f"{path}{name}"
+        for each in inner:
+            infix = ".NAME." if kind is dict else "[]." if kind is list else "."
+            yield from leaves(each, f"{path}{name}{infix}")
+
+
+def models_in(annotation: object) -> Iterator[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for argument in get_args(annotation):
+        yield from models_in(argument)
+
+
+def test_every_setting_has_a_row_in_its_section() -> None:
+    page = (ROOT / "docs/configuration.md").read_text(encoding="utf-8")
+    sections = {m[1]: m[2] for m in re.finditer(r"^### `([^`]+)`\n(.*?)(?=^### |\Z)", page, re.MULTILINE | re.DOTALL)}
+    settings = list(leaves(Settings))
+    assert {"server.port", "routes.NAME.deployments[].model", "upstream.idle_seconds"} <= set(settings)
+    for setting in settings:
+        section, _, name = setting.rpartition(".")
+        assert f"\n| `{name}` |" in sections[section], setting
+
+
+def test_every_rule_of_a_row_is_explained() -> None:
+    explained = {cells[0] for cells in rows("providers-how-to.md")}
+    assert set(RulesRow.model_fields) - explained == set()
+
+
+def test_every_command_has_a_heading() -> None:
+    page = (ROOT / "docs/cli.md").read_text(encoding="utf-8")
+    missing = [name for name in (*COMMANDS, *GROUPS) if f"\n## `anyport {name}`\n" not in page]
+    assert missing == []
+
+
+def test_every_exit_code_has_a_row() -> None:
+    assert {cells[0] for cells in rows("cli.md")} >= {str(int(code)) for code in Exit}
+
+
+def test_every_metric_has_a_row() -> None:
+    assert {family.name for family in FAMILIES} - {cells[0] for cells in rows("metrics.md")} == set()
+
+
+def test_every_key_of_an_access_record_has_a_row() -> None:
+    explained = {cells[0] for cells in rows("operations.md")}
+    assert set(AccessRecord.__struct_fields__) - explained == set()
+
+
+def test_every_response_header_of_ours_has_a_row() -> None:
+    explained = " ".join(cells[0] for cells in rows("operations.md"))
+    sources = (ROOT / "gateway/http").glob("*.py")
+    used = {name for path in sources for name in re.findall(r'b"(x-anyport-[a-z-]+)"', path.read_text("utf-8"))}
+    assert len(used) >= 3
+    assert {name for name in used if name not in explained} == set()
+
+
+# --- links
+
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
+
+
+def anchors(page: Path) -> set[str]:
+    """Returns the anchors that a Markdown viewer gives the headings of a page."""
+    headings = re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_link_leads_somewhere(page: Path) -> None:
+    for link in re.findall(r"\]\(([^)\s]+)\)", page.read_text(encoding="utf-8")):
+        if link.startswith(("http://", "https://")):
+            continue
+        name, _, anchor = link.partition("#")
+        target = page.parent / name if name else page
+        assert target.exists(), link
+        assert not anchor or anchor in anchors(target), link
+
+
+def test_the_index_lists_every_page() -> None:
+    listed = {cells[0].partition("]")[0].strip("[") for cells in rows("index.md")}
+    assert {page.name for page in (ROOT / "docs").glob("*.md")} - listed == {"index.md"}
+
+
+def test_every_setting_that_the_pages_name_exists() -> None:
+    known = set(leaves(Settings))
+    text = "".join(page.read_text(encoding="utf-8") for page in PAGES)
+    named = set(re.findall(r"`((?:server|upstream|discovery)\.[a-z_]+)`", text))
+    assert len(named) > 10
+    assert named - known == set()
