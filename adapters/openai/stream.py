@@ -88,7 +88,8 @@ class OpenAIStream:
         self._last: Object | None = None
         self._is_json = head.headers.get("content-type", "").startswith("application/json")
         self._json = bytearray()
-        self._strips_usage = not call.wants_usage
+        # What we asked for and the client did not is taken out; what an upstream sends unasked is the client's.
+        self._strips_usage = not call.wants_usage and target.rules.stream_usage == "opt_in"
         self._recounts = target.rules.reasoning_excluded
         self._watches_text = target.rules.reasoning_out == "think_tags"
         self.usage: Usage | None = None
