@@ -97,6 +97,7 @@ class InferenceEndpoint:
             return
         except asyncio.CancelledError:
             if transaction.is_drained:
+                transaction.outcome.error_code = "server_shutting_down"
                 await transaction.send_frames(
                     error_frame(transaction, "the gateway is shutting down", "server_error", "server_shutting_down")
                 )
