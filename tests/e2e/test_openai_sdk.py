@@ -11,7 +11,7 @@ from pydantic import BaseModel
 
 from tests.e2e.answers import USAGE, chunk, completion, text_chunks, tool_delta
 from tests.e2e.stage import Stage
-from tests.upstreams.scripted import RESET, STALL, json_response, raw, sse_response
+from tests.upstreams.scripted import FIN, RESET, STALL, End, json_response, raw, sse_response
 
 HELLO: Any = [{"role": "user", "content": "Hello"}]
 WEATHER: Any = [
@@ -298,8 +298,9 @@ def test_a_field_that_the_provider_does_not_take_is_named_in_a_header(client: Op
     assert scripted.last.json() == {"model": "llama-3.3-70b", "messages": HELLO, "temperature": 0.1}
 
 
-def test_a_kept_connection_that_turns_out_dead_is_no_error(client: OpenAI, scripted: Stage) -> None:
-    scripted.play(json_response(completion("one")), raw(RESET), json_response(completion("two")))
+@pytest.mark.parametrize("end", [FIN, RESET], ids=["closed", "reset"])
+def test_a_kept_connection_that_turns_out_dead_is_no_error(client: OpenAI, scripted: Stage, end: End) -> None:
+    scripted.play(json_response(completion("one")), raw(end), json_response(completion("two")))
     client.chat.completions.create(model="stub/quick", messages=HELLO)
     answer = client.chat.completions.with_raw_response.create(model="stub/quick", messages=HELLO)
     assert answer.parse().choices[0].message.content == "two"
