@@ -13,8 +13,10 @@ from typing import NamedTuple, get_args, get_origin
 import pytest
 from pydantic import BaseModel
 
+from adapters.failures import Failure, FailureKind
 from gateway.cli.exits import Exit
 from gateway.cli.main import COMMANDS, GROUPS
+from gateway.engine.verdict import client_error
 from gateway.errors import GatewayError
 from gateway.settings.model import Settings
 from gateway.settings.provider import RulesRow
@@ -186,6 +188,13 @@ def test_every_class_of_error_has_a_row_with_its_status_and_type() -> None:
     found = {(each.status, each.type, each.code) for each in classes(GatewayError) if each.code}
     assert len(found) > 10
     assert found - documented == set()
+
+
+@pytest.mark.parametrize("kind", [kind for kind in FailureKind if kind is not FailureKind.BAD_REQUEST])
+def test_a_code_of_a_provider_takes_no_place_of_ours(kind: FailureKind) -> None:
+    failure = Failure(kind, "said the provider", status=408, code="" if kind is FailureKind.CONNECT else "theirs")
+    error = client_error(failure, deployment="a/b", message=failure.message)
+    assert [str(error.status), error.type, error.code] in [cells[:3] for cells in rows("errors.md")]
 
 
 def test_no_row_is_left_of_an_error_that_is_gone() -> None:

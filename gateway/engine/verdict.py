@@ -46,13 +46,13 @@ _ANSWERS: Final[Mapping[FailureKind, _Answer]] = {
 }
 
 _OWN_CODES: Final = frozenset({FailureKind.CONNECT, FailureKind.TIMEOUT, FailureKind.MALFORMED})
-"""Kinds that we found out ourselves, so that the failure's code is ours and more precise than the table's."""
+"""Kinds that we find out ourselves, with a code that is more precise than the table's."""
 
 
 def client_error(failure: Failure, *, deployment: str, message: str) -> UpstreamError:
     """Returns the error for the client; `message` is the failure's, scrubbed and cut."""
     answer = _ANSWERS.get(failure.kind, _ANSWERS[FailureKind.UNKNOWN])
-    code = failure.code if failure.kind in _OWN_CODES and failure.code else answer.code
+    code = _own_code(failure) or answer.code
     status = answer.status
     param = None
     if failure.kind is FailureKind.BAD_REQUEST:
@@ -72,6 +72,13 @@ def client_error(failure: Failure, *, deployment: str, message: str) -> Upstream
         headers=headers,
         should_retry=should_retry,
     )
+
+
+def _own_code(failure: Failure) -> str | None:
+    """Returns the failure's code if we gave it; an upstream's 408 is a timeout, too, with a code of its own."""
+    code = failure.code or ""
+    is_ours = failure.kind is FailureKind.CONNECT or code.startswith("upstream_")
+    return code if is_ours and failure.kind in _OWN_CODES else None
 
 
 def _wait(failure: Failure, answer: _Answer) -> tuple[bool, tuple[tuple[str, str], ...]]:
