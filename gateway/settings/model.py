@@ -142,7 +142,8 @@ class RouteSettings(Strict):
     """A public model name: what clients may put into `model` besides `provider/model`."""
 
     deployments: list[DeploymentSettings] = Field(
-        min_length=1, description="What the route may call; the first one is preferred."
+        min_length=1,
+        description="What the route may call; so far only the first one is called.",
     )
 
 
@@ -158,7 +159,10 @@ class UpstreamSettings(Strict):
     head_seconds: Seconds = Field(default=60, description="From the last request byte to the end of the response head.")
     idle_seconds: Seconds = Field(default=60, description="Silence between two pieces of a response body.")
     total_seconds: Seconds = Field(default=600, description="One request, all of its attempts together.")
-    max_connections: Count = Field(default=10_000, description="Most open connections to all providers together.")
+    max_connections: Count = Field(
+        default=10_000,
+        description="Most open connections to one host and port; `httpx` counts all of them together.",
+    )
     max_response_bytes: Count = Field(
         default=67_108_864, description="Longest response body that is not a stream, after decompression."
     )
