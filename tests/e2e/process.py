@@ -83,7 +83,7 @@ class GatewayProcess:
 
 def clean_environ(more: Mapping[str, str]) -> dict[str, str]:
     """Returns the least environment that a process needs, without anybody's keys, and `more`."""
-    kept = {name: os.environ[name] for name in ("PATH", "HOME", "SYSTEMROOT") if name in os.environ}
+    kept = {name: os.environ[name] for name in ("PATH", "HOME", "PYTHONPATH", "SYSTEMROOT") if name in os.environ}
     return {**kept, "COLUMNS": "200", **more}
 
 
