@@ -1,0 +1,127 @@
+"""A transport that plays a script from memory, a clock that stands still, and what an executor needs besides."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from adapters.openai import OpenAIAdapter
+from adapters.types import Call, Head, HttpRequest, Operation
+from gateway.credentials.scrub import Scrubber
+from gateway.credentials.secret import Secret
+from gateway.domain import Outcome, ProviderSpec
+from gateway.engine.executor import Executor, Limits
+from gateway.http.inbound import read_call
+from gateway.routing.deployment import Deployment, KeyRing, Plan
+from gateway.transport.base import Fault, Timeouts, TransportError
+from tests.adapters.recorded import target_of
+
+SECRET = "sk-upstream-0123456789"
+SPEC = ProviderSpec(id="p", display_name="P", protocol="openai", base_url="http://127.0.0.1:9/v1")
+Piece = bytes | TransportError | asyncio.Event | float
+"""What a body brings next: bytes, a fault, a wait, or seconds that pass."""
+
+
+@dataclass(slots=True)
+class Clock:
+    """Monotonic seconds that pass only when a test says so."""
+
+    now: float = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@dataclass(slots=True)
+class Response:
+    """One scripted answer (gateway.transport.base.UpstreamResponse)."""
+
+    head: Head
+    pieces: list[Piece]
+    clock: Clock
+    releases: int = 0
+    is_complete: bool = False
+
+    async def next(self) -> bytes:
+        assert not self.releases, "read after release"
+        while self.pieces:
+            piece = self.pieces.pop(0)
+            if isinstance(piece, TransportError):
+                raise piece
+            if isinstance(piece, asyncio.Event):
+                await piece.wait()
+            elif isinstance(piece, float):
+                self.clock.now += piece
+            else:
+                return piece
+        self.is_complete = True
+        return b""
+
+    async def read(self, limit: int = 0) -> bytes:
+        raise AssertionError("the executor reads bodies piece by piece, to keep its deadline")
+
+    def release(self) -> None:
+        self.releases += 1
+
+
+@dataclass(slots=True)
+class Script:
+    """Answers, one per send; plays `Transport`."""
+
+    answers: Sequence[Response | TransportError | asyncio.Event]
+    sent: list[tuple[HttpRequest, Timeouts, bool]] = field(default_factory=list)
+
+    async def send(self, request: HttpRequest, timeouts: Timeouts, *, fresh: bool = False) -> Response:
+        answer = self.answers[len(self.sent)]
+        self.sent.append((request, timeouts, fresh))
+        if isinstance(answer, TransportError):
+            raise answer
+        if isinstance(answer, asyncio.Event):
+            await answer.wait()
+            raise AssertionError("nothing follows a wait")
+        return answer
+
+    async def aclose(self) -> None:
+        return
+
+
+class Stage:
+    """An executor with a scripted upstream, and the outcome of the one request that a test runs."""
+
+    def __init__(self, *, total: float = 600.0, rules: dict[str, Any] | None = None, limit: int = 10_000) -> None:
+        self.clock = Clock()
+        self.script = Script(())
+        self.outcome = Outcome("req-1")
+        self.deployment = Deployment(
+            id="p/m",
+            provider="p",
+            target=target_of(rules=rules),
+            adapter=OpenAIAdapter(),
+            key_ring=KeyRing(SPEC, (Secret(SECRET),)),
+        )
+        self.executor = Executor(
+            transport_for=lambda deployment: self.script,
+            limits=Limits(Timeouts(connect=5, pool=1, head=60, idle=30), total, limit),
+            clock=self.clock,
+            scrubber=Scrubber([Secret(SECRET)]),
+        )
+
+    def response(self, *pieces: Piece, status: int = 200, **headers: str) -> Response:
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        return Response(Head(status, named), list(pieces), self.clock)
+
+    async def run(self, *answers: Response | TransportError | asyncio.Event, **fields: Any) -> Any:
+        self.script = Script(answers)
+        return await self.executor.run(call_of(**fields), Plan("p/m", (self.deployment,)), self.outcome)
+
+
+def call_of(**fields: Any) -> Call:
+    body = {"model": "p/m", "messages": [{"role": "user", "content": "x"}], **fields}
+    return read_call(Operation.CHAT, json.dumps(body).encode(), id="chatcmpl-1", created=1)
+
+
+def dead(fault: Fault = Fault.DISCONNECTED, *, replayable: bool = False, setting: str | None = None) -> TransportError:
+    return TransportError(fault, "the connection died", replayable=replayable, setting=setting)

@@ -1,0 +1,332 @@
+"""The attempt loop against a scripted upstream: what is committed, what is repeated, what the client hears."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Any
+
+import pytest
+
+from adapters.failures import FailureKind as K
+from gateway.engine.executor import Answer, Stream
+from gateway.errors import UnsupportedParameter, UpstreamError, UpstreamTimeout
+from gateway.transport.base import Fault, Timeouts
+from tests.engine.doubles import SECRET, Stage, dead
+
+REPLY = {
+    "id": "chatcmpl-u",
+    "object": "chat.completion",
+    "model": "up",
+    "choices": [{"index": 0, "message": {"role": "assistant", "content": "hi"}, "finish_reason": "stop"}],
+    "usage": {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5},
+}
+BODY = json.dumps(REPLY).encode()
+
+
+def event(delta: dict[str, Any], finish: str | None = None, **extra: Any) -> bytes:
+    chunk = {"choices": [{"index": 0, "delta": delta, "finish_reason": finish}], **extra}
+    return b"data: " + json.dumps(chunk).encode() + b"\n\n"
+
+
+ROLE = event({"role": "assistant", "content": ""})
+TEXT = event({"content": "hi"})
+PING = b": ping\n\n"
+END = event({}, "stop") + b"data: [DONE]\n\n"
+
+
+@pytest.fixture
+def stage() -> Stage:
+    return Stage()
+
+
+async def failed(stage: Stage, *answers: Any, **fields: Any) -> UpstreamError:
+    with pytest.raises(UpstreamError) as refused:
+        await stage.run(*answers, **fields)
+    return refused.value
+
+
+# Whole answers.
+
+
+async def test_a_whole_answer_comes_back_with_its_usage(stage: Stage) -> None:
+    response = stage.response(BODY[:20], BODY[20:], content_type="application/json")
+    answer = await stage.run(response)
+    assert isinstance(answer, Answer)
+    assert answer.reply.body == BODY
+    assert (answer.reply.usage.prompt, answer.reply.usage.completion) == (3, 2)
+    assert (answer.reply.model, answer.reply.finish) == ("up", "stop")
+    assert answer.deployment is stage.deployment
+    assert response.releases == 1
+
+
+async def test_the_request_carries_the_credential_and_the_upstreams_model(stage: Stage) -> None:
+    await stage.run(stage.response(BODY))
+    request, timeouts, fresh = stage.script.sent[0]
+    assert (request.method, request.url) == ("POST", "http://127.0.0.1:9/v1/chat/completions")
+    assert dict(request.headers)["authorization"] == f"Bearer {SECRET}"
+    assert json.loads(request.body)["model"] == "upstream-model"
+    assert timeouts == Timeouts(connect=5, pool=1, head=60, idle=30)
+    assert fresh is False
+
+
+async def test_the_outcome_records_the_attempt() -> None:
+    stage = Stage(rules={"drop": ["store"]})
+    await stage.run(stage.response(2.0, BODY), store=True)
+    outcome = stage.outcome
+    assert (outcome.deployment, outcome.provider, outcome.dropped) == ("p/m", "p", ("store",))
+    (attempt,) = outcome.attempts
+    assert (attempt.number, attempt.deployment, attempt.failure) == (1, "p/m", None)
+    assert (attempt.started, attempt.first_byte, attempt.ended) == (1000.0, 1000.0, 1002.0)
+    assert outcome.upstream_seconds == 2.0
+
+
+async def test_a_field_that_cannot_be_expressed_is_the_clients_400_and_nothing_is_sent() -> None:
+    stage = Stage(rules={"reject_above": {"n": 1}})
+    with pytest.raises(UnsupportedParameter) as refused:
+        await stage.run(n=2)
+    assert (refused.value.status, refused.value.code, refused.value.param) == (400, "unsupported_parameter", "n")
+    assert stage.script.sent == []
+
+
+async def test_an_answer_over_the_cap_is_given_up() -> None:
+    stage = Stage(limit=100)
+    response = stage.response(b"x" * 60, b"x" * 60)
+    error = await failed(stage, response)
+    assert (error.status, error.code) == (502, "upstream_invalid_response")
+    assert "upstream.max_response_bytes" in error.message
+    assert response.releases == 1
+
+
+async def test_an_answer_that_trickles_is_ended_by_the_total_limit() -> None:
+    stage = Stage(total=50)
+    response = stage.response(*[b" ", 20.0] * 10)
+    error = await failed(stage, response)
+    assert isinstance(error, UpstreamTimeout)
+    assert "upstream.total_seconds" in error.message
+    assert stage.clock.now <= 1060
+    assert response.releases == 1
+
+
+@pytest.mark.parametrize("body", [b"", b"<html>", b"[]", b'{"choices":[]}', b'{"choices":null}', b"null", b"\xff"])
+async def test_an_answer_that_is_none_is_a_502(stage: Stage, body: bytes) -> None:
+    response = stage.response(*([body] if body else []))
+    error = await failed(stage, response)
+    assert (error.status, error.type, error.should_retry) == (502, "upstream_error", True)
+    assert error.code in ("upstream_invalid_response", "upstream_empty_response")
+    assert response.releases == 1
+
+
+async def test_an_error_under_status_200_gets_a_real_status(stage: Stage) -> None:
+    error = await failed(stage, stage.response(b'{"error":{"code":429,"message":"slow down"}}'))
+    assert (error.status, error.code, error.message) == (429, "rate_limit_exceeded", "p/m: slow down")
+
+
+# Streams: nothing is committed before the first content.
+
+
+async def test_a_stream_is_handed_over_at_its_first_content_with_all_that_came_before(stage: Stage) -> None:
+    response = stage.response(PING, ROLE, TEXT, END)
+    stream = await stage.run(response, stream=True)
+    assert isinstance(stream, Stream)
+    assert stream.first == PING + ROLE + TEXT
+    assert response.pieces == [END]
+    assert response.releases == 0, "whoever relays it releases it"
+    assert stream.deadline == 1600.0
+
+
+@pytest.mark.parametrize(
+    "first",
+    [
+        event({"content": "x"}),
+        event({"reasoning_content": "x"}),
+        event({"reasoning": "x"}),
+        event({"refusal": "x"}),
+        event({"tool_calls": [{"index": 0, "id": "c", "type": "function", "function": {"name": "f"}}]}),
+        event({"function_call": {"name": "f"}}),
+        event({"audio": {"id": "a"}}),
+        event({}, "stop"),
+    ],
+)
+async def test_whatever_a_client_would_miss_is_content(stage: Stage, first: bytes) -> None:
+    response = stage.response(ROLE, first, TEXT, END)
+    await stage.run(response, stream=True)
+    assert response.pieces == [TEXT, END]
+
+
+@pytest.mark.parametrize("before", [(), (PING,), (ROLE,), (PING, ROLE), (b"data: {", b'"choices"'), (b"event: x\n\n",)])
+async def test_a_stream_that_dies_before_content_is_an_http_error(stage: Stage, before: tuple[bytes, ...]) -> None:
+    response = stage.response(*before, dead())
+    error = await failed(stage, response, stream=True)
+    assert (error.status, error.code) == (502, "upstream_disconnected")
+    assert response.releases == 1
+
+
+@pytest.mark.parametrize("before", [(), (PING,), (ROLE,)])
+async def test_a_stream_that_ends_before_content_is_an_http_error(stage: Stage, before: tuple[bytes, ...]) -> None:
+    error = await failed(stage, stage.response(*before), stream=True)
+    assert (error.status, error.type) == (502, "upstream_error")
+    error = await failed(Stage(), stage.response(*before, b"data: [DONE]\n\n"), stream=True)
+    assert error.status == 502
+
+
+@pytest.mark.parametrize(
+    ("first", "status", "code"),
+    [
+        (b'data: {"error":{"code":429,"message":"slow"}}\n\n', 429, "rate_limit_exceeded"),
+        (b'data: {"object":"error","message":"bad n","code":400}\n\n', 400, "400"),
+        (b'event: error\ndata: {"message":"died","code":500}\n\n', 502, "upstream_error"),
+        (b'data: {"choices":null,"base_resp":{"status_code":1008,"status_msg":"insufficient balance"}}\n\n', 429,
+         "insufficient_quota"),
+        (b"data: junk\n\n", 502, "upstream_invalid_event"),
+    ],
+)  # fmt: skip
+async def test_an_error_as_first_event_is_an_http_error(stage: Stage, first: bytes, status: int, code: str) -> None:
+    response = stage.response(PING, ROLE + first)
+    error = await failed(stage, response, stream=True)
+    assert (error.status, error.code) == (status, code)
+    assert response.releases == 1
+
+
+async def test_an_error_after_content_in_one_packet_is_handed_over_with_the_content(stage: Stage) -> None:
+    response = stage.response(TEXT + b'data: {"error":{"message":"died"}}\n\n')
+    stream = await stage.run(response, stream=True)
+    assert stream.first == TEXT
+    assert stream.decoder.failure.message == "died"
+
+
+async def test_the_usage_of_a_stream_that_failed_is_kept(stage: Stage) -> None:
+    usage = {"prompt_tokens": 7, "completion_tokens": 0, "total_tokens": 7}
+    await failed(stage, stage.response(event({}, None, usage=usage) + b"data: junk\n\n"), stream=True)
+    assert stage.outcome.usage is not None
+    assert stage.outcome.usage.prompt == 7
+
+
+async def test_pings_without_end_are_ended_by_the_total_limit() -> None:
+    stage = Stage(total=50)
+    response = stage.response(*[PING, 20.0] * 10)
+    error = await failed(stage, response, stream=True)
+    assert (error.status, error.code) == (504, "upstream_timeout")
+    assert "upstream.total_seconds" in error.message
+    assert response.releases == 1
+
+
+async def test_a_json_answer_to_a_stream_is_told_as_a_stream(stage: Stage) -> None:
+    stream = await stage.run(stage.response(BODY, content_type="application/json"), stream=True)
+    assert stream.first.endswith(b"data: [DONE]\n\n")
+    assert stream.decoder.usage.completion == 2
+
+
+# What is repeated.
+
+
+async def test_a_pooled_connection_that_died_unused_is_replaced_once_by_a_fresh_one(stage: Stage) -> None:
+    answer = await stage.run(dead(replayable=True), stage.response(BODY))
+    assert isinstance(answer, Answer)
+    assert [fresh for _, _, fresh in stage.script.sent] == [False, True]
+    first, second = stage.outcome.attempts
+    assert first.failure is not None
+    assert (first.failure.kind, second.failure, second.number) == (K.CONNECT, None, 2)
+    assert stage.script.sent[0][0].body == stage.script.sent[1][0].body
+
+
+async def test_it_is_replaced_only_once(stage: Stage) -> None:
+    error = await failed(stage, dead(replayable=True), dead(replayable=True), dead(replayable=True))
+    assert (error.status, error.code) == (502, "upstream_disconnected")
+    assert len(stage.script.sent) == 2
+
+
+async def test_nothing_else_is_repeated(stage: Stage) -> None:
+    await failed(stage, dead())
+    assert len(stage.script.sent) == 1
+    await failed(stage, stage.response(b"", status=503))
+    assert len(stage.script.sent) == 1
+
+
+async def test_no_attempt_begins_after_the_deadline() -> None:
+    stage = Stage(total=0)
+    error = await failed(stage)
+    assert (error.status, error.code) == (504, "upstream_timeout")
+    assert stage.script.sent == []
+
+
+async def test_the_last_attempt_may_take_no_longer_than_what_is_left() -> None:
+    stage = Stage(total=20)
+    await stage.run(stage.response(BODY))
+    assert stage.script.sent[0][1] == Timeouts(connect=5, pool=1, head=20, idle=20)
+
+
+# Trouble below HTTP.
+
+
+@pytest.mark.parametrize(
+    ("fault", "status", "code"),
+    [
+        (Fault.CONNECT, 502, "upstream_connection_error"),
+        (Fault.DNS, 502, "upstream_dns_error"),
+        (Fault.TLS, 502, "upstream_tls_error"),
+        (Fault.POOL, 503, "overloaded"),
+        (Fault.TIMEOUT, 504, "upstream_timeout"),
+        (Fault.DISCONNECTED, 502, "upstream_disconnected"),
+        (Fault.PROTOCOL, 502, "upstream_invalid_response"),
+        (Fault.TOO_LARGE, 502, "upstream_invalid_response"),
+    ],
+)
+@pytest.mark.parametrize("is_late", [False, True], ids=["head", "body"])
+async def test_the_networks_trouble_is_told(stage: Stage, fault: Fault, status: int, code: str, is_late: bool) -> None:
+    trouble = dead(fault, setting="upstream.x_seconds")
+    error = await failed(stage, stage.response(trouble) if is_late else trouble)
+    assert (error.status, error.code, error.should_retry) == (status, code, True)
+    assert error.message == "p/m: the connection died (upstream.x_seconds)"
+    assert dict(error.headers()).get("retry-after") == ("1" if fault is Fault.POOL else None)
+
+
+@pytest.mark.parametrize("status", [300, 301, 302, 307, 308, 304])
+async def test_redirects_are_refused_and_never_followed(stage: Stage, status: int) -> None:
+    response = stage.response(status=status, location="http://169.254.169.254/")
+    error = await failed(stage, response)
+    assert (error.status, error.code) == (502, "upstream_redirect")
+    assert "169.254" not in error.message
+    assert (len(stage.script.sent), response.releases) == (1, 1)
+
+
+async def test_an_error_body_that_breaks_off_is_classified_by_its_status(stage: Stage) -> None:
+    response = stage.response(b'{"error":', dead(), status=401)
+    error = await failed(stage, response)
+    assert (error.status, error.code) == (502, "upstream_auth_error")
+    assert response.releases == 1
+
+
+async def test_what_an_upstream_says_is_scrubbed_and_cut(stage: Stage) -> None:
+    said = json.dumps({"error": {"message": f"key {SECRET} is bad\x1b[2J\n" + "x" * 5000}}).encode()
+    error = await failed(stage, stage.response(said, status=400))
+    assert SECRET not in error.message
+    assert len(error.message) < 300
+    assert "\x1b" not in error.message
+    assert "\n" not in error.message
+
+
+# Leaving.
+
+
+@pytest.mark.parametrize("fields", [{}, {"stream": True}])
+async def test_a_cancelled_request_releases_its_response_once(stage: Stage, fields: dict[str, Any]) -> None:
+    response = stage.response(ROLE, asyncio.Event())
+    task = asyncio.create_task(stage.run(response, **fields))
+    for _ in range(5):
+        await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert response.releases == 1
+    assert stage.outcome.attempts[0].ended == stage.clock.now
+
+
+async def test_a_request_cancelled_before_the_head_ends_its_attempt(stage: Stage) -> None:
+    task = asyncio.create_task(stage.run(asyncio.Event()))
+    for _ in range(3):
+        await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert stage.outcome.attempts[0].ended is not None
