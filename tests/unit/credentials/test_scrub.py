@@ -265,23 +265,23 @@ def _adversarial() -> list[str]:
 
 
 @pytest.mark.parametrize("text", _adversarial(), ids=lambda text: repr(text[-24:]))
-def test_the_worst_input_takes_little_time(scrubber: Scrubber, text: str) -> None:
-    best = min(_seconds(scrubber, text) for _ in range(5))
-    assert best <= 0.05
+def test_no_input_makes_an_expression_backtrack(scrubber: Scrubber, text: str) -> None:
+    """Backtracking over 64 KiB takes minutes; a linear pass some milliseconds, on any machine."""
+    assert min(_seconds(scrubber, text) for _ in range(2)) <= 1.0
 
 
 def _seconds(scrubber: Scrubber, text: str) -> float:
-    started = time.perf_counter()
+    started = time.process_time()
     scrubber.text(text, limit=len(text))
-    return time.perf_counter() - started
+    return time.process_time() - started
 
 
 @pytest.mark.parametrize("piece", ["x", "key=a1 ", f"sk-{TAIL} ", f"{TAIL[:-1]}\n"])
 def test_a_text_of_megabytes_takes_no_longer_than_its_beginning(scrubber: Scrubber, piece: str) -> None:
     text = piece * (16 * 1024 * 1024 // len(piece))
-    started = time.perf_counter()
+    started = time.process_time()
     shown = scrubber.text(text)
-    assert time.perf_counter() - started <= 0.05
+    assert time.process_time() - started <= 1.0
     assert len(shown) <= 203
 
 
