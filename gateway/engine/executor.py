@@ -8,7 +8,7 @@ sent to the client yet, so that everything before can still become an honest HTT
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from adapters.errors import Malformed, Unsupported, UpstreamSaid
 from adapters.failures import Failure, FailureKind
@@ -22,6 +22,7 @@ from gateway.routing.deployment import Deployment, Plan
 from gateway.transport.base import Fault, Timeouts, Transport, TransportError, UpstreamResponse
 
 _MAX_ERROR_BYTES = 1024 * 1024
+_MAX_CODE_CHARS = 100
 Clock = Callable[[], float]
 """Monotonic seconds."""
 
@@ -98,7 +99,11 @@ class Executor:
 
     def client_error(self, failure: Failure, deployment: str) -> UpstreamError:
         """Returns what the client hears of a failure, scrubbed."""
-        return client_error(failure, deployment=deployment, message=self._scrubber.text(failure.message))
+        scrub = self._scrubber.text
+        code = scrub(failure.code, _MAX_CODE_CHARS) if failure.code else None
+        param = scrub(failure.param, _MAX_CODE_CHARS) if failure.param else None
+        said = replace(failure, code=code, param=param)
+        return client_error(said, deployment=deployment, message=scrub(failure.message))
 
     def _begin(self, deployment: Deployment, outcome: Outcome) -> Attempt:
         attempt = Attempt(number=len(outcome.attempts) + 1, deployment=deployment.id, started=self._clock())

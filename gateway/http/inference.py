@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from typing import Final
 
@@ -24,6 +25,8 @@ from gateway.transport.base import TransportError
 
 _PASSED_ON: Final = ("openai-version",)
 _RATE_LIMIT: Final = "x-ratelimit-"
+_FIGURE: Final = re.compile(r"\d[\dsmhduwTZ.,:;=+ -]{0,63}", re.ASCII)
+"""What is passed on: numbers, durations, dates. A key that an upstream echoes in a header looks different."""
 _LINGER_SECONDS: Final = 0.1
 """How long a finished stream's upstream may take to end its body before its connection is closed, not pooled."""
 _JSON_TYPES: Final = (b"application/json", b"application/json; charset=utf-8", b"application/json;charset=utf-8")
@@ -142,8 +145,8 @@ class InferenceEndpoint:
         if outcome.dropped:
             headers.append((b"x-anyport-dropped", clean_header_value(",".join(outcome.dropped)).encode("latin-1")))
         for name, value in head.headers.items():
-            if name.startswith(_RATE_LIMIT) or name in _PASSED_ON:
-                headers.append((name.encode("latin-1"), clean_header_value(value).encode("latin-1")))
+            if (name.startswith(_RATE_LIMIT) or name in _PASSED_ON) and _FIGURE.fullmatch(value):
+                headers.append((name.encode("latin-1"), value.encode("latin-1")))
         return headers
 
 
