@@ -1,4 +1,4 @@
-"""One gateway and one upstream per module; a module's `SETTINGS` and `ENVIRON` are laid over the defaults."""
+"""One gateway and one upstream per module; a module may have `SETTINGS`, `ENVIRON`, `HEADERS` and a `PROGRAM`."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ async def stage(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPat
     folder = tmp_path_factory.mktemp("stage")
     settings = getattr(request.module, "SETTINGS", {})
     environ = getattr(request.module, "ENVIRON", {})
-    async with staged(folder, settings, environ) as made:
+    program = getattr(request.module, "PROGRAM", ("-m", "gateway"))
+    async with staged(folder, settings, environ, program) as made:
         made.headers = getattr(request.module, "HEADERS", {})
         yield made

@@ -191,7 +191,12 @@ async def eventually(condition: Callable[[], object], within: float = 3.0) -> No
 
 
 @asynccontextmanager
-async def staged(folder: Path, settings: Settings | None = None, environ: Mapping[str, str] | None = None) -> Any:
+async def staged(
+    folder: Path,
+    settings: Settings | None = None,
+    environ: Mapping[str, str] | None = None,
+    program: Sequence[str] = ("-m", "gateway"),
+) -> AsyncIterator[Stage]:
     """Runs an upstream and a gateway whose provider `up` is that upstream; yields a Stage."""
     scenes: dict[str, Scene] = {}
 
@@ -202,7 +207,7 @@ async def staged(folder: Path, settings: Settings | None = None, environ: Mappin
 
     async with (
         ScriptedUpstream(script) as upstream,
-        running(folder, merged(base_settings(folder, upstream.url), settings or {}), environ) as gateway,
+        running(folder, merged(base_settings(folder, upstream.url), settings or {}), environ, program) as gateway,
     ):
         yield Stage(gateway, upstream, scenes)
 
@@ -227,9 +232,12 @@ def merged(base: Settings, over: Settings) -> Settings:
 
 @asynccontextmanager
 async def running(
-    folder: Path, settings: Settings, environ: Mapping[str, str] | None = None, arguments: Sequence[str] = ()
+    folder: Path,
+    settings: Settings,
+    environ: Mapping[str, str] | None = None,
+    program: Sequence[str] = ("-m", "gateway"),
 ) -> AsyncIterator[GatewayProcess]:
-    """Runs a gateway until the block ends."""
+    """Runs a gateway until the block ends; `program` is what the interpreter is started with."""
     path = folder / "anyport.yaml"
     path.write_text(yaml.safe_dump(settings))
     (folder / "access.jsonl").touch()
@@ -242,7 +250,7 @@ async def running(
     with (folder / "stderr.txt").open("wb") as log:
         process = await asyncio.create_subprocess_exec(
             sys.executable,
-            *("-m", "gateway", "serve", "--config", str(path), "--port", "0", *arguments),
+            *(*program, "serve", "--config", str(path), "--port", "0"),
             cwd=ROOT,
             env=variables,
             stdin=asyncio.subprocess.DEVNULL,
