@@ -8,16 +8,19 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from textwrap import dedent
 from typing import NamedTuple, get_args, get_origin
 
 import pytest
 from pydantic import BaseModel
 
 from adapters.failures import Failure, FailureKind
+from gateway.cli.configuration import known_providers
 from gateway.cli.exits import Exit
 from gateway.cli.main import COMMANDS, GROUPS
 from gateway.engine.verdict import client_error
 from gateway.errors import GatewayError
+from gateway.settings.load import load_settings
 from gateway.settings.model import Settings
 from gateway.settings.provider import RulesRow
 from gateway.telemetry.access_log import AccessRecord
@@ -120,6 +123,27 @@ def test_a_port_that_cannot_be_is_a_fault_of_the_command_line(tmp_path: Path) ->
     command = [sys.executable, "-m", "gateway", "serve", "--port", "70000"]
     done = subprocess.run(command, cwd=tmp_path, env=clean_environ({}), capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stderr) == (2, "command line  port  must be at most 65535, got 70000\n")
+
+
+_INDENTED = re.compile(r"^    (?:server|providers|routes|upstream|discovery):.*\n(?:    .*\n)*", re.MULTILINE)
+
+
+def snippets() -> Iterator[tuple[str, str]]:
+    """Yields page and text of every piece of a configuration file, fenced or indented."""
+    for page in sorted((ROOT / "docs").glob("*.md")):
+        text = page.read_text(encoding="utf-8")
+        for piece in (*(m[2] for m in _FENCE.finditer(text) if m[1] == "yaml"), *_INDENTED.findall(text)):
+            yield page.name, dedent(piece)
+
+
+def test_every_piece_of_configuration_in_the_pages_is_accepted(tmp_path: Path) -> None:
+    pieces = list(snippets())
+    assert {"configuration.md", "quickstart.md", "providers-how-to.md"} <= {page for page, _ in pieces}
+    for _, text in pieces:
+        file = tmp_path / "anyport.yaml"
+        file.write_text(text)
+        variables = {name: "a-long-random-text" for name in re.findall(r"\$\{([A-Z_]+)\}", text)}
+        load_settings(file, variables, known_providers())
 
 
 # --- tables
