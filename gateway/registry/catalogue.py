@@ -14,6 +14,7 @@ from gateway.credentials.resolve import (
     InvalidCredential,
     MissingVariable,
     env_names,
+    is_local_host,
     key_warning,
     operation_url,
     resolve_base_url,
@@ -107,12 +108,12 @@ class Catalogue:
         ]
 
     def local(self) -> list[Provider]:
-        """Returns the rows of servers that may run on this machine."""
+        """Returns the servers that may run on this machine: the rows of that kind, and what was put on loopback."""
         return [
             provider
             for provider in self
-            if provider.spec.connection is Connection.LOCAL
-            and (provider.is_configured or (provider.spec.probe and provider.spec.id != GENERIC))
+            if (provider.is_configured and is_local_host(provider.base_url))
+            or (provider.spec.connection is Connection.LOCAL and provider.spec.probe and provider.spec.id != GENERIC)
         ]
 
     def secrets(self) -> Iterator[Secret]:
