@@ -1,0 +1,70 @@
+"""Who may call: which keys are taken, where they may stand, and what is refused."""
+
+from __future__ import annotations
+
+import pytest
+
+from gateway.access.keys import KeyCheck
+from gateway.credentials.secret import Secret
+from gateway.errors import Unauthenticated
+
+CHECK = KeyCheck([Secret("sk-one"), Secret("sk-two")])
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {b"authorization": b"Bearer sk-one"},
+        {b"authorization": b"Bearer sk-two"},
+        {b"authorization": b"bearer sk-one"},
+        {b"authorization": b"BEARER sk-one"},
+        {b"authorization": b"Bearer   sk-one "},
+        {b"x-api-key": b"sk-one"},
+    ],
+)
+def test_a_known_key_passes(headers: dict[bytes, bytes]) -> None:
+    assert not CHECK.is_open
+    CHECK.check(headers)
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {},
+        {b"authorization": b""},
+        {b"authorization": b"Bearer"},
+        {b"authorization": b"Bearer "},
+        {b"authorization": b"sk-one"},
+        {b"authorization": b"Basic sk-one"},
+        {b"authorization": b"Bearer sk-on"},
+        {b"authorization": b"Bearer sk-one1"},
+        {b"authorization": b"Bearer SK-ONE"},
+        {b"authorization": b"Bearer sk-one sk-two"},
+        {b"authorization": b"Bearer sk-one,sk-two"},
+        {b"authorization": b"Bearer \xff\xfe"},
+        {b"authorization": b"Bearer " + b"x" * 100_000},
+        {b"authorization": b"Basic x", b"x-api-key": b"sk-one"},
+        {b"x-api-key": b""},
+        {b"x-api-key": b"sk-one "},
+        {b"api-key": b"sk-one"},
+        {b"cookie": b"key=sk-one"},
+    ],
+)
+def test_everything_else_is_refused(headers: dict[bytes, bytes]) -> None:
+    with pytest.raises(Unauthenticated) as refused:
+        CHECK.check(headers)
+    error = refused.value
+    assert (error.status, error.code, error.should_retry) == (401, "invalid_api_key", False)
+    assert ("www-authenticate", "Bearer") in error.headers()
+    assert "sk-" not in error.message
+
+
+def test_without_keys_everyone_passes() -> None:
+    check = KeyCheck([])
+    assert check.is_open
+    check.check({})
+    check.check({b"authorization": b"Bearer anything"})
+
+
+def test_the_keys_themselves_are_not_kept() -> None:
+    assert b"sk-one" not in repr(vars(CHECK)).encode()
