@@ -69,8 +69,8 @@ async def async_client(anyport: str) -> AsyncIterator[AsyncOpenAI]:
 @pytest.fixture(scope="session")
 def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The file of the model that llama.cpp serves."""
-    if sys.platform != "linux":
-        pytest.skip("xllamacpp has the wheels that these tests need for Linux")
+    if sys.platform != "linux" or sys.version_info >= (3, 14):
+        pytest.skip("xllamacpp is asked for on Linux and up to Python 3.13 only (pyproject.toml)")
     return make_model(tmp_path_factory.mktemp("model"))
 
 
@@ -96,7 +96,6 @@ def scripted_config(url: str) -> dict[str, Any]:
     return {
         "server": {"access_log": "off"},
         "discovery": {"enabled": False},
-        "upstream": {"head_seconds": 1, "idle_seconds": 1, "connect_seconds": 1},
         "providers": {
             "stub": {**plain, "protocol": "openai", "headers": {"x-stub": "yes"}},
             "openai": {**plain, "credentials": ["sk-upstream-secret-0001"]},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -33,6 +34,14 @@ def locked(gateway: StartGateway, stage: Stage) -> str:
     """A gateway that demands a key."""
     config = scripted_config(stage.url)
     return gateway({**config, "server": {**config["server"], "api_keys": ["sk-of-a-client"]}})
+
+
+@pytest.fixture(scope="module")
+def impatient(gateway: StartGateway, stage: Stage) -> Iterator[OpenAI]:
+    """A client of a gateway that waits for an upstream no longer than half a second."""
+    url = gateway({**scripted_config(stage.url), "upstream": {"head_seconds": 0.5, "idle_seconds": 0.5}})
+    with OpenAI(base_url=f"{url}/v1", api_key="any", max_retries=0, timeout=20) as client:
+        yield client
 
 
 @pytest.mark.parametrize("key", ["sk-wrong", "sk-of-a-clien", "sk-of-a-clientt"])
@@ -133,13 +142,24 @@ def test_a_refused_upstream_credential_is_not_the_clients_fault(client: OpenAI, 
     assert len(scripted.requests) == 1
 
 
-def test_a_silent_upstream_is_our_timeout_and_names_the_setting(client: OpenAI, scripted: Stage) -> None:
+def test_a_silent_upstream_is_our_timeout_and_names_the_setting(impatient: OpenAI, scripted: Stage) -> None:
     scripted.play(raw(STALL))
     with pytest.raises(InternalServerError) as caught:
-        client.chat.completions.create(model="stub/quick", messages=HELLO)
+        impatient.chat.completions.create(model="stub/quick", messages=HELLO)
     assert caught.value.status_code == 504
     assert caught.value.code == "upstream_timeout"
     assert "upstream.head_seconds" in caught.value.message
+
+
+def test_an_upstream_that_falls_silent_is_our_timeout_too(impatient: OpenAI, scripted: Stage) -> None:
+    scripted.play(sse_response(FIRST_WORDS, done=False, end=[STALL]))
+    with (
+        impatient.chat.completions.create(model="stub/quick", messages=HELLO, stream=True) as stream,
+        pytest.raises(APIError) as caught,
+    ):
+        list(stream)
+    assert caught.value.code == "upstream_timeout"
+    assert "upstream.idle_seconds" in caught.value.message
 
 
 def test_an_unreachable_upstream_is_a_bad_gateway(gateway: StartGateway) -> None:
@@ -184,7 +204,6 @@ BREAKS = {
     "the body ends too early": sse_response(FIRST_WORDS, done=False),
     "the body ends too early without framing": sse_response(FIRST_WORDS, done=False, chunked=False),
     "[DONE] comes without a finish": sse_response(FIRST_WORDS),
-    "the upstream falls silent": sse_response(FIRST_WORDS, done=False, end=[STALL]),
     "an event is no JSON": sse_response([*FIRST_WORDS, "{oops"], done=False),
     "the upstream reports an error": sse_response([*FIRST_WORDS, {"error": {"message": "out of memory"}}]),
     "the upstream reports an error in vLLM's way": sse_response(

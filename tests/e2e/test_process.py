@@ -26,8 +26,7 @@ HELLO: Any = [{"role": "user", "content": "a private question"}]
 def logging(tmp_path: Path, stage: Stage) -> Iterator[GatewayProcess]:
     """A gateway of this test alone that logs to stdout.log in `tmp_path`."""
     config = scripted_config(stage.url)
-    more = {"server": {"grace_seconds": 1.5}, "upstream": {"idle_seconds": 30}}
-    process = start_gateway(tmp_path, config=config | more)
+    process = start_gateway(tmp_path, config={**config, "server": {"grace_seconds": 1.5}})
     process.wait_until_ready()
     yield process
     assert process.stop() == 0, process.errors
