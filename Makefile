@@ -26,7 +26,7 @@ bench: $(VENV)/.dev
 	$(BIN)/python -m bench $(ARGS)
 
 fuzz: $(VENV)/.dev
-	$(BIN)/pytest -m fuzz tests/fuzz $(ARGS)
+	$(BIN)/pytest -m fuzz --hypothesis-profile=long tests $(ARGS)
 
 fmt: $(VENV)/.dev
 	$(BIN)/ruff check --fix .

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Final, Protocol, cast
 
 import httptools
 
@@ -12,10 +12,25 @@ from gateway.transport.base import Fault, Timeouts, TransportError
 from gateway.transport.exchange import Exchange
 
 if TYPE_CHECKING:
-    from gateway.transport.pool import Pool
+    from gateway.transport.sweeper import Sweeper
 
 _KEEPALIVE_SECONDS: Final = 30
 _SMALL_BYTES: Final = 64 * 1024
+
+
+class Home(Protocol):
+    """The pool that a connection belongs to, as far as the connection sees it."""
+
+    sweeper: Sweeper
+    live: set[Connection]
+
+    def give_back(self, connection: Connection) -> None:
+        """Takes an idle connection."""
+        ...
+
+    def drop(self, connection: Connection) -> None:
+        """Takes the slot of a connection that ended."""
+        ...
 
 
 class Connection(asyncio.Protocol):
@@ -35,7 +50,7 @@ class Connection(asyncio.Protocol):
         "idle_since",
     )
 
-    def __init__(self, pool: Pool, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, pool: Home, loop: asyncio.AbstractEventLoop) -> None:
         self._pool = pool
         self._loop = loop
         self._transport: asyncio.Transport | None = None

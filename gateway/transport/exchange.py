@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from math import inf
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 from adapters.types import Head
 from gateway.transport.base import (
@@ -18,7 +18,6 @@ from gateway.transport.base import (
 from gateway.transport.decoding import Inflater, inflater_for
 
 if TYPE_CHECKING:
-    from gateway.transport.connection import Connection
     from gateway.transport.sweeper import Sweeper
 
 MAX_HEADERS: Final = 256
@@ -38,6 +37,18 @@ _KNOWN_NAMES: Final = {
     for spelling in (name, name.lower())
 }
 """Header names as they are spelled most often; looked up, because decoding each anew costs twice as much."""
+
+
+class Carrier(Protocol):
+    """The connection that an exchange runs on, as far as the exchange sees it."""
+
+    def end_exchange(self, *, can_reuse: bool) -> None:
+        """Takes the connection back: for the next request, or to be closed."""
+        ...
+
+    def resume(self) -> None:
+        """Reads from the socket again after a pause."""
+        ...
 
 
 class Exchange:
@@ -73,7 +84,7 @@ class Exchange:
 
     def __init__(
         self,
-        connection: Connection,
+        connection: Carrier,
         timeouts: Timeouts,
         *,
         loop: asyncio.AbstractEventLoop,
@@ -90,7 +101,7 @@ class Exchange:
         """True once the last byte of the response has come, read or not."""
         self.is_persistent = False
         self.deadline = inf
-        self._connection: Connection | None = connection
+        self._connection: Carrier | None = connection
         self._timeouts = timeouts
         self._loop = loop
         self._sweeper = sweeper
