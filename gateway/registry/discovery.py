@@ -177,7 +177,7 @@ def model_ids(body: bytes) -> tuple[str, ...] | None:
     """Returns the ids of a model list in any of its shapes (OpenAI's, Together's bare array); None if it is none."""
     try:
         decoded: JSON = decode(body)
-    except (msgspec.DecodeError, RecursionError):
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
         return None
     members = as_object(decoded)
     if not isinstance(decoded, list) and not isinstance(members.get("data", members.get("models")), list):
