@@ -30,7 +30,7 @@ from tests.upstreams.scripted import FIN, RESET, STALL, Step, chunk, json_respon
 from tests.upstreams.scripted import Answer as Played
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
-SETTINGS = {"upstream": {"head_seconds": 2, "idle_seconds": 0.3, "total_seconds": 20}}
+SETTINGS = {"upstream": {"head_seconds": 3, "idle_seconds": 1, "total_seconds": 20}}
 
 CHUNKED = response(200, [SSE_TYPE, ("transfer-encoding", "chunked")], length=False)
 CLOSING = response(200, [SSE_TYPE], length=False)
@@ -140,7 +140,7 @@ async def test_an_error_after_a_quiet_beginning_is_an_http_error_with_its_own_st
 async def test_a_silence_before_content_is_a_504(stage: Stage) -> None:
     started = time.monotonic()
     answer = await assert_refused(stage, stream_of(ROLE, end=(STALL,)), 504, "upstream_timeout")
-    assert time.monotonic() - started < 1.2
+    assert 0.95 < time.monotonic() - started < 2.2
     assert "upstream.idle_seconds" in answer.error["message"]
 
 
@@ -375,7 +375,7 @@ async def test_a_silence_within_content_is_an_error_event_that_names_the_setting
     scene = stage.plays(stream_of(ROLE, *WORDS, end=(STALL,)))
     started = time.monotonic()
     answer = await scene.ask(stream=True)
-    assert 0.25 < time.monotonic() - started < 1.2
+    assert 0.95 < time.monotonic() - started < 2.2
     assert answer.event_error is not None
     assert answer.event_error["code"] == "upstream_timeout"
     assert "upstream.idle_seconds" in answer.event_error["message"]

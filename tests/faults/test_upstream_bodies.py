@@ -19,7 +19,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 CAP = 4 * 1024 * 1024
 SETTINGS = {
-    "upstream": {"head_seconds": 2, "idle_seconds": 0.3, "total_seconds": 1, "max_response_bytes": CAP},
+    "upstream": {"head_seconds": 2, "idle_seconds": 0.9, "total_seconds": 2, "max_response_bytes": CAP},
 }
 BODY = json.dumps(completion()).encode()
 INVALID = ("upstream_invalid_response", "upstream_empty_response", "upstream_disconnected")
@@ -44,11 +44,11 @@ async def assert_refused(stage: Stage, played: Answer, code: str | tuple[str, ..
 async def test_a_body_that_trickles_ends_with_the_total_deadline(stage: Stage) -> None:
     steps: list[Step] = [response(200, [JSON_TYPE, ("content-length", str(len(BODY)))], length=False)]
     for byte in BODY:
-        steps += [bytes([byte]), 0.05]
+        steps += [bytes([byte]), 0.1]
     scene = stage.plays(Answer(steps))
     started = time.monotonic()
     answer = await scene.ask()
-    assert 0.9 < time.monotonic() - started < 2
+    assert 1.9 < time.monotonic() - started < 3
     assert (answer.status, answer.error["code"]) == (504, "upstream_timeout")
     assert "upstream.total_seconds" in answer.error["message"]
     await stage.settled(answer, error="upstream_timeout")
@@ -58,8 +58,8 @@ async def test_a_body_that_trickles_ends_with_the_total_deadline(stage: Stage) -
 async def test_an_error_body_that_trickles_does_not_hold_the_error_back_for_ever(stage: Stage) -> None:
     steps: list[Step] = [response(400, [JSON_TYPE, ("content-length", "1000")], length=False)]
     for _ in range(100):
-        steps += [b" ", 0.05]
-    answer = await stage.plays(Answer(steps)).ask(within=2.5)
+        steps += [b" ", 0.1]
+    answer = await stage.plays(Answer(steps)).ask(within=3.5)
     assert (answer.status, answer.error["code"]) == (400, "invalid_request")
     await stage.settled(answer, error="invalid_request")
 
@@ -81,7 +81,7 @@ async def test_a_body_that_stalls_ends_with_the_idle_timeout(stage: Stage) -> No
     scene = stage.plays(raw(head, STALL))
     started = time.monotonic()
     answer = await scene.ask()
-    assert 0.25 < time.monotonic() - started < 0.95
+    assert 0.85 < time.monotonic() - started < 1.9
     assert (answer.status, answer.error["code"]) == (504, "upstream_timeout")
     assert "upstream.idle_seconds" in answer.error["message"]
     await stage.settled(answer, error="upstream_timeout")
