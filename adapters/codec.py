@@ -52,13 +52,16 @@ def join_object(members: Mapping[str, Raw]) -> bytes:
     return encode(members)
 
 
-def floats_from_base64(text: str) -> list[float]:
-    """Decodes an embedding sent as base64 of little-endian float32; ValueError if it is none."""
+def floats_from_base64(text: str, layout: str = "<f") -> list[float]:
+    """Decodes an embedding sent as base64 of numbers of the given layout; ValueError if it is none.
+
+    The layout is the struct module's for one number: little-endian float32 unless a vendor differs.
+    """
     try:
         data = base64.b64decode(text, validate=True)
-        return [value for (value,) in struct.iter_unpack("<f", data)]
-    except (binascii.Error, struct.error) as error:
-        raise ValueError("not base64 of float32 values") from error
+        return [float(value) for (value,) in struct.iter_unpack(layout, data)]
+    except (binascii.Error, struct.error, ValueError) as error:
+        raise ValueError("not base64 of numbers") from error
 
 
 def base64_from_floats(values: list[float]) -> str:

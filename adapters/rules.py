@@ -15,6 +15,7 @@ JsonObjectSupport = Literal["native", "json_schema", "reject"]
 ToolChoiceMap = Literal["auto", "required", "any", "drop", "filter"]
 ReasoningOut = Literal["fields", "think_tags", "content_list"]
 ReasoningIn = Literal["keep", "drop", "with_tool_calls"]
+VectorBytes = Literal["float32", "int8"]
 StreamUsage = Literal["opt_in", "always", "none"]
 
 
@@ -79,6 +80,8 @@ class ParamRules:
     """Whether `stream_options.include_usage` may be asked for; `always` sends usage unasked."""
     reasoning_excluded: bool = False
     """`completion_tokens` leaves reasoning tokens out although the total has them."""
+    vector_bytes: VectorBytes = "float32"
+    """What an embedding is made of that comes as base64."""
     model_prefix: str = ""
     """Put before a model id that has no slash."""
     by_model: tuple[ModelRules, ...] = ()

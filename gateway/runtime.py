@@ -67,12 +67,8 @@ class Runtime:
         self.executor = Executor(
             transport_for=self._transport_for,
             limits=Limits(
-                Timeouts(
-                    connect=upstream.connect_seconds,
-                    pool=upstream.pool_seconds,
-                    head=upstream.head_seconds,
-                    idle=upstream.idle_seconds,
-                ),
+                stream=_timeouts(upstream, upstream.head_seconds, "upstream.head_seconds"),
+                answer=_timeouts(upstream, upstream.answer_seconds, "upstream.answer_seconds"),
                 total=upstream.total_seconds,
                 max_response_bytes=upstream.max_response_bytes,
             ),
@@ -213,6 +209,16 @@ def _access_log(target: str) -> AccessLog | None:
     except OSError as error:
         message = f"{target} cannot be written: {error.strerror}"
         raise ConfigError([Fault("anyport.yaml", 0, 0, "server.access_log", message)]) from None
+
+
+def _timeouts(upstream: UpstreamSettings, head_seconds: float, head_setting: str) -> Timeouts:
+    return Timeouts(
+        connect=upstream.connect_seconds,
+        pool=upstream.pool_seconds,
+        head=head_seconds,
+        idle=upstream.idle_seconds,
+        head_setting=head_setting,
+    )
 
 
 def _transport(upstream: UpstreamSettings) -> Transport:

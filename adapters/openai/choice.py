@@ -109,7 +109,9 @@ class ChoiceState:
             same = next((known for known in self.tool_calls.values() if id and known.id == id), None)
             if same is not None or id:
                 return same
-            return None if function.get("name") else self.tool_calls.get(("at", position))
+            if function.get("name"):
+                return None
+            return self.tool_calls.get(("at", position)) or next(reversed(self.tool_calls.values()), None)
         known = self.tool_calls.get(index)
         if known is not None and id and id != known.id and function.get("name"):
             return next((other for other in self.tool_calls.values() if other.id == id), None)
@@ -122,6 +124,8 @@ class ChoiceState:
         key: int | str | tuple[str, int] = index if isinstance(index, int) and index not in self.tool_calls else id
         if index is None and not call.get("id"):
             key = ("at", position)
+            if earlier := self.tool_calls.pop(key, None):
+                self.tool_calls[earlier.id] = earlier
         self.tool_calls[key] = begun
         return begun
 

@@ -35,6 +35,8 @@ from adapters.types import Call, Head, Operation, Reply, Target, Usage
 Object = dict[str, Any]
 _ABSENT = Raw()
 _OPENING = 0x5B
+_FLOAT32 = "<f"
+_LAYOUTS = {"float32": _FLOAT32, "int8": "b"}
 _CONTENT_LIST: Final = re.compile(rb'"content"\s*:\s*\[')
 
 
@@ -79,8 +81,15 @@ _vectors = msgspec.json.Decoder(_Vectors)
 
 def read_reply(call: Call, target: Target, head: Head, body: bytes) -> Reply:
     """Returns the checked answer; raises Malformed, or UpstreamSaid for an error under a 2xx status."""
-    if call.operation is Operation.EMBEDDINGS:
-        return _read_vectors(call, target, head, body)
+    read = _read_vectors if call.operation is Operation.EMBEDDINGS else _read_answer
+    try:
+        return read(call, target, head, body)
+    except (msgspec.DecodeError, RecursionError) as error:
+        # Found only where the whole body is decoded: numbers beyond a double, nesting beyond the stack.
+        raise Malformed("the upstream's answer holds a value that cannot be read") from error
+
+
+def _read_answer(call: Call, target: Target, head: Head, body: bytes) -> Reply:
     try:
         answer = _answer.decode(body)
         if not body.isascii():
@@ -201,21 +210,20 @@ def _read_vectors(call: Call, target: Target, head: Head, body: bytes) -> Reply:
     asked = bytes(call.fields.get("encoding_format", _ABSENT))
     wants_text = asked == b'"base64"'
     has_text = bytes(answer.data[0].embedding).startswith(b'"')
-    if wants_text != has_text:
-        body = _recoded(body, to_text=wants_text)
+    layout = _LAYOUTS[target.rules.vector_bytes]
+    if wants_text != has_text or (has_text and layout != _FLOAT32):
+        body = _recoded(body, layout, to_text=wants_text)
     return Reply(body, usage, answer.model)
 
 
-def _recoded(body: bytes, *, to_text: bool) -> bytes:
+def _recoded(body: bytes, layout: str, *, to_text: bool) -> bytes:
     """Gives vectors in the encoding that the client asked for: the SDKs decode blindly what they asked for."""
     answer = as_object(decode(body))
     for item in map(as_object, as_list(answer["data"])):
         value: JSON = item.get("embedding")
         try:
-            if to_text and isinstance(value, list):
-                item["embedding"] = base64_from_floats(cast("list[float]", value))
-            elif not to_text and isinstance(value, str):
-                item["embedding"] = floats_from_base64(value)
+            numbers = floats_from_base64(value, layout) if isinstance(value, str) else cast("list[float]", value)
+            item["embedding"] = base64_from_floats(numbers) if to_text else numbers
         except ValueError as error:
             raise Malformed("an embedding of the upstream's answer cannot be read") from error
     return encode(answer)

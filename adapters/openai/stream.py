@@ -65,7 +65,15 @@ class _Chunk(Struct):
     x_groq: Raw = _ABSENT
 
 
+class _Constants(Struct):
+    id: Raw = _ABSENT
+    object: Raw = _ABSENT
+    created: Raw = _ABSENT
+    model: Raw = _ABSENT
+
+
 _chunk = msgspec.json.Decoder(_Chunk)
+_constants = msgspec.json.Decoder(_Constants)
 
 
 class _Stop(Exception):
@@ -85,7 +93,7 @@ class OpenAIStream:
         self._splitter = Splitter(MAX_EVENT_BYTES)
         self._choices: dict[int, ChoiceState] = {}
         self._sent_usage = False
-        self._last: Object | None = None
+        self._sample = b""
         self._is_json = head.headers.get("content-type", "").startswith("application/json")
         self._json = bytearray()
         # What we asked for and the client did not is taken out; what an upstream sends unasked is the client's.
@@ -172,7 +180,11 @@ class OpenAIStream:
         if not data.strip():
             return b""
         chunk = self._decoded(data, event.name)
-        instead = self._chunk(chunk, data)
+        try:
+            instead = self._chunk(chunk, data)
+        except (msgspec.DecodeError, RecursionError) as error:
+            # Found only where the whole event is decoded: numbers beyond a double, nesting beyond the stack.
+            raise _Stop(_malformed("an event of the upstream's stream holds what cannot be read", _BAD)) from error
         if instead is None and event.name is not None:
             return frame(data) if b"\n" not in data else block
         return instead
@@ -219,6 +231,8 @@ class OpenAIStream:
         self._tap_usage(chunk)
         if not chunk.choices:
             return self._bare(chunk, data)
+        if not self._sample:
+            self._sample = data
         needs_repair = self._recounts and not is_null(chunk.usage)
         for choice in chunk.choices:
             needs_repair = self._watch(choice) or needs_repair
@@ -226,16 +240,14 @@ class OpenAIStream:
             return self._repaired(data)
         if self._strips_usage and b'"usage"' in data:
             return frame(_NULL_USAGE.sub(b"", data)) if is_null(chunk.usage) else self._repaired(data)
-        if self._call.wants_usage and self._last is None:
-            self._last = as_object(decode(data))
         return None
 
     def _bare(self, chunk: _Chunk, data: bytes) -> bytes | None:
         """A chunk without choices: usage, or a content filter's preamble (Azure), which indexing clients trip on."""
         if is_null(chunk.usage):
             return None if self.has_content else b""
-        if not self._call.wants_usage or chunk.choices is None:
-            return b""  # without `choices` it would crash clients, so that its usage is told at the end
+        if not self._call.wants_usage or chunk.choices is None or not self._is_finished():
+            return b""  # without `choices` it would crash clients, and usage comes last: it is told at the end
         self._sent_usage = True
         return self._repaired(data) if self._recounts else None
 
@@ -318,8 +330,6 @@ class OpenAIStream:
             chunk.pop("usage", None)
         elif self._recounts and self.usage is not None and chunk.get("usage"):
             chunk["usage"]["completion_tokens"] = self.usage.completion
-        if self._last is None:
-            self._last = chunk
         return b"".join([*before, frame(encode(chunk))])
 
     def _is_finished(self) -> bool:
@@ -333,14 +343,33 @@ class OpenAIStream:
             # that has counted the whole answer (OpenRouter, Snowflake) is believed.
             raise _Stop(_malformed("the upstream's stream ended without a finish reason", "upstream_truncated"))
         self.is_done = True
-        return self._missing_usage() + DONE_FRAME
+        return self._missing_finishes() + self._missing_usage() + DONE_FRAME
+
+    def _missing_finishes(self) -> bytes:
+        """The ends of choices that got none although the answer is whole: SDKs demand one for each."""
+        nothing: Object = {"delta": {}} if self._call.operation is Operation.CHAT else {"text": ""}
+        ends = [
+            {"index": state.index, **nothing, "finish_reason": "tool_calls" if state.tool_calls else "stop"}
+            for state in self._choices.values()
+            if not state.is_finished
+        ]
+        if not ends:
+            return b""
+        for state in self._choices.values():
+            state.begun_now.clear()
+        return self._repaired(encode({**self._constant(), "choices": ends}))
+
+    def _constant(self) -> Object:
+        """What is the same in every chunk of this stream."""
+        found = _constants.decode(self._sample)
+        members = {name: getattr(found, name) for name in _Constants.__struct_fields__}
+        return {name: value for name, value in members.items() if bytes(value)}
 
     def _missing_usage(self) -> bytes:
         """The usage frame for a client that asked, from an upstream that counts in other places."""
         usage = self.usage
-        if not self._call.wants_usage or self._sent_usage or usage is None or self._last is None:
+        if not self._call.wants_usage or self._sent_usage or usage is None:
             return b""
-        kept = {name: self._last[name] for name in ("id", "object", "created", "model") if name in self._last}
         counts = {
             "prompt_tokens": usage.prompt,
             "completion_tokens": usage.completion,
@@ -348,7 +377,7 @@ class OpenAIStream:
             "prompt_tokens_details": {"cached_tokens": usage.cached_prompt},
             "completion_tokens_details": {"reasoning_tokens": usage.reasoning},
         }
-        return frame(encode({**kept, "choices": [], "usage": counts}))
+        return frame(encode({**self._constant(), "choices": [], "usage": counts}))
 
     def _feed_json(self, data: bytes) -> bytes:
         self._json += data

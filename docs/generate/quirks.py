@@ -73,6 +73,8 @@ def _answers(rules: RulesRow) -> Iterator[str]:
         yield _REASONING_OUT[rules.reasoning_out]
     if rules.reasoning_excluded:
         yield "reasoning tokens are added to the completion tokens"
+    if rules.vector_bytes != "float32":
+        yield f"embeddings come as {rules.vector_bytes}"
     if rules.stream_usage != "opt_in":
         yield _STREAM_USAGE[rules.stream_usage]
 

@@ -29,9 +29,10 @@ Clock = Callable[[], float]
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How long and how much: `timeouts` of one attempt, `total` seconds of all of them, bytes of one answer."""
+    """How long and how much: of one attempt by kind, `total` seconds of all of them, bytes of one answer."""
 
-    timeouts: Timeouts
+    stream: Timeouts
+    answer: Timeouts
     total: float
     max_response_bytes: int
 
@@ -92,7 +93,9 @@ class Executor:
                 return await self._attempt(call, step.deployment, attempt, outcome, deadline, fresh=step.fresh)
             except _Failed as failed:
                 attempt.failure = failed.failure
-                planner.record(failed.failure, is_replayable=failed.is_replayable)
+                if failed.failure.kind is FailureKind.TIMEOUT and failed.failure.setting and self._clock() >= deadline:
+                    attempt.failure = past_deadline()  # the whole cut the phase short
+                planner.record(attempt.failure, is_replayable=failed.is_replayable)
             finally:
                 attempt.ended = self._clock()
                 outcome.upstream_seconds += attempt.ended - attempt.started
@@ -124,7 +127,7 @@ class Executor:
     ) -> Answer | Stream:
         request = self._request(call, deployment, outcome)
         try:
-            response = await self._transport_for(deployment).send(request, self._timeouts(deadline), fresh=fresh)
+            response = await self._transport_for(deployment).send(request, self._timeouts(call, deadline), fresh=fresh)
         except TransportError as error:
             raise _Failed(from_transport(error), is_replayable=error.replayable) from None
         attempt.first_byte = self._clock()
@@ -158,13 +161,13 @@ class Executor:
         signature: Headers = deployment.key_ring.headers()
         return HttpRequest(request.method, request.url, request.headers + signature, request.body)
 
-    def _timeouts(self, deadline: float) -> Timeouts:
-        timeouts = self._limits.timeouts
+    def _timeouts(self, call: Call, deadline: float) -> Timeouts:
+        timeouts = self._limits.stream if call.stream else self._limits.answer
         left = deadline - self._clock()
         if left >= max(timeouts.head, timeouts.idle):
             return timeouts
         left = max(left, 0.001)
-        return Timeouts(timeouts.connect, timeouts.pool, min(timeouts.head, left), min(timeouts.idle, left))
+        return replace(timeouts, head=min(timeouts.head, left), idle=min(timeouts.idle, left))
 
     async def _body(self, response: UpstreamResponse, limit: int, deadline: float) -> bytes:
         """Reads a whole body; bytes that trickle in keep the idle timeout away, but not this deadline."""

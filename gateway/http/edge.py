@@ -117,12 +117,19 @@ class Transaction:
         await self.respond(error.status, error.body(), headers)
 
     def _common_headers(self, now: float) -> HeaderList:
-        milliseconds = int((now - self.outcome.started) * 1000)
-        return [
-            (b"x-request-id", self.outcome.request_id.encode()),
-            (b"openai-processing-ms", b"%d" % milliseconds),
+        outcome = self.outcome
+        headers = [
+            (b"x-request-id", outcome.request_id.encode()),
+            (b"openai-processing-ms", b"%d" % int((now - outcome.started) * 1000)),
             (b"cache-control", b"no-store"),
         ]
+        if outcome.deployment:
+            headers.append((b"x-anyport-deployment", clean_header_value(outcome.deployment).encode("latin-1")))
+        if len(outcome.attempts) > 1:
+            headers.append((b"x-anyport-attempts", b"%d" % len(outcome.attempts)))
+        if outcome.dropped:
+            headers.append((b"x-anyport-dropped", clean_header_value(",".join(outcome.dropped)).encode("latin-1")))
+        return headers
 
 
 Endpoint = Callable[[Transaction], Awaitable[None]]

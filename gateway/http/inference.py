@@ -18,7 +18,6 @@ from gateway.http.edge import ClientGone, HeaderList, Transaction
 from gateway.http.guard import ClientConnection
 from gateway.http.ids import Ids
 from gateway.http.inbound import read_call
-from gateway.http.response_head import clean_header_value
 from gateway.routing.deployment import Plan
 from gateway.routing.router import Router
 from gateway.transport.base import TransportError
@@ -72,7 +71,7 @@ class InferenceEndpoint:
         if isinstance(answer, Answer):
             reply = answer.reply
             outcome.usage, outcome.response_model, outcome.finish = reply.usage, reply.model, reply.finish
-            await transaction.respond(200, reply.body, self._headers(transaction, answer.head))
+            await transaction.respond(200, reply.body, _passed_on(answer.head))
             return
         try:
             await self._relay(answer, transaction)
@@ -84,7 +83,7 @@ class InferenceEndpoint:
     async def _relay(self, stream: Stream, transaction: Transaction) -> None:
         """Sends a stream on as it comes; after the first byte every abnormal end is an error event."""
         response, decoder = stream.response, stream.decoder
-        await transaction.begin_stream(stream.first, self._headers(transaction, response.head))
+        await transaction.begin_stream(stream.first, _passed_on(response.head))
         try:
             while not decoder.is_done and decoder.failure is None:
                 data = await response.next()
@@ -136,18 +135,6 @@ class InferenceEndpoint:
                 await response.next()
         except (TransportError, TimeoutError):
             return
-
-    def _headers(self, transaction: Transaction, head: Head) -> HeaderList:
-        outcome = transaction.outcome
-        headers = [(b"x-anyport-deployment", clean_header_value(outcome.deployment).encode("latin-1"))]
-        if len(outcome.attempts) != 1:
-            headers.append((b"x-anyport-attempts", b"%d" % len(outcome.attempts)))
-        if outcome.dropped:
-            headers.append((b"x-anyport-dropped", clean_header_value(",".join(outcome.dropped)).encode("latin-1")))
-        for name, value in head.headers.items():
-            if (name.startswith(_RATE_LIMIT) or name in _PASSED_ON) and _FIGURE.fullmatch(value):
-                headers.append((name.encode("latin-1"), value.encode("latin-1")))
-        return headers
 
 
 class Interruption:
@@ -231,3 +218,12 @@ def error_frame(transaction: Transaction, message: str, type: str, code: str | N
             }
         )
     )
+
+
+def _passed_on(head: Head) -> HeaderList:
+    """Returns the upstream's headers that are the client's business."""
+    return [
+        (name.encode("latin-1"), value.encode("latin-1"))
+        for name, value in head.headers.items()
+        if (name.startswith(_RATE_LIMIT) or name in _PASSED_ON) and _FIGURE.fullmatch(value)
+    ]

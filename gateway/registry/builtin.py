@@ -206,6 +206,7 @@ def _param_rules(row: RulesRow) -> ParamRules:
         reasoning_in=row.reasoning_in,
         stream_usage=row.stream_usage,
         reasoning_excluded=row.reasoning_excluded,
+        vector_bytes=row.vector_bytes,
         model_prefix=row.model_prefix,
         by_model=tuple(_model_rules(each) for each in row.by_model),
     )

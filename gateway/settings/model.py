@@ -156,7 +156,13 @@ class UpstreamSettings(Strict):
     )
     connect_seconds: Seconds = Field(default=5, description="Name look-up, TCP and TLS together.")
     pool_seconds: Seconds = Field(default=1, description="Wait for a free connection slot.")
-    head_seconds: Seconds = Field(default=60, description="From the last request byte to the end of the response head.")
+    head_seconds: Seconds = Field(
+        default=60, description="Of a stream: from the last request byte to the end of the response head."
+    )
+    answer_seconds: Seconds = Field(
+        default=300,
+        description="Of an answer in one piece: the same, which lasts until the model has written all of it.",
+    )
     idle_seconds: Seconds = Field(default=60, description="Silence between two pieces of a response body.")
     total_seconds: Seconds = Field(default=600, description="One request, all of its attempts together.")
     max_connections: Count = Field(

@@ -14,6 +14,7 @@ from adapters.rules import (
     ReasoningOut,
     StreamUsage,
     ToolChoiceMap,
+    VectorBytes,
 )
 from adapters.types import Operation
 from gateway.domain import Connection
@@ -74,6 +75,7 @@ class RulesRow(Strict):
     reasoning_in: ReasoningIn = "keep"
     stream_usage: StreamUsage = "opt_in"
     reasoning_excluded: bool = False
+    vector_bytes: VectorBytes = "float32"
     model_prefix: str = ""
     by_model: list[ModelRulesRow] = []
 

@@ -53,6 +53,8 @@ class Timeouts:
     """From the last request byte to the end of the response head (an absolute deadline, not per read)."""
     idle: float = 60.0
     """Between two pieces of a response body."""
+    head_setting: str = "upstream.head_seconds"
+    """The setting that `head` came from, for the message."""
 
 
 class UpstreamResponse(Protocol):

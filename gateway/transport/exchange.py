@@ -187,10 +187,13 @@ class Exchange:
 
     def expire(self) -> None:
         """Ends the exchange because its deadline has passed."""
-        phase, seconds = ("idle", self._timeouts.idle) if self.has_head else ("head", self._timeouts.head)
-        what = "next piece of the response body" if self.has_head else "response head"
-        message = f"no {what} within {seconds:g} s"
-        self._give_up(TransportError(Fault.TIMEOUT, message, setting=f"upstream.{phase}_seconds"))
+        timeouts = self._timeouts
+        if self.has_head:
+            message = f"no next piece of the response body within {timeouts.idle:g} s"
+            setting = "upstream.idle_seconds"
+        else:
+            message, setting = f"no response head within {timeouts.head:g} s", timeouts.head_setting
+        self._give_up(TransportError(Fault.TIMEOUT, message, setting=setting))
 
     # What the connection calls.
 

@@ -39,7 +39,7 @@ def locked(gateway: StartGateway, stage: Stage) -> str:
 @pytest.fixture(scope="module")
 def impatient(gateway: StartGateway, stage: Stage) -> Iterator[OpenAI]:
     """A client of a gateway that waits for an upstream no longer than half a second."""
-    url = gateway({**scripted_config(stage.url), "upstream": {"head_seconds": 0.5, "idle_seconds": 0.5}})
+    url = gateway({**scripted_config(stage.url), "upstream": {"answer_seconds": 0.5, "idle_seconds": 0.5}})
     with OpenAI(base_url=f"{url}/v1", api_key="any", max_retries=0, timeout=20) as client:
         yield client
 
@@ -148,7 +148,7 @@ def test_a_silent_upstream_is_our_timeout_and_names_the_setting(impatient: OpenA
         impatient.chat.completions.create(model="stub/quick", messages=HELLO)
     assert caught.value.status_code == 504
     assert caught.value.code == "upstream_timeout"
-    assert "upstream.head_seconds" in caught.value.message
+    assert "upstream.answer_seconds" in caught.value.message
 
 
 def test_an_upstream_that_falls_silent_is_our_timeout_too(impatient: OpenAI, scripted: Stage) -> None:

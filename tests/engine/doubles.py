@@ -104,7 +104,12 @@ class Stage:
         )
         self.executor = Executor(
             transport_for=lambda deployment: self.script,
-            limits=Limits(Timeouts(connect=5, pool=1, head=60, idle=30), total, limit),
+            limits=Limits(
+                stream=Timeouts(connect=5, pool=1, head=60, idle=30),
+                answer=Timeouts(connect=5, pool=1, head=60, idle=30),
+                total=total,
+                max_response_bytes=limit,
+            ),
             clock=self.clock,
             scrubber=Scrubber([Secret(SECRET)]),
         )

@@ -323,6 +323,8 @@ class _Line(asyncio.Protocol):
             if isinstance(step, bytes):
                 self._transport.write(step)
                 await self._drained.wait()
+                if self._peer.closed.is_set():
+                    return  # writing on would never yield, so that the cancellation never came
                 self._peer.sent_bytes += len(step)
             elif isinstance(step, asyncio.Event):
                 await step.wait()
