@@ -180,6 +180,7 @@ async def test_a_client_that_reads_nothing_cannot_hold_the_process(stage: Stage)
         yield CHUNKED
         while True:
             yield chunk(event(delta(content="x" * 4000)))
+            yield 0.0
 
     scene = stage.plays(lambda recorded: Played(flood()))
     _, writer = await asyncio.open_connection("127.0.0.1", stage.port, limit=1024)

@@ -354,6 +354,7 @@ def _giant() -> Iterator[Step]:
     block = chunk(b"x" * 1_000_000)
     for _ in range(64):
         yield block
+        yield 0.0
 
 
 async def test_a_giant_event_is_cut_off_within_bounded_memory(stage: Stage) -> None:

@@ -236,6 +236,7 @@ def _zeros(total: int) -> Iterator[Step]:
     yield response(200, [JSON_TYPE, ("content-length", str(total))], length=False)
     for _ in range(0, total, len(block)):
         yield block
+        yield 0.0
 
 
 async def test_a_giant_body_is_cut_at_the_cap_and_costs_bounded_memory(stage: Stage) -> None:
@@ -287,6 +288,7 @@ async def test_a_giant_error_body_is_not_read_to_its_end(stage: Stage) -> None:
         yield response(500, [JSON_TYPE, ("content-length", str(1024**3))], length=False)
         while True:
             yield b" " * 262_144
+            yield 0.0  # lets the upstream notice that nobody is there any more
 
     scene = stage.plays(Answer(steps()))
     answer = await scene.ask()
