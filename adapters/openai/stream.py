@@ -179,9 +179,8 @@ class OpenAIStream:
             return self._done()
         if not data.strip():
             return b""
-        chunk = self._decoded(data, event.name)
         try:
-            instead = self._chunk(chunk, data)
+            instead = self._chunk(self._decoded(data, event.name), data)
         except (msgspec.DecodeError, RecursionError) as error:
             # Found only where the whole event is decoded: numbers beyond a double, nesting beyond the stack.
             raise _Stop(_malformed("an event of the upstream's stream holds what cannot be read", _BAD)) from error
@@ -389,15 +388,19 @@ class OpenAIStream:
         """A whole JSON answer although a stream was asked for: checked, then told as a stream."""
         try:
             reply = read_reply(self._call, self._target, self._head, bytes(self._json))
+            frames = as_stream(reply.body, self._call)
         except UpstreamSaid as said:
             self.failure = said.failure
             return b""
         except Malformed as error:
             self.failure = _malformed(error.message, error.code)
             return b""
+        except (msgspec.DecodeError, RecursionError):
+            self.failure = _malformed("the upstream's answer holds a value that cannot be read", _BAD)
+            return b""
         self.usage, self.model, self.finish = reply.usage, reply.model, reply.finish
         self.has_content = self.is_done = True
-        return as_stream(reply.body, self._call)
+        return frames
 
 
 _BAD = "upstream_invalid_event"

@@ -263,3 +263,17 @@ def test_what_came_before_an_endless_event_is_not_lost(monkeypatch: pytest.Monke
     cut = play(case, [case.upstream, upstream[len(case.upstream) :]])
     assert play(case, [upstream]) == cut
     assert cut.output == case.upstream
+
+
+UNREADABLE = [b"1e999", b"-1e400", b"9" * 400, b"[" * 5000 + b"]" * 5000, b'"\\ud800"', b'{"error":1e999}']
+
+
+@pytest.mark.parametrize("value", UNREADABLE, ids=range(len(UNREADABLE)))
+@pytest.mark.parametrize("name", [b"x", b"usage", b"x_groq", b"error", b"id", b"created", b"base_resp"])
+def test_a_member_that_no_library_reads_never_raises(name: bytes, value: bytes) -> None:
+    for case in load_cases():
+        upstream = case.upstream.replace(b'{"id"', b'{"' + name + b'":' + value + b',"id"')
+        if case.call.stream:
+            judge_stream(case, upstream, [upstream])
+        else:
+            judge_reply(case, upstream)
