@@ -40,7 +40,7 @@ def test_who_asks_with_functions_is_answered_with_a_function_call() -> None:
 
 
 @pytest.mark.xfail(
-    strict=True, reason="a stream that never names a role is relayed so, which OpenAI's Node SDK refuses"
+    strict=True, reason="a stream that never names a role is relayed so, and OpenAI's Node SDK refuses it"
 )
 def test_the_first_delta_names_the_role() -> None:
     upstream = (

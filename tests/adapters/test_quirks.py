@@ -298,7 +298,8 @@ def test_the_clients_own_fields_are_never_changed(rules: dict[str, Any]) -> None
 
 def test_the_table_above_has_a_line_for_every_rule() -> None:
     tested = {name for row in [*RULES.values(), *REFUSALS.values()] for name in row[0]}
-    answers = {"reasoning_out", "reasoning_excluded", "stream_usage", "vector_bytes"}  # about answers: the recorded exchanges
+    # About answers: the recorded exchanges.
+    answers = {"reasoning_out", "reasoning_excluded", "stream_usage", "vector_bytes"}
     prefix = {"model_prefix"}
     derived = {name for name, field in ParamRules.__dataclass_fields__.items() if not field.init}
     assert set(ParamRules.__dataclass_fields__) - derived == tested | answers | prefix
