@@ -249,7 +249,9 @@ async def test_a_key_that_a_client_puts_into_the_models_name_is_not_recorded(sta
 async def test_no_object_of_a_runtime_shows_a_key(tmp_path: Path) -> None:
     path = tmp_path / "anyport.yaml"
     provider = {"base_url": "http://127.0.0.1:9/v1", "credentials": ["${UPSTREAM_KEY}"]}
-    path.write_text(yaml.safe_dump({**SETTINGS, "providers": {"up": provider}, "discovery": {"enabled": False}}))
+    whole = {**SETTINGS, "providers": {"up": provider}, "discovery": {"enabled": False}}
+    whole["server"] = {**SETTINGS["server"], "access_log": str(tmp_path / "access.jsonl")}
+    path.write_text(yaml.safe_dump(whole))
     settings = load_settings(path, ENVIRON)
     runtime = Runtime(settings, ENVIRON)
     runtime.router.plan("up/model")
@@ -260,6 +262,7 @@ async def test_no_object_of_a_runtime_shows_a_key(tmp_path: Path) -> None:
     for one in seen:
         for shown in (repr(one), str(one), f"{one}"):
             assert_clean(shown, f"the text of a {type(one).__name__}")
+    await runtime.aclose()
 
 
 def _objects(roots: list[Any]) -> Iterator[Any]:
