@@ -224,6 +224,6 @@ def _recoded(body: bytes, layout: str, *, to_text: bool) -> bytes:
         try:
             numbers = floats_from_base64(value, layout) if isinstance(value, str) else cast("list[float]", value)
             item["embedding"] = base64_from_floats(numbers) if to_text else numbers
-        except ValueError as error:
+        except (TypeError, ValueError) as error:
             raise Malformed("an embedding of the upstream's answer cannot be read") from error
     return encode(answer)

@@ -1,6 +1,6 @@
 """Damaged bytes: an adapter answers with its own three exceptions or with whole events, and stays within its caps.
 
-For a long run: `pytest tests/adapters -m fuzz --hypothesis-profile=long`.
+For a long run: `make fuzz`.
 """
 
 from __future__ import annotations
