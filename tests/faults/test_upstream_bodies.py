@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.faults.shapes import JSON_TYPE, USAGE, completion, fine
+from tests.faults.shapes import JSON_TYPE, USAGE, completion, delta, event, fine
 from tests.faults.stage import Stage
 from tests.upstreams.scripted import FIN, RESET, STALL, Answer, Step, chunk, json_response, raw, response
 
@@ -74,6 +74,37 @@ async def test_an_error_body_that_cannot_be_read_leaves_the_status_to_tell(
     answer = await stage.plays(raw(response(status, [JSON_TYPE], body))).ask()
     assert answer.status == {401: 502, 500: 502}.get(status, status)
     await stage.settled(answer, error=answer.error["code"])
+
+
+def _for_ever(data: bytes) -> Iterator[Step]:
+    yield response(200, [("content-type", "text/event-stream"), ("transfer-encoding", "chunked")], length=False)
+    while True:
+        yield chunk(data)
+        yield 0.1
+
+
+async def test_a_stream_that_only_pings_ends_with_the_total_deadline_as_an_http_error(stage: Stage) -> None:
+    scene = stage.plays(lambda recorded: Answer(_for_ever(b": ping\n\n")))
+    started = time.monotonic()
+    answer = await scene.ask(stream=True)
+    assert 1.9 < time.monotonic() - started < 3.2
+    assert (answer.status, answer.error["code"]) == (504, "upstream_timeout")
+    assert "upstream.total_seconds" in answer.error["message"]
+    await stage.settled(answer, error="upstream_timeout")
+    await stage.upstream.wait_closed(scene.requests[0].connection, 1)
+
+
+async def test_a_stream_that_never_ends_ends_with_the_total_deadline_as_an_error_event(stage: Stage) -> None:
+    scene = stage.plays(lambda recorded: Answer(_for_ever(event(delta(content="on ")))))
+    started = time.monotonic()
+    answer = await scene.ask(stream=True)
+    assert 1.9 < time.monotonic() - started < 3.2
+    assert answer.text.startswith("on on on ")
+    assert answer.event_error is not None
+    assert answer.event_error["code"] == "upstream_timeout"
+    assert "upstream.total_seconds" in answer.event_error["message"]
+    await stage.settled(answer, error="upstream_timeout")
+    await stage.upstream.wait_closed(scene.requests[0].connection, 1)
 
 
 async def test_a_body_that_stalls_ends_with_the_idle_timeout(stage: Stage) -> None:
