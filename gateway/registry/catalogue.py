@@ -140,8 +140,9 @@ class Catalogue:
         """Returns what a provider needs before it can be called, "" if nothing."""
         if provider.is_ready:
             return ""
-        variables = " or ".join(provider.spec.credential_envs[:2])
-        return f"{provider.spec.id} has no credential; set {variables}"
+        id = provider.spec.id
+        where = " or ".join(provider.spec.credential_envs[:2]) or f"providers.{id}.credentials"
+        return f"{id} has no credential; set {where}"
 
     def deploy(self, name: str) -> Deployment | str:
         """Returns the deployment that `provider/model` means, or one sentence that says why there is none."""

@@ -14,6 +14,7 @@ KEY = "virtual-key-of-a-client"
 SETTINGS = {
     "server": {"api_keys": ["${CLIENT_KEY}"]},
     "routes": {"smart": {"deployments": [{"model": "up/never-called"}]}},
+    "providers": {"keyless": {"base_url": "http://127.0.0.1:9/v1"}},
 }
 ENVIRON = {"CLIENT_KEY": KEY}
 HEADERS = {"authorization": f"Bearer {KEY}"}
@@ -156,6 +157,13 @@ async def test_an_unknown_model_is_the_same_404_on_every_path(stage: Stage) -> N
         assert "smart" in message
     answer = await stage.gateway.get("/v1/models/smrat", HEADERS)
     assert (answer.status, answer.error["code"]) == (404, "model_not_found")
+
+
+async def test_a_model_whose_provider_has_no_credential_is_a_404_that_says_what_to_set(stage: Stage) -> None:
+    scene = stage.plays(fine())
+    answer = await scene.send({**scene.body(), "model": "keyless/m"})
+    message = await assert_rejected(stage, scene, answer, (404, "model_not_found", "model"))
+    assert "keyless has no credential; set providers.keyless.credentials" in message
 
 
 # What must not travel on
