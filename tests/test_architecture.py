@@ -24,7 +24,7 @@ HEAVY = {"openai", "redis", "sqlalchemy", "numpy", "langchain_openai", "hypothes
 VAGUE_NAMES = {"utils", "util", "helpers", "helper", "common", "misc", "manager", "handler", "service"}
 # Written in two parts, so that this file does not hold what it looks for.
 UNFINISHED = ("TO" + "DO", "FIX" + "ME", "X" + "XX:", "HA" + "CK:")
-MACHINES = ("/wo" + "rk/", "/ho" + "me/", "/ro" + "ot/", "/Us" + "ers/")
+MACHINES = ("/wo" + "rk/", "/ho" + "me/", "/r" + "oot/", "/Us" + "ers/")
 INDEXES = ("pypi." + "org", "pypi" + "thonhosted", "--index" + "-url")
 TEXT = {".py", ".md", ".toml", ".yaml", ".yml", ".json", ".txt", ".sse", ".cfg", ".sh", ""}
 
