@@ -273,7 +273,7 @@ class GuardProtocol(asyncio.Protocol):
             self._incoming = None
 
     def _run(self, exchange: Exchange) -> None:
-        task = self._loop.create_task(exchange.run(self._app))
+        exchange.task = task = self._loop.create_task(exchange.run(self._app))
         self._server_state.tasks.add(task)
         task.add_done_callback(self._server_state.tasks.discard)
 

@@ -146,7 +146,7 @@ class Interruption:
         self._exchange = transaction
         self._drain = drain
         self._connection: ClientConnection | None = transaction.scope.get("anyport.connection")
-        self._task = asyncio.current_task()
+        self._task = asyncio.current_task() if self._connection is None else self._connection.task
 
     def __enter__(self) -> None:
         if self._connection is not None:

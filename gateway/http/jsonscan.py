@@ -101,9 +101,9 @@ def _is_escaped(json: bytes, position: int) -> bool:
 
 def check_unique_keys(body: bytes, members: Mapping[str, Raw]) -> None:
     """Raises BadJson if a top-level key occurs twice: we and an upstream might act on different ones."""
-    size = sum(map(len, members)) + sum(memoryview(value).nbytes for value in members.values())
-    punctuation = 4 * len(members) + 1  # quotes, colon and comma of each member, and the braces
-    rest = len(body) - size - punctuation
+    rest = len(body) - 4 * len(members) - 1  # without quotes, colon and comma of each member, and the braces
+    for name, value in members.items():
+        rest -= len(name) + memoryview(value).nbytes
     if rest == 0 or (rest == 2 * len(members) - 1 and _is_spaced(body, members)):
         return  # nothing but the members, written with or without blanks after `:` and `,`
     shape = outside_strings(body).translate(_BRACKETS_ONLY, _NOT_SHAPE)[1:-1]
