@@ -9,11 +9,14 @@ from adapters.codec import as_list, as_object
 from adapters.openai.shapes import (
     ThinkTags,
     argument_text,
+    as_function_call,
+    asks_with_functions,
     finish_reason,
     join_content,
     lift_reasoning,
 )
 from adapters.rules import ParamRules
+from adapters.types import Call
 
 Object = dict[str, Any]
 
@@ -30,16 +33,29 @@ class ToolCall:
 class ChoiceState:
     """Memory of one choice. `watch_call` runs on every tool delta, `repair` only where something is irregular."""
 
-    __slots__ = ("_call_id", "_rules", "_tags", "begun_now", "index", "is_finished", "tool_calls")
+    __slots__ = (
+        "_call_id",
+        "_rules",
+        "_tags",
+        "begun_now",
+        "has_role",
+        "index",
+        "is_finished",
+        "tool_calls",
+        "wants_function_call",
+    )
 
-    def __init__(self, index: int, call_id: str, rules: ParamRules) -> None:
+    def __init__(self, index: int, call: Call, rules: ParamRules) -> None:
         self.index = index
+        self.has_role = False
+        """The client has been told whose turn this is, or will be by the chunk at hand."""
+        self.wants_function_call = asks_with_functions(call, rules)
         self.is_finished = False
         self.tool_calls: dict[int | str | tuple[str, int], ToolCall] = {}
         """Upstream's index (or id, or position where it sends neither) -> call."""
         self.begun_now: list[int] = []
         """Keys of the calls that `watch_call` saw begin in the chunk at hand: a repair begins them again."""
-        self._call_id = call_id
+        self._call_id = call.id
         self._rules = rules
         self._tags = ThinkTags() if rules.reasoning_out == "think_tags" else None
 
@@ -50,6 +66,8 @@ class ChoiceState:
 
     def watch_call(self, index: int | None, id: str | None, type: str | None, function: bytes) -> bool:
         """Returns whether the delta must be rewritten; a regular one is taken into the memory here."""
+        if self.wants_function_call:
+            return True
         known = self.tool_calls.get(index) if index is not None else None
         has_text = b'"arguments":"' in function and b'"arguments":""' not in function
         if known is not None and known.index == index and not id and type is None and b'"name"' not in function:
@@ -71,6 +89,17 @@ class ChoiceState:
 
     def repair(self, choice: Object) -> Object | None:
         """Puts a decoded choice right, in place; returns a choice to send before it, or None."""
+        before = self._repair(choice)
+        if not self.has_role and "delta" in choice:
+            choice["delta"] = {"role": "assistant", **as_object(choice["delta"])}
+            self.has_role = True
+        if self.wants_function_call:
+            choice["finish_reason"] = as_function_call(as_object(choice.get("delta")), choice.get("finish_reason"))
+            if before is not None:
+                as_function_call(as_object(before["delta"]), None)
+        return before
+
+    def _repair(self, choice: Object) -> Object | None:
         for key in self.begun_now:
             del self.tool_calls[key]
         self.begun_now.clear()

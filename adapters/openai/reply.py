@@ -23,6 +23,8 @@ from adapters.failures import describe, from_description
 from adapters.openai.shapes import (
     BROKEN_FINISH,
     STANDARD_FINISH,
+    as_function_call,
+    asks_with_functions,
     complete_tool_call,
     finish_reason,
     join_content,
@@ -166,6 +168,8 @@ def _repaired(call: Call, target: Target, head: Head, body: bytes) -> tuple[byte
         if word in BROKEN_FINISH:
             raise _broken(word, target, head)
         choice["finish_reason"] = finish_reason(word, bool(message.get("tool_calls"))) or "stop"
+        if asks_with_functions(call, target.rules):
+            choice["finish_reason"] = as_function_call(message, choice["finish_reason"])
     first = as_object(as_list(answer["choices"])[0])
     after = encode(answer)
     return (body if after == before else after), first.get("finish_reason")

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from adapters.codec import JSON, as_list, as_object, raw
+from adapters.codec import JSON, as_list, as_object, is_null, raw
 from adapters.rules import ParamRules
+from adapters.types import Call
 
 Object = dict[str, Any]
 
@@ -84,6 +85,20 @@ def join_content(message: Object) -> None:
     message["content"] = "".join(text)
     if thinking:
         message["reasoning_content"] = "".join(thinking)
+
+
+def asks_with_functions(call: Call, rules: ParamRules) -> bool:
+    """True if the client used the old `functions` field and the upstream saw tools instead."""
+    return rules.wrap_functions and not is_null(call.fields.get("functions"))
+
+
+def as_function_call(message: Object, finish: JSON) -> JSON:
+    """Tells the first tool call of a message or delta in the old form, and returns the finish that goes with it."""
+    calls = [as_object(call) for call in as_list(message.pop("tool_calls", None))]
+    first = next((call for call in calls if call.get("index", 0) == 0), None)
+    if first is not None:
+        message["function_call"] = first.get("function")
+    return "function_call" if finish == "tool_calls" else finish
 
 
 def complete_tool_call(call: Object, fallback_id: str) -> None:

@@ -37,6 +37,7 @@ class _ToolDelta(Struct):
 
 
 class _Delta(Struct):
+    role: Raw = _ABSENT
     content: Raw = _ABSENT
     reasoning_content: Raw = _ABSENT
     reasoning: Raw = _ABSENT
@@ -267,7 +268,7 @@ class OpenAIStream:
     def _state(self, index: int) -> ChoiceState:
         state = self._choices.get(index)
         if state is None:
-            state = self._choices[index] = ChoiceState(index, self._call.id, self._target.rules)
+            state = self._choices[index] = ChoiceState(index, self._call, self._target.rules)
         return state
 
     def _watch(self, choice: _Choice) -> bool:
@@ -284,7 +285,8 @@ class OpenAIStream:
         if word is not None:
             if word in BROKEN_FINISH:
                 raise _Stop(Failure(FailureKind.SERVER, f"the upstream ended its answer with {word!r}", code=word))
-            repair = repair or word not in STANDARD_FINISH or state.lacks_arguments or self._watches_text
+            repair = repair or word not in STANDARD_FINISH or state.lacks_arguments
+            repair = repair or self._watches_text or state.wants_function_call
             if word or state.tool_calls:
                 state.is_finished = True
                 self.has_content = True
@@ -294,6 +296,9 @@ class OpenAIStream:
     def _watch_delta(self, delta: _Delta, state: ChoiceState) -> bool:
         content = bytes(delta.content)
         repair = content[:1] == b"["
+        if not state.has_role:
+            state.has_role = not is_null(delta.role)
+            repair = repair or not state.has_role
         if content not in _EMPTY_STRINGS:
             self.has_content = True
             repair = repair or self._watches_text

@@ -61,13 +61,14 @@ def test_line_ends_and_byte_order_marks_change_nothing(case: Case, line_end: byt
 
 
 def plain_stream(texts: list[str]) -> bytes:
+    role = b'data: {"id":"chatcmpl-1","choices":[{"index":0,"delta":{"role":"assistant"},"finish_reason":null}]}\n\n'
     chunks = [
         b'data: {"id":"chatcmpl-1","object":"chat.completion.chunk","created":1,"model":"m",'
         b'"choices":[{"index":0,"delta":{"content":"' + text.encode() + b'"},"finish_reason":null}]}\n\n'
         for text in texts
     ]
     finish = b'data: {"id":"chatcmpl-1","choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}\n\n'
-    return b"".join([*chunks, b": keep-alive\n\n", finish, b"data: [DONE]\n\n"])
+    return b"".join([role, *chunks, b": keep-alive\n\n", finish, b"data: [DONE]\n\n"])
 
 
 @given(
