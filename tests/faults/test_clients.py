@@ -224,7 +224,7 @@ KERNEL_BYTES = 16 * 1024 * 1024
 """What the socket buffers of two loopback connections may hold after they have grown."""
 PER_STREAM_BYTES = 1024 * 1024
 BIG = event(delta(content="x" * 4000))
-BIG_BODY = BIG * 9_000 + event(FINISH) + DONE
+BIG_BODY = event(ROLE) + BIG * 9_000 + event(FINISH) + DONE
 
 
 def _steps() -> list[Step]:

@@ -113,7 +113,7 @@ async def test_usage_twice_counts_the_last(stage: Stage) -> None:
 
 async def test_a_burst_of_ten_thousand_events_arrives_whole_and_in_order(stage: Stage) -> None:
     words = [f"{number} " for number in range(10_000)]
-    body = b"".join(event(delta(content=word)) for word in words) + event(FINISH) + DONE
+    body = event(ROLE) + b"".join(event(delta(content=word)) for word in words) + event(FINISH) + DONE
     pieces = [body[at : at + 60_000] for at in range(0, len(body), 60_000)]
     before = stage.gateway.rss_bytes()
     answer = await assert_whole(stage, raw(CHUNKED, *map(chunk, pieces), b"0\r\n\r\n"), "".join(words))
