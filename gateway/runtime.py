@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from gateway.access.keys import KeyCheck
 from gateway.credentials.scrub import Scrubber
@@ -55,14 +55,15 @@ class Runtime:
             connections=self._connections,
             access_records_dropped=lambda: self.access_log.dropped if self.access_log else 0,
         )
+        self.scrubber = Scrubber([*self.catalogue.secrets(), *keys])
         self.router = Router(
             _references(settings),
             deploy=self._deploy,
             known_names=lambda: (entry.id for entry in self.models()),
+            show=self.scrubber.text,
         )
         self.warnings = self._warnings()
         """What the operator should know: sentences without secrets."""
-        self.scrubber = Scrubber([*self.catalogue.secrets(), *keys])
         upstream = settings.upstream
         self.executor = Executor(
             transport_for=self._transport_for,
@@ -115,8 +116,10 @@ class Runtime:
 
     def _deploy(self, reference: Reference) -> Deployment | str:
         if reference.provider is None:
-            return self.catalogue.deploy(reference.model)
-        return self.catalogue.custom(reference.provider, reference.model)
+            found = self.catalogue.deploy(reference.model)
+        else:
+            found = self.catalogue.custom(reference.provider, reference.model)
+        return found if isinstance(found, str) else replace(found, id=self.scrubber.text(found.id))
 
     def _warnings(self) -> list[str]:
         """Says which providers and deployments cannot be used, and why; the others are served all the same."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 from msgspec import Raw, Struct
 
+from adapters.codec import as_object, decode, encode
 from adapters.rules import ParamRules
 from adapters.types import Usage
 
@@ -32,13 +33,13 @@ class _Counts(Struct):
 
 
 _counts = msgspec.json.Decoder(_Counts)
+_NO_DETAILS = {"prompt_tokens_details": None, "completion_tokens_details": None}
 
 
 def read_usage(value: Raw | bytes, rules: ParamRules) -> Usage | None:
     """Returns the counts of a `usage` object; None if they are missing or make no sense."""
-    try:
-        counts = _counts.decode(value)
-    except msgspec.MsgspecError:
+    counts = _decoded(value)
+    if counts is None:
         return None
     prompt_details = counts.prompt_tokens_details or _PromptDetails()
     completion_details = counts.completion_tokens_details or _CompletionDetails()
@@ -58,3 +59,16 @@ def read_usage(value: Raw | bytes, rules: ParamRules) -> Usage | None:
         cache_write=written,
         reasoning=min(reasoning, completion),
     )
+
+
+def _decoded(value: Raw | bytes) -> _Counts | None:
+    """Details of a wrong type cost the details, not the counts."""
+    try:
+        return _counts.decode(value)
+    except msgspec.ValidationError:
+        try:
+            return _counts.decode(encode({**as_object(decode(value)), **_NO_DETAILS}))
+        except msgspec.MsgspecError:
+            return None
+    except msgspec.DecodeError:
+        return None

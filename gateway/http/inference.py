@@ -12,7 +12,7 @@ from adapters.failures import Failure
 from adapters.framing.sse import frame
 from adapters.types import Call, Head, Operation
 from gateway.engine.executor import Answer, Executor, Stream, from_transport
-from gateway.errors import BodyTooLarge, GatewayError, UnsupportedMedia
+from gateway.errors import BodyTooLarge, GatewayError, UnknownModel, UnsupportedMedia
 from gateway.http.drain import DrainSignal
 from gateway.http.edge import ClientGone, HeaderList, Transaction
 from gateway.http.guard import ClientConnection
@@ -59,9 +59,13 @@ class InferenceEndpoint:
         body = await read_body(transaction, self._max_body_bytes)
         outcome.bytes_in = len(body)
         call = read_call(self._operation, body, id="chatcmpl-" + self._ids.next(), created=int(time.time()))
-        outcome.model = call.model
         outcome.stream = call.stream
-        plan = self._router.plan(call.model)
+        try:
+            plan = self._router.plan(call.model)
+        except UnknownModel:
+            outcome.model = self._router.show(call.model)
+            raise
+        outcome.model = plan.model
         with Interruption(transaction, self._drain):
             await self._run(call, plan, transaction)
 

@@ -44,5 +44,5 @@ class Plan:
     """The ordered candidates for one request."""
 
     model: str
-    """The public name, as the client wrote it."""
+    """The public name that the client wrote, fit to be recorded."""
     candidates: tuple[Deployment, ...]

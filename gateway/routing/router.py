@@ -30,11 +30,16 @@ class Router:
         *,
         deploy: Callable[[Reference], Deployment | str],
         known_names: Callable[[], Iterable[str]],
+        show: Callable[[str], str],
     ) -> None:
-        """`deploy` turns a reference into a deployment, or says in one sentence why there is none."""
+        """`deploy` turns a reference into a deployment, or says in one sentence why there is none.
+
+        `show` makes a name fit to be recorded: a client may have put a key where the name belongs.
+        """
         self._routes = routes
         self._deploy = deploy
         self._known_names = known_names
+        self.show = show
         self._plans: dict[str, Plan] = {}
 
     def plan(self, model: str) -> Plan:
@@ -62,7 +67,7 @@ class Router:
                 found.append(deployment)
         if not found:
             raise UnknownModel(self._message(model, reason), param="model")
-        return Plan(model, tuple(found))
+        return Plan(self.show(model), tuple(found))
 
     def _message(self, model: str, reason: str) -> str:
         if reason:

@@ -30,7 +30,7 @@ def event(delta: dict[str, Any], finish: str | None = None, **extra: Any) -> byt
 
 
 ROLE = event({"role": "assistant", "content": ""})
-TEXT = event({"content": "hi"})
+TEXT = event({"role": "assistant", "content": "hi"})
 PING = b": ping\n\n"
 END = event({}, "stop") + b"data: [DONE]\n\n"
 

@@ -235,7 +235,6 @@ USAGES: dict[str, object] = {
     "huge": {"prompt_tokens": 10**30, "completion_tokens": 2},
     "fractions": {"prompt_tokens": 3.5, "completion_tokens": 2},
     "booleans": {"prompt_tokens": True, "completion_tokens": True},
-    "details text": {**USAGE, "prompt_tokens_details": "x", "completion_tokens_details": []},
 }
 
 
@@ -248,6 +247,17 @@ async def test_odd_usage_never_costs_the_client_its_answer(stage: Stage, usage: 
     record = await stage.settled(answer)
     counted = (record["prompt_tokens"], record["completion_tokens"], record["usage_source"])
     assert counted == (0, 0, "none")
+
+
+async def test_odd_details_cost_the_details_and_not_the_counts(stage: Stage) -> None:
+    usage = {**USAGE, "prompt_tokens_details": "x", "completion_tokens_details": []}
+    answer = await stage.plays(json_response(completion(usage=usage))).ask()
+    record = await stage.settled(answer)
+    assert (record["prompt_tokens"], record["completion_tokens"], record["usage_source"]) == (
+        USAGE["prompt_tokens"],
+        USAGE["completion_tokens"],
+        "reported",
+    )
 
 
 async def test_missing_usage_is_recorded_as_unknown(stage: Stage) -> None:

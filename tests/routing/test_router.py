@@ -21,7 +21,7 @@ class World:
 
     def __init__(self, routes: dict[str, tuple[Reference, ...]] | None = None) -> None:
         self.asked: list[Reference] = []
-        self.router = Router(routes or {}, deploy=self.deploy, known_names=lambda: KNOWN)
+        self.router = Router(routes or {}, deploy=self.deploy, known_names=lambda: KNOWN, show=str)
 
     def deploy(self, reference: Reference) -> Deployment | str:
         self.asked.append(reference)
