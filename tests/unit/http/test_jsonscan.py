@@ -224,6 +224,15 @@ def test_bad_bodies_are_refused_in_linear_time(value: str) -> None:
     assert time.process_time() - began < 0.25
 
 
+@pytest.mark.parametrize("around", ['{"model":"m","x":%s}', '{ "model" : "m",  "x":%s }'], ids=["dense", "with blanks"])
+def test_deep_values_side_by_side_are_refused_in_linear_time(around: str) -> None:
+    body = (around % f"[{','.join(['[' * 400 + ']' * 400] * 1_000)}]").encode()
+    began = time.process_time()
+    with pytest.raises(InvalidRequest):
+        split(body)
+    assert time.process_time() - began < 0.25
+
+
 def test_too_many_fields_are_refused() -> None:
     body = json.dumps({f"f{number}": 1 for number in range(1001)}).encode()
     with pytest.raises(InvalidRequest) as refused:
