@@ -17,6 +17,8 @@ from gateway.errors import InvalidRequest
 from gateway.http import jsonscan
 
 MAX_MESSAGES: Final = 20_000
+MAX_PIECES: Final = 20 * MAX_MESSAGES
+"""Objects and commas of all messages, counted before each becomes an object of ours that is thirty times as large."""
 MAX_TEXT_BYTES: Final = 10_000_000
 ROLES: Final = frozenset({"developer", "system", "user", "assistant", "tool", "function"})
 PART_TYPES: Final = frozenset(
@@ -77,6 +79,8 @@ def check_messages(member: Raw | None) -> None:
         )
     if memoryview(member)[0] != _OPENING:
         raise InvalidRequest("messages must be an array of messages", code="invalid_type", param="messages")
+    if memoryview(member).nbytes > MAX_PIECES:
+        _check_pieces(bytes(member))
     try:
         messages = _messages.decode(member)
     except msgspec.ValidationError:
@@ -92,6 +96,15 @@ def check_messages(member: Raw | None) -> None:
             param="messages",
         )
     _Conversation().read(messages)
+
+
+def _check_pieces(messages: bytes) -> None:
+    for json in (messages, jsonscan.outside_strings(messages)):  # the cheap count first: text has commas, too
+        if json.count(b"{") + json.count(b",") <= MAX_PIECES:
+            return
+    raise InvalidRequest(
+        f"messages may hold at most {MAX_PIECES} objects and members in all", code="too_many_items", param="messages"
+    )
 
 
 class _Conversation:

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import json
 import time
+import tracemalloc
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import Raw
 
+from adapters.codec import raw
 from adapters.types import Call, Operation
-from gateway.errors import GatewayError
+from gateway.errors import GatewayError, InvalidRequest
 from gateway.http.inbound import read_call
-from gateway.http.messages import MAX_MESSAGES, MAX_TEXT_BYTES
+from gateway.http.messages import MAX_MESSAGES, MAX_TEXT_BYTES, check_messages
 
 USER = {"role": "user", "content": "hello"}
 CALL = {"id": "call_1", "type": "function", "function": {"name": "f", "arguments": "{}"}}
@@ -273,6 +276,25 @@ def test_a_missing_model_is_refused() -> None:
 )
 def test_messages_of_a_wrong_shape_are_refused(messages: Any, code: str) -> None:
     assert refusal({"model": "m", "messages": messages}) == (400, code, "messages")
+
+
+@pytest.mark.parametrize("messages", [b"[%b{}]" % (b"{}," * 500_000), b"[{%b}]" % b",".join([b'"a":1'] * 500_000)])
+def test_messages_of_too_many_pieces_are_refused(messages: bytes) -> None:
+    assert refusal(b'{"model":"p/m","messages":%b}' % messages) == (400, "too_many_items", "messages")
+
+
+def test_too_many_messages_cost_no_memory() -> None:
+    messages = Raw(b"[%b{}]" % (b"{}," * 500_000))
+    tracemalloc.start()
+    with pytest.raises(InvalidRequest):
+        check_messages(messages)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert most < 5 * len(messages), "each as an object would be twenty times as much"
+
+
+def test_commas_in_a_long_text_are_no_pieces() -> None:
+    check_messages(raw([{"role": "user", "content": "{,}" * 300_000}]))
 
 
 def test_missing_messages_are_refused() -> None:
