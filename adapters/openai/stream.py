@@ -18,13 +18,16 @@ from adapters.errors import Malformed, UpstreamSaid
 from adapters.failures import Description, Failure, FailureKind, describe, from_description
 from adapters.framing.sse import DONE, DONE_FRAME, EventTooLong, Splitter, frame, parse
 from adapters.openai.choice import ChoiceState
+from adapters.openai.ordinary import OrdinaryEvents
 from adapters.openai.reply import is_refusal, read_reply
 from adapters.openai.shapes import BROKEN_FINISH, STANDARD_FINISH
 from adapters.openai.usage import read_usage
+from adapters.openai.whole import as_stream
 from adapters.types import MAX_EVENT_BYTES, Call, Head, Operation, Target, Usage
 
 Object = dict[str, Any]
 _ABSENT = Raw()
+_QUOTE: Final = 0x22
 _EMPTY_STRINGS: Final = (b"", b'""', b"null", b"[]")
 _NULL_USAGE: Final = re.compile(rb',\s*"usage"\s*:\s*null')
 
@@ -97,6 +100,7 @@ class OpenAIStream:
         self._sample = b""
         self._is_json = head.headers.get("content-type", "").startswith("application/json")
         self._json = bytearray()
+        self._ordinary = OrdinaryEvents()
         # What we asked for and the client did not is taken out; what an upstream sends unasked is the client's.
         self._strips_usage = not call.wants_usage and target.rules.stream_usage == "opt_in"
         self._recounts = target.rules.reasoning_excluded
@@ -171,6 +175,9 @@ class OpenAIStream:
 
     def _event(self, block: bytes) -> bytes | None:
         """Returns None to relay the block as it is, else what is sent instead of it (b"" for nothing)."""
+        if self._ordinary.knows(block):
+            self.has_content = True
+            return None
         event = parse(block)
         data = event.data
         if data is None:
@@ -181,13 +188,29 @@ class OpenAIStream:
         if not data.strip():
             return b""
         try:
-            instead = self._chunk(self._decoded(data, event.name), data)
+            chunk = self._decoded(data, event.name)
+            instead = self._chunk(chunk, data)
         except (msgspec.DecodeError, RecursionError) as error:
             # Found only where the whole event is decoded: numbers beyond a double, nesting beyond the stack.
             raise _Stop(_malformed("an event of the upstream's stream holds what cannot be read", _BAD)) from error
         if instead is None and event.name is not None:
             return frame(data) if b"\n" not in data else block
+        if instead is None:
+            self._learn(block, chunk)
         return instead
+
+    def _learn(self, block: bytes, chunk: _Chunk) -> None:
+        """Remembers an event that brought text of one choice and nothing else."""
+        if chunk.choices is None or len(chunk.choices) != 1 or not is_null(chunk.usage):
+            return
+        choice = chunk.choices[0]
+        delta = choice.delta
+        if delta is None or choice.finish_reason is not None or delta.tool_calls:
+            return
+        content = bytes(delta.content)
+        others = (delta.reasoning_content, delta.refusal, delta.function_call, delta.audio, choice.text)
+        if len(content) > 2 and content[0] == _QUOTE and all(bytes(other) in _EMPTY_STRINGS for other in others):
+            self._ordinary.learn(block, content)
 
     def _decoded(self, data: bytes, name: str | None) -> _Chunk:
         try:
@@ -413,27 +436,3 @@ _BAD = "upstream_invalid_event"
 
 def _malformed(message: str, code: str) -> Failure:
     return Failure(FailureKind.MALFORMED, message, code=code)
-
-
-def as_stream(body: bytes, call: Call) -> bytes:
-    """Returns a whole chat or text completion as the frames of a stream."""
-    answer = as_object(decode(body))
-    usage = answer.pop("usage", None)
-    is_chat = call.operation is Operation.CHAT
-    if is_chat:
-        answer["object"] = "chat.completion.chunk"
-    frames: list[bytes] = []
-    for choice in map(as_object, as_list(answer["choices"])):
-        if is_chat:
-            delta = as_object(choice.pop("message", None))
-            for index, tool_call in enumerate(as_list(delta.get("tool_calls"))):
-                as_object(tool_call)["index"] = index
-            choice["delta"] = delta
-        finish = choice.get("finish_reason")
-        frames.append(frame(encode({**answer, "choices": [{**choice, "finish_reason": None}]})))
-        last = {"index": choice.get("index", 0), "finish_reason": finish or "stop", "logprobs": None}
-        last |= {"delta": {}} if is_chat else {"text": ""}
-        frames.append(frame(encode({**answer, "choices": [last]})))
-    if call.wants_usage and usage is not None:
-        frames.append(frame(encode({**answer, "choices": [], "usage": usage})))
-    return b"".join([*frames, DONE_FRAME])
