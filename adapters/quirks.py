@@ -30,6 +30,13 @@ FILLER_REASONING = " "
 (api-docs.deepseek.com, thinking mode, read 2026-09-24)."""
 
 
+def concern(fields: Mapping[str, Raw], body: bytes, rules: ParamRules) -> bool:
+    """Returns whether any rule may have to do with a request; a false alarm costs only the time of `apply`."""
+    if rules.defaults or not rules.touches.isdisjoint(fields) or (rules.strip_nulls and b"null" in body):
+        return True
+    return any(word in body for word in rules.message_words) or (rules.wrap_functions and b'"function' in body)
+
+
 def apply(fields: Fields, rules: ParamRules, model: str) -> tuple[str, ...]:
     """Changes `fields` as `rules` says and returns the names of the client's fields that were dropped.
 

@@ -7,7 +7,7 @@ from typing import Final
 from msgspec import Raw
 
 from adapters.codec import as_object, decode, is_null, join_object, raw
-from adapters.quirks import apply
+from adapters.quirks import apply, concern
 from adapters.rules import NO_RULES, ParamRules
 from adapters.types import Call, HttpRequest, Target
 
@@ -31,7 +31,7 @@ def build_request(call: Call, target: Target) -> HttpRequest:
         dropped = tuple(name for name in call.fields if name in _NEVER_SENT)
         for name in dropped:
             del fields[name]
-    if target.rules is not NO_RULES:
+    if target.rules is not NO_RULES and concern(fields, call.body, target.rules):
         dropped += apply(fields, target.rules, target.model)
     _ask_for_usage(fields, call, target.rules)
     is_same = model == call.model and fields == call.fields
