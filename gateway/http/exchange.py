@@ -315,7 +315,13 @@ class Exchange:
         self.last_bytes = b""  # no comment may be put into the middle of this piece
         if before:
             self._wire.write(before)
-        await self._write_slices(memoryview(body))
+        try:
+            await self._write_slices(memoryview(body))
+        except asyncio.CancelledError:
+            # Half of a piece is out: whatever came behind it, an error event too, would be read as its rest.
+            self._wire.broken(self)
+            self.is_gone = True
+            raise
         if after and not self.is_gone:
             self._wire.write(after)
 

@@ -213,3 +213,20 @@ async def test_nothing_listens_when_the_process_is_gone(stage: Stage) -> None:
     assert await stage.gateway.exit_code() == 0
     with pytest.raises(ConnectionRefusedError):
         await talk(stage.port, b"")
+
+
+async def test_nothing_follows_half_of_an_event_that_a_slow_client_could_not_take(stage: Stage) -> None:
+    big = event(delta(content="x" * 15_000_000))  # more than the buffers of both sockets hold
+    scene = stage.plays(raw(CHUNKED, chunk(event(WORDS[0])), 0.1, chunk(big), STALL))
+    reader, writer = await asyncio.open_connection("127.0.0.1", stage.port)
+    writer.write(request_bytes(scene.body(stream=True)))
+    got = await reader.readuntil(b"xxxx")
+    writer.transport.pause_reading()
+    stage.gateway.signal(signal.SIGTERM)
+    await asyncio.sleep(DELAY + GRACE + 0.3)
+    writer.transport.resume_reading()
+    got += await reader.read()
+    writer.close()
+    assert len(got) < len(big), "the client was quick enough: this proves nothing"
+    assert got.endswith(b"xxxx")
+    assert await stage.gateway.exit_code() == 0
