@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 from adapters.errors import Malformed, Unsupported, UpstreamSaid
 from adapters.failures import Failure, FailureKind
-from adapters.types import Call, Head, Headers, HttpRequest, Reply, StreamDecoder
+from adapters.types import MAX_EVENT_BYTES, Call, Head, Headers, HttpRequest, Reply, StreamDecoder
 from gateway.credentials.scrub import Scrubber
 from gateway.domain import Attempt, Outcome
 from gateway.engine.verdict import client_error
@@ -23,6 +23,8 @@ from gateway.transport.base import Fault, Timeouts, Transport, TransportError, U
 
 _MAX_ERROR_BYTES = 1024 * 1024
 _MAX_CODE_CHARS = 100
+_MAX_HELD_BYTES = MAX_EVENT_BYTES
+"""What may come before the first content of a stream: role, comments, empty deltas."""
 Clock = Callable[[], float]
 """Monotonic seconds."""
 
@@ -205,12 +207,17 @@ class Executor:
         """Reads until something that a client would miss has come; until then nothing is committed."""
         decoder = deployment.adapter.stream(call, deployment.target, response.head)
         held: list[bytes] = []
+        left = _MAX_HELD_BYTES
         while not (decoder.has_content or decoder.is_done):
             data = await response.next()
-            held.append(decoder.feed(data) if data else decoder.close())
+            out = decoder.feed(data) if data else decoder.close()
+            held.append(out)
+            left -= len(out)
             if decoder.failure is not None and not decoder.has_content:
                 outcome.usage = decoder.usage
                 raise _Failed(decoder.failure)
+            if left < 0 and not decoder.has_content:
+                raise TransportError(Fault.TOO_LARGE, f"no content in the first {_MAX_HELD_BYTES} bytes of the stream")
             if self._clock() >= deadline:
                 raise TransportError(
                     Fault.TIMEOUT, "no content within upstream.total_seconds", setting="upstream.total_seconds"

@@ -162,6 +162,15 @@ async def test_a_stream_that_dies_before_content_is_an_http_error(stage: Stage, 
     assert response.releases == 1
 
 
+async def test_a_stream_that_says_nothing_at_length_is_given_up(stage: Stage) -> None:
+    comment = b": " + b"x" * 1_000_000 + b"\n\n"
+    response = stage.response(*[comment] * 20, TEXT)
+    error = await failed(stage, response, stream=True)
+    assert (error.status, error.code) == (502, "upstream_invalid_response")
+    assert "no content" in error.message
+    assert response.releases == 1
+
+
 @pytest.mark.parametrize("before", [(), (PING,), (ROLE,)])
 async def test_a_stream_that_ends_before_content_is_an_http_error(stage: Stage, before: tuple[bytes, ...]) -> None:
     error = await failed(stage, stage.response(*before), stream=True)
