@@ -15,7 +15,7 @@ from adapters.failures import Failure, FailureKind
 from adapters.types import MAX_EVENT_BYTES, Call, Head, Headers, HttpRequest, Reply, StreamDecoder
 from gateway.credentials.scrub import Scrubber
 from gateway.domain import Attempt, Outcome
-from gateway.engine.verdict import client_error
+from gateway.engine.verdict import client_error, passed_on
 from gateway.errors import UnsupportedParameter, UpstreamError
 from gateway.resilience.planner import AttemptPlanner, GiveUp, past_deadline
 from gateway.routing.deployment import Deployment, Plan
@@ -60,8 +60,9 @@ class Stream:
 
 
 class _Failed(Exception):
-    def __init__(self, failure: Failure, *, is_replayable: bool = False) -> None:
+    def __init__(self, failure: Failure, *, is_replayable: bool = False, passed: Headers = ()) -> None:
         self.failure = failure
+        self.passed = passed
         self.is_replayable = is_replayable
 
 
@@ -86,15 +87,16 @@ class Executor:
         started = self._clock()
         deadline = started + self._limits.total
         planner = AttemptPlanner(plan.candidates[0], deadline)
+        passed: Headers = ()
         while True:
             step = planner.next(self._clock())
             if isinstance(step, GiveUp):
-                raise self.client_error(step.failure, outcome.deployment or plan.model)
+                raise self.client_error(step.failure, outcome.deployment or plan.model, passed)
             attempt = self._begin(step.deployment, outcome)
             try:
                 return await self._attempt(call, step.deployment, attempt, outcome, deadline, fresh=step.fresh)
             except _Failed as failed:
-                attempt.failure = failed.failure
+                attempt.failure, passed = failed.failure, failed.passed
                 if failed.failure.kind is FailureKind.TIMEOUT and failed.failure.setting and self._clock() >= deadline:
                     attempt.failure = past_deadline()  # the whole cut the phase short
                 planner.record(attempt.failure, is_replayable=failed.is_replayable)
@@ -102,13 +104,13 @@ class Executor:
                 attempt.ended = self._clock()
                 outcome.upstream_seconds += attempt.ended - attempt.started
 
-    def client_error(self, failure: Failure, deployment: str) -> UpstreamError:
+    def client_error(self, failure: Failure, deployment: str, passed: Headers = ()) -> UpstreamError:
         """Returns what the client hears of a failure, scrubbed."""
         scrub = self._scrubber.text
         code = scrub(failure.code, _MAX_CODE_CHARS) if failure.code else None
         param = scrub(failure.param, _MAX_CODE_CHARS) if failure.param else None
         said = replace(failure, code=code, param=param)
-        return client_error(said, deployment=deployment, message=scrub(failure.message))
+        return client_error(said, deployment=deployment, message=scrub(failure.message), passed=passed)
 
     def _begin(self, deployment: Deployment, outcome: Outcome) -> Attempt:
         attempt = Attempt(number=len(outcome.attempts) + 1, deployment=deployment.id, started=self._clock())
@@ -137,7 +139,7 @@ class Executor:
         try:
             head = response.head
             if not 200 <= head.status < 300:
-                raise _Failed(await self._refusal(deployment, response, deadline))
+                raise _Failed(await self._refusal(deployment, response, deadline), passed=passed_on(head))
             if call.stream:
                 stream = await self._first_content(call, deployment, response, deadline, outcome)
                 is_handed_over = True

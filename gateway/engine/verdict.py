@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import ceil
 from typing import Final
 
 from adapters.failures import Failure, FailureKind
+from adapters.types import Head, Headers
 from gateway.errors import UpstreamError, UpstreamRejected, UpstreamTimeout, UpstreamUnavailable
 
 MAX_FORWARDED_WAIT_SECONDS: Final = 60
 """A longer `retry-after` would freeze Node's SDK, which sleeps as long as it is told: the SDK is told not to retry."""
+
+
+_PASSED_ON: Final = ("openai-version",)
+_RATE_LIMIT: Final = "x-ratelimit-"
+_FIGURE: Final = re.compile(r"\d[\dsmhduwTZ.,:;=+ -]{0,63}", re.ASCII)
+"""What is passed on: numbers, durations, dates. A key that an upstream echoes in a header looks different."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +57,17 @@ _OWN_CODES: Final = frozenset({FailureKind.CONNECT, FailureKind.TIMEOUT, Failure
 """Kinds that we find out ourselves, with a code that is more precise than the table's."""
 
 
-def client_error(failure: Failure, *, deployment: str, message: str) -> UpstreamError:
-    """Returns the error for the client; `message` is the failure's, scrubbed and cut."""
+def passed_on(head: Head) -> Headers:
+    """Returns the upstream's headers that are the client's business, of answers and errors alike."""
+    return tuple(
+        (name, value)
+        for name, value in head.headers.items()
+        if (name.startswith(_RATE_LIMIT) or name in _PASSED_ON) and _FIGURE.fullmatch(value)
+    )
+
+
+def client_error(failure: Failure, *, deployment: str, message: str, passed: Headers = ()) -> UpstreamError:
+    """Returns the error for the client; `message` is the failure's, scrubbed and cut, `passed` goes with it."""
     answer = _ANSWERS.get(failure.kind, _ANSWERS[FailureKind.UNKNOWN])
     code = _own_code(failure) or answer.code
     status = answer.status
@@ -69,7 +86,7 @@ def client_error(failure: Failure, *, deployment: str, message: str) -> Upstream
         type=answer.type,
         code=code,
         param=param,
-        headers=headers,
+        headers=headers + passed,
         should_retry=should_retry,
     )
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import re
 import time
 from typing import Final
 
@@ -12,6 +11,7 @@ from adapters.failures import Failure
 from adapters.framing.sse import frame
 from adapters.types import Call, Head, Operation
 from gateway.engine.executor import Answer, Executor, Stream, from_transport
+from gateway.engine.verdict import passed_on
 from gateway.errors import BodyTooLarge, GatewayError, UnknownModel, UnsupportedMedia
 from gateway.http.drain import DrainSignal
 from gateway.http.edge import ClientGone, HeaderList, Transaction
@@ -22,10 +22,6 @@ from gateway.routing.deployment import Plan
 from gateway.routing.router import Router
 from gateway.transport.base import TransportError
 
-_PASSED_ON: Final = ("openai-version",)
-_RATE_LIMIT: Final = "x-ratelimit-"
-_FIGURE: Final = re.compile(r"\d[\dsmhduwTZ.,:;=+ -]{0,63}", re.ASCII)
-"""What is passed on: numbers, durations, dates. A key that an upstream echoes in a header looks different."""
 _LINGER_SECONDS: Final = 0.1
 """How long a finished stream's upstream may take to end its body before its connection is closed, not pooled."""
 _JSON_TYPES: Final = (b"application/json", b"application/json; charset=utf-8", b"application/json;charset=utf-8")
@@ -225,9 +221,4 @@ def error_frame(transaction: Transaction, message: str, type: str, code: str | N
 
 
 def _passed_on(head: Head) -> HeaderList:
-    """Returns the upstream's headers that are the client's business."""
-    return [
-        (name.encode("latin-1"), value.encode("latin-1"))
-        for name, value in head.headers.items()
-        if (name.startswith(_RATE_LIMIT) or name in _PASSED_ON) and _FIGURE.fullmatch(value)
-    ]
+    return [(name.encode("latin-1"), value.encode("latin-1")) for name, value in passed_on(head)]

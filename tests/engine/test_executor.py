@@ -122,6 +122,17 @@ async def test_an_error_under_status_200_gets_a_real_status(stage: Stage) -> Non
     assert (error.status, error.code, error.message) == (429, "rate_limit_exceeded", "p/m: slow down")
 
 
+async def test_a_refusal_passes_the_rate_limits_on_but_nothing_that_looks_like_a_key(stage: Stage) -> None:
+    limits = {"x_ratelimit_remaining_tokens": "0", "x_ratelimit_reset_tokens": "6m0s", "retry_after": "7"}
+    response = stage.response(b"{}", status=429, server="nginx", x_ratelimit_key=SECRET, **limits)
+    error = await failed(stage, response)
+    headers = dict(error.headers())
+    assert headers["x-ratelimit-remaining-tokens"] == "0"
+    assert headers["x-ratelimit-reset-tokens"] == "6m0s"
+    assert headers["retry-after"] == "7"
+    assert not {"server", "x-ratelimit-key"} & set(headers)
+
+
 # Streams: nothing is committed before the first content.
 
 
