@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from gateway.access.keys import KeyCheck
+from gateway.credentials.resolve import is_local_host
 from gateway.credentials.scrub import Scrubber
 from gateway.credentials.secret import Secret
 from gateway.domain import ProviderSpec
@@ -125,6 +126,12 @@ class Runtime:
         """Says which providers and deployments cannot be used, and why; the others are served all the same."""
         found = [f"{name}: {problem}" for name, problem in self.catalogue.problems.items()]
         found += [f"{p.spec.id}: {p.warning}" for p in self.catalogue.ready() if p.warning]
+        for provider in self.catalogue:
+            if is_local_host(provider.base_url) and provider.base_url_port == self.settings.server.port:
+                found.append(
+                    f"{provider.spec.id}: its base URL {provider.base_url} (from {provider.base_url_source}) is this "
+                    "gateway's own address; requests for it would come back here"
+                )
         for name, references in _references(self.settings).items():
             reasons = [reason for each in references if isinstance(reason := self._deploy(each), str)]
             found += [f"route {name}: {reason}" for reason in reasons]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
+from urllib.parse import urlsplit
 
 from adapters.openai import OpenAIAdapter
 from adapters.rules import NO_RULES
@@ -55,6 +56,11 @@ class Provider:
     is_configured: bool
     """Named in the file, or told where it is by the environment."""
     warning: str | None = None
+
+    @property
+    def base_url_port(self) -> int | None:
+        """The port of the base URL, if it names one."""
+        return urlsplit(self.base_url).port
 
     @property
     def is_ready(self) -> bool:

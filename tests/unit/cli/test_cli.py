@@ -225,3 +225,13 @@ def test_tables_fit_a_terminal(monkeypatch: pytest.MonkeyPatch, capsys: pytest.C
     lines = re.sub(r"\x1b\[[0-9;]*m", "", capsys.readouterr().out).splitlines()
     assert max(map(len, lines)) <= 20
     assert "[red]" in "".join(lines)
+
+
+def test_a_provider_that_points_at_the_gateway_itself_is_a_warning(
+    directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_BASE_URL", "http://localhost:8484/v1")
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-unused")
+    result = run("check", text="server: {port: 8484}\n")
+    assert result.exit_code == 0
+    assert "warning: openai: its base URL http://localhost:8484/v1 (from env OPENAI_BASE_URL) is this" in result.stdout
