@@ -18,6 +18,7 @@ from gateway.http.edge import ClientGone, HeaderList, Transaction
 from gateway.http.guard import ClientConnection
 from gateway.http.ids import Ids
 from gateway.http.inbound import read_call
+from gateway.resilience.planner import past_deadline
 from gateway.routing.deployment import Plan
 from gateway.routing.router import Router
 from gateway.transport.base import TransportError
@@ -92,7 +93,7 @@ class InferenceEndpoint:
                 if out:
                     await transaction.send_frames(out)
                 if time.monotonic() >= stream.deadline and not decoder.is_done:
-                    await self._end_badly(stream, transaction, "the answer did not end within upstream.total_seconds")
+                    await self._fail(stream, transaction, past_deadline())
                     return
         except TransportError as error:
             await self._fail(stream, transaction, from_transport(error))
@@ -117,12 +118,6 @@ class InferenceEndpoint:
         outcome.attempts[-1].failure = failure
         outcome.error_code = error.code
         await transaction.send_frames(error_frame(transaction, error.message, error.type, error.code, error.param))
-        await transaction.end_stream()
-
-    async def _end_badly(self, stream: Stream, transaction: Transaction, message: str) -> None:
-        transaction.outcome.error_code = "upstream_timeout"
-        text = f"{stream.deployment.id}: {message}"
-        await transaction.send_frames(error_frame(transaction, text, "upstream_error", "upstream_timeout"))
         await transaction.end_stream()
 
     async def _linger(self, stream: Stream) -> None:

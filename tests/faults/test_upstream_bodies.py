@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
 import time
 import zlib
 from collections.abc import Iterator
@@ -94,8 +95,15 @@ async def test_a_stream_that_only_pings_ends_with_the_total_deadline_as_an_http_
     await stage.upstream.wait_closed(scene.requests[0].connection, 1)
 
 
+async def _timeouts(stage: Stage) -> int:
+    page = (await stage.gateway.get("/metrics")).body.decode()
+    found = re.search(r'anyport_upstream_attempts_total\{[^}]*outcome="timeout"[^}]*\} (\d+)', page)
+    return int(found[1]) if found else 0
+
+
 async def test_a_stream_that_never_ends_ends_with_the_total_deadline_as_an_error_event(stage: Stage) -> None:
     scene = stage.plays(lambda recorded: Answer(_for_ever(event(delta(content="on ")))))
+    before = await _timeouts(stage)
     started = time.monotonic()
     answer = await scene.ask(stream=True)
     assert 1.9 < time.monotonic() - started < 3.2
@@ -105,6 +113,7 @@ async def test_a_stream_that_never_ends_ends_with_the_total_deadline_as_an_error
     assert "upstream.total_seconds" in answer.event_error["message"]
     await stage.settled(answer, error="upstream_timeout")
     await stage.upstream.wait_closed(scene.requests[0].connection, 1)
+    assert await _timeouts(stage) == before + 1, "no attempt that went well"
 
 
 async def test_a_body_that_stalls_ends_with_the_idle_timeout(stage: Stage) -> None:
