@@ -93,7 +93,8 @@ def _add_errors(shell: FastAPI, ids: Ids) -> None:
             allow = (error.headers or {}).get("Allow", "GET") if isinstance(error, HTTPException) else "GET"
             return respond(request, MethodNotAllowed(f"{path} takes {allow} only", headers=(("allow", allow),)))
         if status == 404:
-            return respond(request, UnknownUrl(f"no such path: {request.scope['method']} {path}"[:200]))
+            missing = f"no such path: {request.scope['method']} {path}"[:200]
+            return respond(request, UnknownUrl(f"{missing}; the base URL of clients ends in /v1, and /docs lists all"))
         return respond(request, GatewayError("the request cannot be served", status=status))
 
     async def invalid(request: Request, error: Exception) -> Response:

@@ -87,6 +87,7 @@ async def test_an_unknown_path_is_a_404(stage: Stage, path: str, method: str) ->
     data = request_bytes(b"{}", path=path, method=method, headers=HEADERS)
     answer = one_answer(await talk(stage.port, data))
     assert (answer.status, answer.error["code"]) == (404, "unknown_url")
+    assert "ends in /v1" in answer.error["message"], "the base URL without it is the usual mistake"
     assert answer.error["type"] == "invalid_request_error"
     assert answer.headers["x-should-retry"] == "false"
     assert answer.id
