@@ -79,10 +79,11 @@ class Connection(asyncio.Protocol):
         """Makes the connection the owner of one slot of its pool, which its end gives back."""
         self._has_slot = True
 
-    def yield_slot(self) -> None:
-        """Ends the connection but keeps its slot taken, for whoever asked."""
-        self._has_slot = False
+    def yield_slot(self) -> bool:
+        """Ends the connection but keeps its slot taken, for whoever asked; False if its own end was quicker."""
+        had_slot, self._has_slot = self._has_slot, False
         self.abort()
+        return had_slot
 
     def start(self, payload: bytes, timeouts: Timeouts, *, is_head: bool) -> Exchange:
         """Writes one whole request and returns what will receive its response; raises TransportError."""

@@ -88,8 +88,8 @@ class Pool:
             connection = await self._wait_turn(timeouts)
             if connection is not None and not fresh:
                 return connection
-            if connection is not None:
-                connection.yield_slot()
+            if connection is not None and not connection.yield_slot():
+                return await self.acquire(timeouts, fresh=True)
         return await self._open(timeouts)
 
     def give_back(self, connection: Connection) -> None:

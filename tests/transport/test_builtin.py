@@ -144,6 +144,23 @@ async def test_a_fresh_request_that_waited_opens_a_connection_of_its_own() -> No
     assert [request.connection for request in upstream.requests] == [0, 1]
 
 
+async def test_a_connection_that_ends_while_it_is_handed_to_a_fresh_request_costs_one_slot_not_two() -> None:
+    transport = BuiltinTransport(max_connections=1)
+    async with ScriptedUpstream([OK]) as upstream:
+        first = await transport.send(get(upstream), TIMEOUTS)
+        waiting = asyncio.create_task(transport.send(get(upstream), TIMEOUTS, fresh=True))
+        await asyncio.sleep(0.01)
+        await first.read()
+        first.release()  # to the one who waits, who has not run yet when the server closes it
+        for pool in transport._pools.values():
+            for connection in tuple(pool.live):
+                connection.abort()
+        second = await waiting
+        assert transport.stats() == {upstream.url: (1, 0, 0)}
+        second.release()
+        await transport.aclose()
+
+
 async def test_a_place_in_the_queue_that_is_given_up_costs_nobody_a_turn() -> None:
     transport = BuiltinTransport(max_connections=1)
     hold = asyncio.Event()
