@@ -29,6 +29,8 @@ ROOT = Path(__file__).resolve().parents[2]
 _ACTIVE = re.compile(r'^anyport_upstream_connections\{[^}]*state="(?:active|waiting)"[^}]*\} (\S+)$', re.MULTILINE)
 _IN_FLIGHT = re.compile(r"^anyport_requests_in_flight (\S+)$", re.MULTILINE)
 Settings = dict[str, Any]
+SLACK = 3.0
+"""Seconds that a busy machine may add to a deadline before a test calls it missed."""
 
 
 class GatewayProcess:

@@ -12,7 +12,7 @@ import pytest
 
 from tests.faults.client import Answer
 from tests.faults.shapes import GOOD_STREAM, JSON_TYPE, SSE_TYPE, completion, delta, fine
-from tests.faults.stage import Stage
+from tests.faults.stage import SLACK, Stage
 from tests.upstreams.scripted import (
     FIN,
     RESET,
@@ -84,7 +84,7 @@ async def test_a_refused_connection_is_a_502_at_once(stage: Stage, stream: bool)
     scene = stage.plays(fine())
     started = time.monotonic()
     answer = await scene.send({**scene.body(stream=stream), "model": "refused/m"})
-    assert time.monotonic() - started < 0.5
+    assert time.monotonic() - started < 0.5 + SLACK
     assert_error(answer, 502, "upstream_connection_error", retry=True)
     await stage.settled(answer, error="upstream_connection_error")
     assert not scene.requests
@@ -107,7 +107,7 @@ async def test_a_silent_upstream_is_a_504_that_names_the_setting(stage: Stage, s
     scene = stage.plays(raw(STALL))
     started = time.monotonic()
     answer = await scene.ask(stream=stream)
-    assert HEAD_SECONDS - 0.05 <= time.monotonic() - started < HEAD_SECONDS + 1
+    assert HEAD_SECONDS - 0.05 <= time.monotonic() - started < HEAD_SECONDS + 1 + SLACK
     message = assert_error(answer, 504, "upstream_timeout", retry=True)
     assert ("upstream.head_seconds" if stream else "upstream.answer_seconds") in message
     await stage.settled(answer, error="upstream_timeout")
@@ -158,7 +158,7 @@ async def test_a_full_pool_is_a_503_that_says_when_to_come_back(stage: Stage) ->
     await slow.heard(3)
     started = time.monotonic()
     answer = await scene.ask()
-    assert 0.25 <= time.monotonic() - started < 1.3
+    assert 0.25 <= time.monotonic() - started < 1.3 + SLACK
     message = assert_error(answer, 503, "overloaded", retry=True)
     assert "upstream.pool_seconds" in message
     assert answer.headers["retry-after"] == "1"
@@ -190,7 +190,7 @@ async def test_the_deadline_of_a_trickling_head_is_absolute(stage: Stage) -> Non
     scene = stage.plays(Played(steps))
     started = time.monotonic()
     answer = await scene.ask()
-    assert time.monotonic() - started < HEAD_SECONDS + 1
+    assert time.monotonic() - started < HEAD_SECONDS + 1 + SLACK
     assert "upstream.answer_seconds" in assert_error(answer, 504, "upstream_timeout", retry=True)
     await stage.settled(answer, error="upstream_timeout")
 
@@ -355,7 +355,7 @@ async def test_what_an_upstream_says_about_waiting_reaches_the_client_or_is_igno
     scene = stage.plays(said(429, "slow down", tuple(headers)))
     started = time.monotonic()
     answer = await scene.ask()
-    assert time.monotonic() - started < 0.9
+    assert time.monotonic() - started < 0.9 + SLACK
     assert answer.status == 429
     assert answer.headers.get("retry-after") == seconds
     assert answer.headers.get("retry-after-ms") == milliseconds
