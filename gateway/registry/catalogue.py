@@ -101,6 +101,8 @@ class Catalogue:
         self.listing = Listing()
         self.problems: dict[str, str] = {}
         """Provider id -> why it cannot be used although it is configured."""
+        self._lacking: dict[str, str] = {}
+        """Provider id -> what its base URL needs, of those that nobody configured."""
         self._resolve_all()
 
     def __iter__(self) -> Iterator[Provider]:
@@ -216,7 +218,7 @@ class Catalogue:
         if key not in self._providers and spec.id not in self.problems:
             self._resolve(spec, region)
         provider = self._providers.get(key)
-        return provider or self.problems.get(spec.id, f"{spec.id} cannot be used")
+        return provider or self.problems.get(spec.id) or self._lacking[spec.id]
 
     def _resolve_all(self) -> None:
         for spec in self._registry:
@@ -234,8 +236,8 @@ class Catalogue:
                 region=region or (row.region if row else None),
             )
         except MissingVariable as error:
-            if row or self._has_variable(spec):
-                self.problems[spec.id] = str(error)
+            is_wanted = row is not None or self._has_variable(spec)
+            (self.problems if is_wanted else self._lacking)[spec.id] = str(error)
             return
         except (InvalidBaseUrl, InvalidCredential) as error:
             self.problems[spec.id] = str(error)

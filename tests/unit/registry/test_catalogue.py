@@ -46,6 +46,14 @@ def test_a_variable_makes_its_provider_ready() -> None:
     assert "sk-x" not in repr(provider)
 
 
+def test_a_provider_whose_url_needs_a_variable_says_which() -> None:
+    made = catalogue()
+    assert made.deploy("cloudflare/x") == (
+        "the base URL of cloudflare needs the environment variable CLOUDFLARE_ACCOUNT_ID"
+    )
+    assert made.problems == {}, "nobody asked for it"
+
+
 def test_what_the_operator_named_is_listed_as_ready_if_it_needs_no_key() -> None:
     assert ids(catalogue(vllm={"base_url": "http://127.0.0.1:9/v1"}).ready()) == ["vllm"]
     assert ids(catalogue({"VLLM_BASE_URL": "http://127.0.0.1:9/v1"}).ready()) == ["vllm"]
