@@ -107,8 +107,9 @@ class Transaction:
         await self._send({"type": "http.response.body", "body": frames, "more_body": True})
 
     async def end_stream(self) -> None:
-        """Ends the response."""
+        """Ends the response; what is done with the upstream afterwards is no time of the request."""
         await self._send({"type": "http.response.body", "body": b""})
+        self.outcome.ended = time.monotonic()
 
     async def respond_error(self, error: GatewayError) -> None:
         """Sends an error in OpenAI's shape."""
@@ -197,7 +198,7 @@ class Edge:
                 transaction, Internal(f"the gateway failed; its log has details under {outcome.request_id}")
             )
         finally:
-            outcome.ended = time.monotonic()
+            outcome.ended = outcome.ended or time.monotonic()
             self._metrics.request_ended(outcome)
             if is_recorded and self._access_log is not None:
                 self._access_log.write(outcome)

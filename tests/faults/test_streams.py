@@ -318,3 +318,11 @@ async def test_a_silence_within_content_is_an_error_event_that_names_the_setting
     assert "upstream.idle_seconds" in answer.event_error["message"]
     await stage.upstream.wait_closed(scene.requests[0].connection, 1)
     await stage.settled(answer, error="upstream_timeout")
+
+
+async def test_the_wait_for_the_end_of_the_upstreams_body_is_no_time_of_the_request(stage: Stage) -> None:
+    whole = b"".join(map(event, GOOD_STREAM)) + DONE
+    scene = stage.plays(raw(CHUNKED, chunk(whole), STALL))
+    answer = await scene.ask(stream=True)
+    assert answer.text == GOOD_TEXT
+    assert (await stage.settled(answer))["total_ms"] < 90, "the wait alone is 100 ms"
