@@ -88,7 +88,9 @@ class Runtime:
             spec = provider.spec
             listed = self.catalogue.listing.models.get(spec.id, ())
             entries += [ModelEntry(public_name(spec, model), spec.id) for model in listed]
-        return entries or [ModelEntry(DEMO_MODEL, DEMO)]
+        if entries or self.catalogue.ready():
+            return entries  # a client that takes the first model must not talk to the echo by mistake
+        return [ModelEntry(DEMO_MODEL, DEMO)]
 
     def start(self) -> None:
         """Starts the background work; needs a running event loop."""

@@ -109,8 +109,8 @@ def _limits(server: ServerSettings) -> GuardLimits:
     from gateway.http.server import default_allowed_hosts
 
     hosts = default_allowed_hosts(server.host)
-    if hosts is not None:
-        hosts |= {name.lower() for name in server.allowed_hosts}
+    if server.allowed_hosts:
+        hosts = (hosts or default_allowed_hosts("127.0.0.1") or frozenset()) | {n.lower() for n in server.allowed_hosts}
     return GuardLimits(max_body_bytes=server.max_body_bytes, allowed_hosts=hosts)
 
 

@@ -7,6 +7,7 @@ sent to the client yet, so that everything before can still become an honest HTT
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -22,6 +23,8 @@ from gateway.routing.deployment import Deployment, Plan
 from gateway.transport.base import Fault, Timeouts, Transport, TransportError, UpstreamResponse
 
 _MAX_ERROR_BYTES = 1024 * 1024
+_REFUSAL_SECONDS = 5.0
+"""How long the body of a refusal is waited for: its status is known already."""
 _MAX_CODE_CHARS = 100
 _MAX_HELD_BYTES = MAX_EVENT_BYTES
 """What may come before the first content of a stream: role, comments, empty deltas."""
@@ -198,8 +201,9 @@ class Executor:
                 code="upstream_redirect",
             )
         try:
-            body = await self._body(response, _MAX_ERROR_BYTES, deadline)
-        except (TransportError, _Failed):
+            async with asyncio.timeout(_REFUSAL_SECONDS):
+                body = await self._body(response, _MAX_ERROR_BYTES, deadline)
+        except (TransportError, TimeoutError, _Failed):
             body = b""
         return deployment.adapter.failure(deployment.target, head, body)
 

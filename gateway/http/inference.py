@@ -84,8 +84,8 @@ class InferenceEndpoint:
     async def _relay(self, stream: Stream, transaction: Transaction) -> None:
         """Sends a stream on as it comes; after the first byte every abnormal end is an error event."""
         response, decoder = stream.response, stream.decoder
-        await transaction.begin_stream(stream.first, _passed_on(response.head))
         try:
+            await transaction.begin_stream(stream.first, _passed_on(response.head))
             while not decoder.is_done and decoder.failure is None:
                 data = await response.next()
                 out = decoder.feed(data) if data else decoder.close()

@@ -160,7 +160,9 @@ class Catalogue:
             return "custom: URLs are for the configuration file, never for a request"
         split = self._registry.split_model(name)
         if split is None:
-            return ""
+            provider, slash, rest = name.partition("/")
+            near = self._registry.nearest(provider) if slash and rest else []
+            return f"no provider is called {provider!r}; did you mean {near[0]}/{rest}?" if near else ""
         provider = self._at_region(split.spec, split.region)
         if isinstance(provider, str):
             return provider

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -16,7 +16,7 @@ import msgspec
 
 from adapters.codec import JSON, as_list, as_object, decode
 from adapters.types import Headers, Operation
-from gateway.credentials.resolve import operation_url
+from gateway.credentials.resolve import operation_url, probe_url
 from gateway.registry.catalogue import Catalogue, Provider
 from gateway.transport.base import TransportError
 from gateway.transport.control import ControlClient, ControlReply
@@ -62,15 +62,21 @@ class Discovery:
 
     async def run(self, interval_seconds: float) -> None:
         """Looks for local servers every `interval_seconds`, and at hosted lists more rarely, until cancelled."""
-        hosted_at = 0.0
+        async with asyncio.TaskGroup() as group:  # a hosted list that is slow to come holds up no local one
+            group.create_task(self._run_local(interval_seconds))
+            group.create_task(self._run_hosted())
+
+    async def _run_local(self, interval_seconds: float) -> None:
         while True:
             began = time.monotonic()
             await self.look_local()
             self.first_done.set()
-            if began >= hosted_at:
-                await self.look_hosted()
-                hosted_at = began + HOSTED_EVERY_SECONDS
             await asyncio.sleep(max(0.1, interval_seconds - (time.monotonic() - began)))
+
+    async def _run_hosted(self) -> None:
+        while True:
+            await self.look_hosted()
+            await asyncio.sleep(HOSTED_EVERY_SECONDS)
 
     async def look_local(self) -> list[Probe]:
         """Probes every local row at once and returns what was found, in the rows' order."""
@@ -108,33 +114,32 @@ class Discovery:
         return _read(provider, base_url, reply, time.monotonic() - began)
 
     async def _look_at(self, base_url: str, rows: Sequence[Provider]) -> list[Probe]:
-        probe = await self.ask(rows[0], base_url, PROBE_SECONDS)
-        if len(rows) == 1 or probe.status == "offline":
-            return [Probe(row, base_url, probe.status, probe.models, probe.detail, probe.seconds) for row in rows]
-        owner = await self._owner(base_url, rows)
+        owner = rows[0] if len(rows) == 1 else await self._owner(base_url, rows)
+        if owner is None:
+            return [Probe(row, base_url, "offline") for row in rows]
+        asked = await self.ask(owner, base_url, PROBE_SECONDS)
         return [
-            Probe(row, base_url, probe.status, probe.models, probe.detail, probe.seconds)
-            if row.spec.id == owner
-            else Probe(row, base_url, "offline", detail=f"{owner} answers there", seconds=probe.seconds)
+            asked
+            if row is owner
+            else Probe(row, base_url, "offline", detail=f"{owner.spec.id} answers there", seconds=asked.seconds)
             for row in rows
         ]
 
-    async def _owner(self, base_url: str, rows: Iterable[Provider]) -> str:
-        """Returns the id of the row that the server at `base_url` belongs to."""
-        ids = [row.spec.id for row in rows]
-        root = base_url.partition("://")[0] + "://" + base_url.partition("://")[2].partition("/")[0]
-        if "llama-cpp" in ids:
-            reply = await self._get(root + "/props", (), PROBE_SECONDS)
-            if not isinstance(reply, str) and (
-                reply.status == 200 or "llama.cpp" in reply.headers.get("server", "").lower()
-            ):
-                return "llama-cpp"
-        if "tgi" in ids:
-            reply = await self._get(root + "/info", (), PROBE_SECONDS)
-            if not isinstance(reply, str) and reply.status == 200 and b'"model_id"' in reply.body:
-                return "tgi"
-        rest = [id for id in ids if id not in ("llama-cpp", "tgi")]
-        return rest[0] if rest else ids[0]
+    async def _owner(self, base_url: str, rows: Sequence[Provider]) -> Provider | None:
+        """Returns the row that the server at `base_url` belongs to, None if nobody answers.
+
+        Nothing but free paths without a key: a key is for the server that it was made for.
+        """
+        anybody = await self._get(operation_url(rows[0].spec.paths, base_url, Operation.MODELS), (), PROBE_SECONDS)
+        if isinstance(anybody, str):
+            return None
+        for row in rows:
+            mark, url = _MARKS.get(row.spec.id), probe_url(row.spec, base_url)
+            if mark is not None and url is not None:
+                reply = await self._get(url, (), PROBE_SECONDS)
+                if not isinstance(reply, str) and mark(reply):
+                    return row
+        return next((row for row in rows if row.spec.id not in _MARKS), rows[0])
 
     async def _get(self, url: str, headers: Headers, seconds: float) -> ControlReply | str:
         try:
@@ -153,6 +158,18 @@ class Discovery:
             self._ended(probe)
         if is_changed:
             self._changed()
+
+
+def _is_llama_cpp(reply: ControlReply) -> bool:
+    return reply.status == 200 or "llama.cpp" in reply.headers.get("server", "").lower()
+
+
+def _is_tgi(reply: ControlReply) -> bool:
+    return reply.status == 200 and b'"model_id"' in reply.body
+
+
+_MARKS: Final[Mapping[str, Callable[[ControlReply], bool]]] = {"llama-cpp": _is_llama_cpp, "tgi": _is_tgi}
+"""What the answer at a row's own probe path says where several servers share a port."""
 
 
 def _places(provider: Provider) -> list[str]:

@@ -90,8 +90,9 @@ class ServerSettings(Strict):
     )
     allowed_hosts: list[Host] = Field(
         default=[],
-        description="Names that the `Host` header of a request may carry, besides `localhost`, loopback "
-        "addresses and `server.host`, when the gateway listens on loopback (guards against DNS rebinding).",
+        description="Names that the `Host` header of a request may carry, besides `localhost` and loopback "
+        "addresses (guards against DNS rebinding). Empty: any name, except on loopback, where only "
+        "these and `server.host` are.",
         examples=[["gateway.internal"]],
     )
     max_body_bytes: Count = Field(default=33_554_432, description="Longest request body; a longer one gets 413.")

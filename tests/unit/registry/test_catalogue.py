@@ -115,9 +115,16 @@ def test_keys_of_one_provider_are_used_in_turn() -> None:
     assert [found.key_ring.headers()[0][1] for _ in range(3)] == ["Bearer a1", "Bearer b2", "Bearer a1"]
 
 
-@pytest.mark.parametrize("name", ["gpt-x", "nobody/m", "", "/", "openai/", "/m", "OpenAI/m"])
+@pytest.mark.parametrize("name", ["gpt-x", "nobody/m", "", "/", "openai/", "/m"])
 def test_a_name_without_a_known_provider_means_nothing(name: str) -> None:
     assert catalogue({"OPENAI_API_KEY": "sk-x"}).deploy(name) == ""
+
+
+@pytest.mark.parametrize("name", ["OpenAI/m", "opnai/m"])
+def test_a_misspelt_provider_is_answered_with_the_nearest(name: str) -> None:
+    provider = name.partition("/")[0]
+    expected = f"no provider is called {provider!r}; did you mean openai/m?"
+    assert catalogue({"OPENAI_API_KEY": "sk-x"}).deploy(name) == expected
 
 
 def test_a_provider_without_a_key_says_which_variable_it_wants() -> None:

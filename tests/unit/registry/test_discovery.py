@@ -110,6 +110,21 @@ async def test_llama_cpp_is_known_by_its_server_header_even_behind_a_key() -> No
     assert found.models == {"llama-cpp": ("m1", "m2")}
 
 
+async def test_a_key_goes_to_the_server_that_it_was_made_for_and_to_no_other() -> None:
+    """Three rows share a port: whoever listens there learns no key but its own."""
+    async with ScriptedUpstream(LLAMA_CPP) as upstream:
+        specs = [
+            local("tgi", f"{upstream.url}/v1", probe="/info", credential_envs=("TGI_API_KEY",)),
+            local("mlx", f"{upstream.url}/v1", credential_envs=("MLX_API_KEY",)),
+            local("llama-cpp", f"{upstream.url}/v1", probe="/props", credential_envs=("LLAMA_API_KEY",)),
+        ]
+        keys = {"TGI_API_KEY": "of-tgi", "MLX_API_KEY": "of-mlx", "LLAMA_API_KEY": "of-llama"}
+        async with world(*specs, environ=keys) as found:
+            assert statuses(await found.discovery.look_local())["llama-cpp"] == "ok"
+        told = {value for request in upstream.requests for value in request.headers.values() if "of-" in value}
+        assert told == {"Bearer of-llama"}
+
+
 async def test_a_server_on_its_second_port_is_found_and_called_there() -> None:
     async with ScriptedUpstream(MLX) as upstream:
         place = upstream.url + "/v1"
