@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import time
+import tracemalloc
 from typing import Any
 
 import msgspec
@@ -238,6 +239,24 @@ def test_too_many_fields_are_refused() -> None:
     with pytest.raises(InvalidRequest) as refused:
         split(body)
     assert refused.value.code == "too_many_items"
+
+
+def test_millions_of_strings_are_refused_without_becoming_objects() -> None:
+    body = b'{"input":[' + b'"ab",' * 1_000_000 + b'"x"]}'
+    tracemalloc.start()
+    try:
+        with pytest.raises(InvalidRequest) as refused:
+            split(body)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert refused.value.code == "too_many_items"
+    assert peak < 3 * len(body)
+
+
+def test_a_long_text_with_many_quotes_is_taken() -> None:
+    text = '"a", ' * 250_000
+    assert set(split(json.dumps({"input": [text]}).encode())) == {"input"}
 
 
 def test_the_reader_beneath_keeps_the_last_of_doubled_keys() -> None:
