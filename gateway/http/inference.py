@@ -187,15 +187,17 @@ async def read_body(transaction: Transaction, limit: int) -> bytes:
         if len(body) > limit:
             raise _too_large(limit)
         return body
-    pieces = bytearray(body)
+    pieces = [body]
+    size = len(body)
     while message.get("more_body", False):
         message = await transaction.receive()
         if message["type"] != "http.request":
             raise ClientGone
-        pieces += message.get("body", b"")
-        if len(pieces) > limit:
+        pieces.append(message.get("body", b""))
+        size += len(pieces[-1])
+        if size > limit:
             raise _too_large(limit)
-    return bytes(pieces)
+    return b"".join(pieces)
 
 
 def _too_large(limit: int) -> GatewayError:
