@@ -11,6 +11,7 @@ scan in C.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator, Mapping
 from typing import Final
@@ -24,6 +25,8 @@ MAX_ITEMS: Final = 200_000
 _NOT_NUMERIC: Final = bytes(set(range(256)) - set(b"0123456789eE+-."))
 _SUSPECT_NUMBER: Final = re.compile(rb"\d{16}|[eE]\+?\d{3}")
 _PLAIN: Final = re.compile(rb"true|false|null|-?[\d.]{1,15}$")
+_NAMED_BYTES: Final = 16 * 1024
+"""Length of a body up to which the name of a doubled key is looked for."""
 _QUOTE: Final = 0x22
 _BACKSLASH: Final = 0x5C
 _SPARSE: Final = 512
@@ -68,16 +71,16 @@ def check_value(value: Raw, *, depth: int = 1) -> None:
     _check_numbers(skeleton)
 
 
-def _skeleton(json: bytes) -> bytes:
+def _skeleton(text: bytes) -> bytes:
     """Returns what `outside_strings` does; a value of millions of strings is given up while they are counted.
 
     Cutting it at once would make an object of each, and cost twenty times the memory of the value.
     """
-    if json.count(b'"') <= 2 * MAX_ITEMS:
-        return outside_strings(json)
+    if text.count(b'"') <= 2 * MAX_ITEMS:
+        return outside_strings(text)
     skeleton = bytearray()
     items = 0
-    for piece in _pieces(json):
+    for piece in _pieces(text):
         items += piece.count(b",") + piece.count(b"[") + piece.count(b"{")
         if items > MAX_ITEMS:
             raise _too_many()
@@ -89,31 +92,31 @@ def _too_many() -> BadJson:
     return BadJson("too_many_items", f"the body has more than {MAX_ITEMS} items")
 
 
-def outside_strings(json: bytes) -> bytes:
+def outside_strings(text: bytes) -> bytes:
     """Returns the bytes of valid JSON that are not inside a string; each string leaves its two quotes."""
-    quotes = json.count(b'"')
-    if quotes * _SPARSE < len(json):
-        return b'""'.join(_pieces(json))
-    if b"\\" in json:
-        json = json.replace(b"\\\\", b"").replace(b'\\"', b"")
-    return b'""'.join(json.split(b'"')[::2])
+    quotes = text.count(b'"')
+    if quotes * _SPARSE < len(text):
+        return b'""'.join(_pieces(text))
+    if b"\\" in text:
+        text = text.replace(b"\\\\", b"").replace(b'\\"', b"")
+    return b'""'.join(text.split(b'"')[::2])
 
 
-def _pieces(json: bytes) -> Iterator[bytes]:
+def _pieces(text: bytes) -> Iterator[bytes]:
     """Cuts where strings are few and long, without copying them."""
     start = 0
-    while (opening := json.find(b'"', start)) >= 0:
-        yield json[start:opening]
-        closing = json.find(b'"', opening + 1)
-        while _is_escaped(json, closing):
-            closing = json.find(b'"', closing + 1)
+    while (opening := text.find(b'"', start)) >= 0:
+        yield text[start:opening]
+        closing = text.find(b'"', opening + 1)
+        while _is_escaped(text, closing):
+            closing = text.find(b'"', closing + 1)
         start = closing + 1
-    yield json[start:]
+    yield text[start:]
 
 
-def _is_escaped(json: bytes, position: int) -> bool:
+def _is_escaped(text: bytes, position: int) -> bool:
     before = position - 1
-    while json[before] == _BACKSLASH:
+    while text[before] == _BACKSLASH:
         before -= 1
     return (position - before) % 2 == 0
 
@@ -127,13 +130,26 @@ def check_unique_keys(body: bytes, members: Mapping[str, Raw]) -> None:
         return  # nothing but the members, written with or without blanks after `:` and `,`
     # Linear in the body, unlike matching its brackets: every member has one colon, and what its value has inside.
     inside = sum(_colons(value) for value in members.values())
-    if outside_strings(body).count(b":") == len(members) + inside:
+    if _skeleton(body).count(b":") == len(members) + inside:
         return
-    for name in members:
-        quoted = b'"' + name.encode() + b'"'
-        if body.count(quoted) > 1:
-            raise BadJson("duplicate_key", f"the key {name!r} occurs twice", name)
-    raise BadJson("duplicate_key", "a key occurs twice")
+    name = _doubled_key(body)
+    raise BadJson("duplicate_key", f"{'a key' if name is None else f'the key {name!r}'} occurs twice", name)
+
+
+def _doubled_key(body: bytes) -> str | None:
+    """Returns which top-level key occurs twice; None for a long body, whose second reading would cost too much."""
+    if len(body) > _NAMED_BYTES:
+        return None
+    try:
+        pairs: list[tuple[str, object]] = json.loads(body, object_pairs_hook=list)
+    except (ValueError, RecursionError):
+        return None
+    seen: set[str] = set()
+    for name, _ in pairs:
+        if name in seen:
+            return name
+        seen.add(name)
+    return None
 
 
 def _colons(value: Raw) -> int:

@@ -74,7 +74,7 @@ RAW: dict[str, tuple[bytes | str, int, str, str | None]] = {
         '{"model":"%M","messages":%m,"mode\\u006c":"up/other"}',
         400,
         "duplicate_key",
-        None,
+        "model",
     ),
     "integer of 5000 digits": ('{"model":"%M","messages":%m,"seed":' + "9" * 5000 + "}", 400, "invalid_value", None),
     "10 to the 20th": ('{"model":"%M","messages":%m,"seed":100000000000000000000}', 400, "invalid_value", None),

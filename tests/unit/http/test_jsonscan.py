@@ -263,3 +263,19 @@ def test_the_reader_beneath_keeps_the_last_of_doubled_keys() -> None:
     assert bytes(split_object(b'{"a":1,"a":2}')["a"]) == b"2", "which is why they are refused"
     with pytest.raises(msgspec.DecodeError):
         split_object(b'{"a":1,}')
+
+
+@pytest.mark.parametrize(
+    ("body", "param"),
+    [
+        (b'{"a":null,"b":null,"b":{"a":null}}', "b"),
+        (b'{"a":1,"b":{"a":1},"b":2}', "b"),
+        (b'{"a":1,"\\u00e9":{"a":1},"\\u00e9":2}', "\u00e9"),
+        (b'{"model":"x","pad":"' + b"x" * 20_000 + b'","model":"y"}', None),
+        (b'{"model":"x","model":"y"}', "model"),
+    ],
+)
+def test_a_doubled_key_is_named_unless_the_body_is_long(body: bytes, param: str | None) -> None:
+    with pytest.raises(jsonscan.BadJson) as refused:
+        jsonscan.check_unique_keys(body, split_object(body))
+    assert (refused.value.code, refused.value.param) == ("duplicate_key", param)
