@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import re
-from typing import Any, Final, cast
+from typing import Any, cast
 
 import msgspec
 from msgspec import Raw, Struct
@@ -39,7 +38,6 @@ _ABSENT = Raw()
 _OPENING = 0x5B
 _FLOAT32 = "<f"
 _LAYOUTS = {"float32": _FLOAT32, "int8": "b"}
-_CONTENT_LIST: Final = re.compile(rb'"content"\s*:\s*\[')
 
 
 class _Message(Struct):

@@ -108,9 +108,10 @@ def _limits(server: ServerSettings) -> GuardLimits:
     from gateway.http.limits import GuardLimits
     from gateway.http.server import default_allowed_hosts
 
-    hosts = default_allowed_hosts(server.host)
+    hosts = None  # the server's own default: any name, but on loopback only that of the machine
     if server.allowed_hosts:
-        hosts = (hosts or default_allowed_hosts("127.0.0.1") or frozenset()) | {n.lower() for n in server.allowed_hosts}
+        own = default_allowed_hosts(server.host) or default_allowed_hosts("127.0.0.1") or frozenset()
+        hosts = own | {name.lower() for name in server.allowed_hosts}
     return GuardLimits(max_body_bytes=server.max_body_bytes, allowed_hosts=hosts)
 
 

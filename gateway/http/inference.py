@@ -135,10 +135,10 @@ class InferenceEndpoint:
 class Interruption:
     """While it is entered, a client that leaves or a shutdown whose grace is over ends the current task."""
 
-    __slots__ = ("_connection", "_drain", "_exchange", "_task")
+    __slots__ = ("_connection", "_drain", "_task", "_transaction")
 
     def __init__(self, transaction: Transaction, drain: DrainSignal) -> None:
-        self._exchange = transaction
+        self._transaction = transaction
         self._drain = drain
         self._connection: ClientConnection | None = transaction.scope.get("anyport.connection")
         self._task = asyncio.current_task() if self._connection is None else self._connection.task
@@ -154,11 +154,11 @@ class Interruption:
         self._drain.forget(self._expired)
 
     def _gone(self) -> None:
-        self._exchange.outcome.is_cancelled = True
+        self._transaction.outcome.is_cancelled = True
         self._cancel()
 
     def _expired(self) -> None:
-        self._exchange.is_drained = True
+        self._transaction.is_drained = True
         self._cancel()
 
     def _cancel(self) -> None:

@@ -78,10 +78,6 @@ class Registry:
             return None
         return SplitModel(*named, clean_model(named.spec, model))
 
-    def by_connection(self, connection: Connection) -> tuple[ProviderSpec, ...]:
-        """Returns the providers that run where `connection` says."""
-        return tuple(spec for spec in self if spec.connection is connection)
-
 
 def _unique_ids(specs: Iterable[ProviderSpec]) -> list[ProviderSpec]:
     unique: dict[str, ProviderSpec] = {}

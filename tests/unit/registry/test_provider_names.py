@@ -166,6 +166,6 @@ def test_a_name_with_two_meanings_is_refused_naming_both(first: ProviderSpec, se
 
 
 def test_local_servers_are_told_from_vendors(registry: Registry) -> None:
-    local = {each.id for each in registry.by_connection(Connection.LOCAL)}
+    local = {each.id for each in registry if each.connection is Connection.LOCAL}
     assert local == {"ollama", "lmstudio", "vllm", "sglang", "tgi", "mlx", "llama-cpp", "openai-compatible"}
-    assert len(registry.by_connection(Connection.BYOK)) == len(registry) - len(local)
+    assert sum(each.connection is Connection.BYOK for each in registry) == len(registry) - len(local)
