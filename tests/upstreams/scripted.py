@@ -321,17 +321,25 @@ class _Line(asyncio.Protocol):
         assert self._transport is not None
         for step in answer.steps:
             if isinstance(step, bytes):
-                self._transport.write(step)
-                await self._drained.wait()
-                if self._peer.closed.is_set():
-                    return  # writing on would never yield, so that the cancellation never came
-                self._peer.sent_bytes += len(step)
+                await self._write(step)
             elif isinstance(step, asyncio.Event):
                 await step.wait()
             elif isinstance(step, End):
                 await self._end(step)
             else:
                 await asyncio.sleep(step)
+
+    async def _write(self, data: bytes) -> None:
+        """Returns when the kernel has taken `data`; on a dead connection waits for the cancellation."""
+        assert self._transport is not None
+        self._transport.write(data)
+        await self._drained.wait()
+        if self._transport.is_closing():
+            # There is nothing to drain after a failed write, and the loop tells of the end only once this yields.
+            await asyncio.get_running_loop().create_future()
+        self._peer.sent_bytes += len(data)
+        # A peer in another process may read as fast as this writes, which would then never yield either.
+        await asyncio.sleep(0)
 
     async def _end(self, end: End) -> None:
         assert self._transport is not None
