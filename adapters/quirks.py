@@ -16,11 +16,11 @@ from msgspec import Raw
 from adapters.codec import JSON, as_list, as_object, decode, is_null, raw
 from adapters.errors import Unsupported
 from adapters.rules import ModelRules, ParamRules
+from adapters.structured import SCHEMA_PROMPT
 
 Fields = MutableMapping[str, Raw]
 Object = dict[str, Any]
 
-SCHEMA_PROMPT = "Answer with one JSON object and nothing else. It must conform to this JSON Schema:\n"
 ANY_OBJECT = {"type": "json_schema", "json_schema": {"name": "object", "schema": {"type": "object"}}}
 _NULL_CONTENT = re.compile(rb'"content"\s*:\s*null')
 """The null that every assistant turn with tool calls has, and that stays."""

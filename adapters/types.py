@@ -12,7 +12,7 @@ Contract of every adapter:
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from types import MappingProxyType
@@ -21,6 +21,8 @@ from typing import ClassVar, Protocol
 from msgspec import Raw, Struct, field
 
 from adapters.failures import Failure, FailureRule
+from adapters.fidelity import Table
+from adapters.options import NO_OPTIONS, Options
 from adapters.rules import NO_RULES, ParamRules
 
 Headers = tuple[tuple[str, str], ...]
@@ -36,6 +38,7 @@ class Operation(StrEnum):
     CHAT = "chat"
     COMPLETIONS = "completions"
     EMBEDDINGS = "embeddings"
+    RERANK = "rerank"
     MODELS = "models"
 
 
@@ -72,6 +75,7 @@ class Target:
     """Static, non-secret headers of the provider row."""
     rules: ParamRules = NO_RULES
     failure_rules: tuple[FailureRule, ...] = ()
+    options: Options = NO_OPTIONS
 
 
 class HttpRequest(Struct, frozen=True):
@@ -139,6 +143,18 @@ class Adapter(Protocol):
 
     protocol: ClassVar[str]
     operations: ClassVar[frozenset[Operation]]
+    paths: ClassVar[Mapping[Operation, str]]
+    """The protocol's own paths below the base URL; a row may name others. Absent where a path holds the model."""
+    fidelity: ClassVar[Mapping[Operation, Table]]
+    """What becomes of each field of a request; operations that are relayed as they came are absent."""
+
+    def parts(self, call: Call, target: Target) -> Sequence[Call]:
+        """Returns the calls that this one must be split into, `(call,)` if the upstream can do it in one.
+
+        A chat with `n` choices becomes `n` chats, a list of inputs one call each, where the protocol knows no other
+        way; adapters/parts.py splits and joins. Raises `Unsupported` for more parts than are reasonable.
+        """
+        ...
 
     def request(self, call: Call, target: Target) -> HttpRequest:
         """Returns the upstream request; raises `Unsupported` naming the field that cannot be expressed."""

@@ -14,6 +14,7 @@ from msgspec import Struct
 from msgspec import field as struct_field
 
 from adapters.failures import Failure, FailureRule
+from adapters.options import NO_OPTIONS, Options
 from adapters.rules import ParamRules
 from adapters.types import Headers, Operation, Usage
 
@@ -66,6 +67,7 @@ class ProviderSpec:
     """Documentation; never a default."""
     rules: ParamRules = field(default_factory=ParamRules)
     failure_rules: tuple[FailureRule, ...] = ()
+    options: Options = NO_OPTIONS
     label: str = ""
     """Name in metrics where it differs from the id."""
 

@@ -15,19 +15,14 @@ never touches content. (Standard: html.spec.whatwg.org, "Server-sent events", re
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+
+from adapters.framing import FramingError
 
 _BOM = b"\xef\xbb\xbf"
 DONE = b"[DONE]"
 DONE_FRAME = b"data: [DONE]\n\n"
-
-
-class EventTooLong(Exception):
-    """One event is longer than the cap; carries the blocks that came before it."""
-
-    def __init__(self, blocks: list[bytes]) -> None:
-        super().__init__()
-        self.blocks = blocks
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +55,7 @@ class Splitter:
         return not self._rest and not self._rewrites and not self._at_start
 
     def feed(self, data: bytes) -> list[bytes]:
-        """Returns the blocks that `data` completes; raises EventTooLong past the cap."""
+        """Returns the blocks that `data` completes; raises FramingError past the cap."""
         if self._rewrites or b"\r" in data:
             data = self._rewritten(data)
         if self._rest:
@@ -78,7 +73,7 @@ class Splitter:
             blocks = data.split(b"\n\n")
             self._rest = blocks.pop()
         if len(self._rest) > self._cap:
-            raise EventTooLong(blocks)
+            raise FramingError(blocks, "an event of the upstream is too long")
         return blocks
 
     def close(self) -> bytes:
@@ -115,6 +110,41 @@ def parse(block: bytes) -> Event:
     if data:
         return Event(b"\n".join(data), name)
     return Event(None, name, is_comment=name is None and not has_other and block.strip(b"\n") != b"")
+
+
+class DataSplitter:
+    """Cuts an event stream into the data of its events, for protocols whose data says what it is.
+
+    Comments, names and ids are skipped: a proxy may strip them, and nothing that we translate depends on them.
+    """
+
+    __slots__ = ("_blocks",)
+
+    def __init__(self, cap: int) -> None:
+        self._blocks = Splitter(cap)
+
+    def feed(self, data: bytes) -> Sequence[bytes]:
+        """Returns the data of the events that `data` completes; raises FramingError past the cap."""
+        try:
+            return [found for block in self._blocks.feed(data) if (found := data_of(block))]
+        except FramingError as error:
+            error.events = [found for block in error.events if (found := data_of(block))]
+            raise
+
+    def close(self) -> Sequence[bytes]:
+        """Returns the data of the event that the end of file leaves unfinished."""
+        found = data_of(self._blocks.close())
+        return [found] if found else []
+
+
+def data_of(block: bytes) -> bytes:
+    """Returns the data of one block, b"" if it has none."""
+    line = block
+    if block.startswith(b"event:"):
+        line = block[block.find(b"\n") + 1 :]
+    if line.startswith(b"data:") and b"\n" not in line:
+        return line[5:].strip(b" ")
+    return (parse(block).data or b"").strip()
 
 
 def frame(data: bytes) -> bytes:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import ClassVar
 
 from adapters.failures import Failure, classify
+from adapters.fidelity import Table
 from adapters.openai.reply import read_reply
 from adapters.openai.request import build_request
 from adapters.openai.stream import OpenAIStream
@@ -20,6 +23,19 @@ class OpenAIAdapter:
     operations: ClassVar[frozenset[Operation]] = frozenset(
         {Operation.CHAT, Operation.COMPLETIONS, Operation.EMBEDDINGS}
     )
+    paths: ClassVar[Mapping[Operation, str]] = MappingProxyType(
+        {
+            Operation.CHAT: "/chat/completions",
+            Operation.COMPLETIONS: "/completions",
+            Operation.EMBEDDINGS: "/embeddings",
+            Operation.MODELS: "/models",
+        }
+    )
+    fidelity: ClassVar[Mapping[Operation, Table]] = MappingProxyType({})
+
+    def parts(self, call: Call, target: Target) -> Sequence[Call]:
+        """Returns the call itself: a server that speaks OpenAI makes several choices on its own."""
+        return (call,)
 
     def request(self, call: Call, target: Target) -> HttpRequest:
         """Returns the upstream request: the received bytes if neither model nor rules change anything."""

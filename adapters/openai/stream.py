@@ -16,14 +16,15 @@ from msgspec import Raw, Struct
 from adapters.codec import JSON, as_list, as_object, decode, encode, is_null
 from adapters.errors import Malformed, UpstreamSaid
 from adapters.failures import Description, Failure, FailureKind, describe, from_description
-from adapters.framing.sse import DONE, DONE_FRAME, EventTooLong, Splitter, frame, parse
+from adapters.framing import FramingError
+from adapters.framing.sse import DONE, DONE_FRAME, Splitter, frame, parse
 from adapters.openai.choice import ChoiceState
 from adapters.openai.ordinary import OrdinaryEvents
 from adapters.openai.reply import is_refusal, read_reply
 from adapters.openai.shapes import BROKEN_FINISH, STANDARD_FINISH
 from adapters.openai.usage import read_usage
-from adapters.openai.whole import as_stream
 from adapters.types import MAX_EVENT_BYTES, Call, Head, Operation, Target, Usage
+from adapters.whole import as_stream
 
 Object = dict[str, Any]
 _ABSENT = Raw()
@@ -121,8 +122,8 @@ class OpenAIStream:
         was_between = self._splitter.is_between_events
         try:
             out, is_changed = self._relay(self._splitter.feed(data))
-        except EventTooLong as error:
-            out, is_changed = self._relay(error.blocks)
+        except FramingError as error:
+            out, is_changed = self._relay(list(error.events))
             if not self.is_done and self.failure is None:
                 self.failure = _malformed("an event of the upstream is too long", _BAD)
         if not is_changed and was_between and self._splitter.is_between_events:

@@ -18,13 +18,6 @@ from gateway.credentials.secret import Secret
 from gateway.domain import Connection, ProviderSpec
 
 ABI = "ABI_"
-CHAT_SUFFIX = "/chat/completions"
-DEFAULT_PATHS: Mapping[Operation, str] = {
-    Operation.CHAT: CHAT_SUFFIX,
-    Operation.COMPLETIONS: "/completions",
-    Operation.EMBEDDINGS: "/embeddings",
-    Operation.MODELS: "/models",
-}
 _VARIABLE = re.compile(r"\{([A-Z][A-Z0-9_]*)\}")
 _VERSION = re.compile(r"v\d+\w*")
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
@@ -195,17 +188,18 @@ def _filled(url: str, spec: ProviderSpec, environ: Mapping[str, str]) -> str:
 
 
 def operation_url(paths: Mapping[Operation, str], base_url: str, operation: Operation) -> str:
-    """Returns the URL of `operation`, by `paths` or OpenAI's own path.
+    """Returns the URL of `operation`, whose path is in `paths`.
 
-    A base URL that ends in `/chat/completions` is the chat URL itself; the siblings stand beside it. A
+    A base URL that ends in the path of chats is the chat URL itself; the siblings stand beside it. A
     version that ends the base and begins the path is written once. A path with a scheme is the whole URL.
     """
     base = base_url.rstrip("/")
-    if base.endswith(CHAT_SUFFIX):
+    chat = paths.get(Operation.CHAT)
+    if chat and base.endswith(chat):
         if operation is Operation.CHAT:
             return base
-        base = base.removesuffix(CHAT_SUFFIX)
-    path = paths.get(operation) or DEFAULT_PATHS[operation]
+        base = base.removesuffix(chat)
+    path = paths[operation]
     if "://" in path:
         return path
     first, _, rest = path.lstrip("/").partition("/")

@@ -16,14 +16,14 @@ from pydantic import BaseModel, Field, ValidationError
 
 import gateway
 from adapters.failures import FailureRule
+from adapters.options import Options
 from adapters.rules import ModelRules, ParamRules
-from adapters.types import Operation
-from gateway.credentials.resolve import DEFAULT_PATHS
 from gateway.domain import AuthScheme, Connection, ProviderSpec
 from gateway.errors import ConfigError
+from gateway.registry.adapters import ADAPTERS
 from gateway.settings.document import read_document
 from gateway.settings.explain import explain
-from gateway.settings.provider import ModelRulesRow, ProviderRow, RulesRow, Strict
+from gateway.settings.provider import ModelRulesRow, OptionsRow, ProviderRow, RulesRow, Strict
 
 PROVIDERS_FILE = "providers.yaml"
 GENERIC = "openai-compatible"
@@ -115,11 +115,7 @@ def starting_row(rows: Mapping[str, ProviderRow], name: str) -> ProviderRow:
     if row := rows.get(name):
         return row
     generic = rows[GENERIC]
-    return ProviderRow(
-        protocol=generic.protocol,
-        rules=generic.rules,
-        operations=generic.operations,
-    )
+    return ProviderRow(protocol=generic.protocol, rules=generic.rules)
 
 
 def to_spec(id: str, row: ProviderRow) -> ProviderSpec:
@@ -128,10 +124,11 @@ def to_spec(id: str, row: ProviderRow) -> ProviderSpec:
     base_url = _region_url(id, regions, row.region) if row.region else row.base_url
     if not base_url:
         raise ValueError(f"provider `{id}` has no base_url")
+    adapter = ADAPTERS[row.protocol or "openai"]
     return ProviderSpec(
         id=id,
         display_name=row.display_name or id,
-        protocol=row.protocol or "openai",
+        protocol=adapter.protocol,
         base_url=base_url,
         base_url_envs=tuple(row.base_url_envs or ()),
         base_url_variables=_frozen(row.base_url_variables or {}),
@@ -146,11 +143,12 @@ def to_spec(id: str, row: ProviderRow) -> ProviderSpec:
         regions=_frozen(regions),
         probe=row.probe if "probe" in row.model_fields_set else "/v1/models",
         headers=tuple((name.lower(), value) for name, value in (row.headers or {}).items()),
-        paths=_frozen({**DEFAULT_PATHS, **(row.paths or {})}),
-        operations=frozenset(row.operations or [Operation.CHAT]),
+        paths=_frozen(row.paths or {}),
+        operations=frozenset(row.operations or adapter.operations),
         keep_ids=tuple(row.keep_ids or ()),
         example_models=tuple(row.example_models or ()),
         rules=_param_rules(row.rules or RulesRow()),
+        options=Options(**(row.options or OptionsRow()).model_dump(exclude_none=True)),
         failure_rules=tuple(FailureRule(**rule.model_dump()) for rule in row.failure_rules or ()),
         label=row.label or id,
     )

@@ -7,9 +7,8 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from urllib.parse import urlsplit
 
-from adapters.openai import OpenAIAdapter
 from adapters.rules import NO_RULES
-from adapters.types import Adapter, Operation, Target
+from adapters.types import Operation, Target
 from gateway.credentials.resolve import (
     InvalidBaseUrl,
     InvalidCredential,
@@ -23,6 +22,7 @@ from gateway.credentials.resolve import (
 )
 from gateway.credentials.secret import Secret
 from gateway.domain import AuthScheme, Connection, ProviderSpec
+from gateway.registry.adapters import ADAPTERS, paths_of
 from gateway.registry.registry import CUSTOM, GENERIC, Registry, custom_spec
 from gateway.routing.deployment import Deployment, KeyRing
 from gateway.settings.provider import ProviderRow
@@ -96,7 +96,6 @@ class Catalogue:
         self._rows = rows
         self._environ = environ
         self._providers: dict[tuple[str, str | None], Provider] = {}
-        self._adapters: Mapping[str, Adapter] = {OpenAIAdapter.protocol: OpenAIAdapter()}
         self._found_at: dict[str, str] = {}
         self.listing = Listing()
         self.problems: dict[str, str] = {}
@@ -190,23 +189,27 @@ class Catalogue:
     def _deployment(self, provider: Provider, model: str) -> Deployment:
         spec = provider.spec
         base_url = self._found_at.get(spec.id, provider.base_url)
+        adapter = ADAPTERS[spec.protocol]
+        paths = paths_of(spec)
         target = Target(
             model=model,
             base_url=base_url,
             paths={
-                operation: operation_url(spec.paths, base_url, operation)
-                for operation in (Operation.CHAT, Operation.COMPLETIONS, Operation.EMBEDDINGS)
+                operation: operation_url(paths, base_url, operation)
+                for operation in paths
+                if operation is not Operation.MODELS
             },
             headers=spec.headers,
             rules=NO_RULES if spec.rules == NO_RULES else spec.rules,
             failure_rules=spec.failure_rules,
+            options=spec.options,
         )
         name = spec.label if spec.id.startswith(CUSTOM) else spec.id  # clients see it: no URL
         return Deployment(
             id=f"{name}/{model}",
             provider=name,
             target=target,
-            adapter=self._adapters[spec.protocol],
+            adapter=adapter,
             key_ring=provider.key_ring,
         )
 

@@ -17,6 +17,7 @@ import msgspec
 from adapters.codec import JSON, as_list, as_object, decode
 from adapters.types import Headers, Operation
 from gateway.credentials.resolve import operation_url, probe_url
+from gateway.registry.adapters import paths_of
 from gateway.registry.catalogue import Catalogue, Provider
 from gateway.transport.base import TransportError
 from gateway.transport.control import ControlClient, ControlReply
@@ -107,7 +108,7 @@ class Discovery:
         """Asks one provider for its models."""
         base_url = base_url or provider.base_url
         began = time.monotonic()
-        url = operation_url(provider.spec.paths, base_url, Operation.MODELS)
+        url = operation_url(paths_of(provider.spec), base_url, Operation.MODELS)
         reply = await self._get(url, provider.key_ring.headers() + provider.spec.headers, seconds)
         if isinstance(reply, str):
             return Probe(provider, base_url, "offline", detail=reply, seconds=time.monotonic() - began)
@@ -130,7 +131,7 @@ class Discovery:
 
         Nothing but free paths without a key: a key is for the server that it was made for.
         """
-        anybody = await self._get(operation_url(rows[0].spec.paths, base_url, Operation.MODELS), (), PROBE_SECONDS)
+        anybody = await self._get(operation_url(paths_of(rows[0].spec), base_url, Operation.MODELS), (), PROBE_SECONDS)
         if isinstance(anybody, str):
             return None
         for row in rows:

@@ -19,6 +19,19 @@ from adapters.rules import (
 from adapters.types import Operation
 from gateway.domain import Connection
 
+Protocol = Literal[
+    "openai",
+    "azure",
+    "mistral",
+    "anthropic",
+    "gemini",
+    "vertex",
+    "bedrock",
+    "ollama",
+    "cohere",
+    "huggingface",
+    "tgi",
+]
 Range = tuple[float | None, float | None]
 ToolChoiceKey = Literal["auto", "none", "required", "named"]
 
@@ -89,11 +102,19 @@ class FailureRuleRow(Strict):
     phrase: str | None = None
 
 
+class OptionsRow(Strict):
+    """What a protocol of its own lets one set (adapters.options.Options says what each means)."""
+
+    prompt_cache: bool | None = None
+    default_max_tokens: int | None = Field(default=None, ge=1)
+    api_version: str | None = None
+
+
 class ProviderRow(Strict):
     """One provider. In a user's file every field is optional and laid over the built-in row of the same name."""
 
     display_name: str | None = None
-    protocol: Literal["openai"] | None = None
+    protocol: Protocol | None = None
     base_url: str | None = None
     base_url_envs: list[str] | None = None
     base_url_variables: dict[str, str] | None = None
@@ -117,4 +138,5 @@ class ProviderRow(Strict):
     example_models: list[str] | None = None
     rules: RulesRow | None = None
     failure_rules: list[FailureRuleRow] | None = None
+    options: OptionsRow | None = None
     label: str | None = None

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from adapters.errors import Malformed, Unsupported, UpstreamSaid
 from adapters.failures import Failure
-from adapters.framing.sse import EventTooLong, Splitter
+from adapters.framing import FramingError
+from adapters.framing.sse import Splitter
 from adapters.openai import stream as stream_module
 from adapters.types import Head, Operation
 from gateway.errors import GatewayError
@@ -228,7 +229,7 @@ def test_the_splitter_keeps_no_more_than_its_cap(upstream: bytes, cap: int, data
     for piece in data.draw(cuts(upstream)):
         try:
             splitter.feed(piece)
-        except EventTooLong:
+        except FramingError:
             return
         assert len(splitter.close()) <= cap
         splitter = Splitter(cap)

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapters.framing.sse import DONE_FRAME, Event, EventTooLong, Splitter, frame, parse
+from adapters.framing import FramingError
+from adapters.framing.sse import DONE_FRAME, Event, Splitter, frame, parse
 from tests.adapters.streams import cuts, streams
 
 
@@ -63,9 +64,9 @@ def test_an_unfinished_event_is_given_at_the_end() -> None:
 def test_an_event_over_the_cap_is_refused_with_what_came_before_it() -> None:
     splitter = Splitter(10)
     assert splitter.feed(b"data: 1234") == []
-    with pytest.raises(EventTooLong) as refused:
+    with pytest.raises(FramingError) as refused:
         splitter.feed(b"\n\ndata: 2\n\ndata: 12345")
-    assert refused.value.blocks == [b"data: 1234", b"data: 2"]
+    assert refused.value.events == [b"data: 1234", b"data: 2"]
 
 
 def test_the_splitter_says_when_nothing_is_held() -> None:

@@ -14,6 +14,7 @@ from gateway.credentials.resolve import (
     resolve_base_url,
 )
 from gateway.domain import ProviderSpec
+from gateway.registry.adapters import paths_of
 from gateway.registry.builtin import load_builtin, to_spec
 from gateway.registry.registry import Registry, custom_spec
 
@@ -33,7 +34,7 @@ def known(registry: Registry, name: str) -> tuple[ProviderSpec, str | None]:
 
 def url(registry: Registry, name: str, operation: Operation = CHAT, **environ: str) -> str:
     spec, region = known(registry, name)
-    return operation_url(spec.paths, resolve_base_url(spec, environ, region=region).url, operation)
+    return operation_url(paths_of(spec), resolve_base_url(spec, environ, region=region).url, operation)
 
 
 def test_a_base_url_that_is_the_chat_url_is_used_as_it_is_and_siblings_stand_beside(
@@ -149,7 +150,7 @@ def test_a_version_is_never_written_twice(registry: Registry) -> None:
 
 
 def test_a_path_with_a_scheme_is_the_whole_url() -> None:
-    paths = {EMBEDDINGS: "https://other.example/embed"}
+    paths = {CHAT: "/chat/completions", EMBEDDINGS: "https://other.example/embed"}
     assert operation_url(paths, "https://api.example/v1", EMBEDDINGS) == "https://other.example/embed"
     assert operation_url(paths, "https://api.example/v1", CHAT) == "https://api.example/v1/chat/completions"
 

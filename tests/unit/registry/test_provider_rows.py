@@ -9,9 +9,11 @@ import pytest
 
 import gateway
 from adapters.failures import FailureKind, FailureRule
+from adapters.openai import OpenAIAdapter
 from adapters.types import Operation
 from gateway.domain import AuthScheme, Connection
 from gateway.errors import ConfigError
+from gateway.registry.adapters import paths_of
 from gateway.registry.builtin import (
     auth_scheme,
     config_directory,
@@ -40,7 +42,7 @@ def test_every_row_becomes_a_provider(name: str) -> None:
     assert spec.base_url.startswith("http://127.0.0.1:" if spec.connection is Connection.LOCAL else "https://")
     assert not spec.base_url.endswith("/")
     assert Operation.CHAT in spec.operations
-    assert set(spec.paths) == set(Operation)
+    assert Operation.CHAT in paths_of(spec)
     assert spec.probe is None or spec.probe.startswith("/")
     assert not spec.requires_credential or spec.credential_envs
     assert all(region is None or region in spec.regions for region in spec.aliases.values())
@@ -91,8 +93,8 @@ def test_a_provider_without_a_probe_says_so() -> None:
 
 def test_a_row_that_says_nothing_gets_the_defaults() -> None:
     spec = to_spec("x", row(base_url="http://h/v1"))
-    assert spec.operations == {Operation.CHAT}
-    assert spec.paths[Operation.EMBEDDINGS] == "/embeddings"
+    assert spec.operations == OpenAIAdapter.operations
+    assert paths_of(spec)[Operation.EMBEDDINGS] == "/embeddings"
     assert spec.auth == AuthScheme()
     assert spec.requires_credential
     assert spec.label == spec.display_name == "x"

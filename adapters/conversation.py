@@ -1,0 +1,399 @@
+"""OpenAI's messages, read once into turns that every protocol of its own can be built from.
+
+Theory. The same conversation can be written in many ways: content as a string or as parts, tools as `tool_calls` or
+as the older `function_call`, reasoning under four names. Each translator would have to know all of them, and would
+forget some, so they are read here, and `Turn` has one place for each thing. Nothing is lost: what a protocol cannot
+take it finds in a field and reports.
+
+`settle` puts a conversation into the order that most protocols demand: every assistant turn with calls is followed at
+once by one result for each call, in the order of the calls. Clients that cancel a call leave it without a result, and
+agents that trim their history leave results without a call; both are refused upstream with a 400, and both can be told
+truthfully instead.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from typing import Any, Final, Literal
+
+import msgspec
+from msgspec import Struct
+
+from adapters.codec import JSON, as_list, as_object, decode
+from adapters.errors import Unsupported
+from adapters.types import Call
+
+Object = dict[str, Any]
+Role = Literal["system", "user", "assistant", "tool"]
+NO_RESULT: Final = "No result: the call was not carried out."
+_ROLES: Final[dict[str, Role]] = {
+    "system": "system",
+    "developer": "system",
+    "user": "user",
+    "assistant": "assistant",
+    "tool": "tool",
+    "function": "tool",
+}
+
+
+class Text(Struct, frozen=True):
+    """A piece of text."""
+
+    text: str
+    cache: JSON = None
+    """`cache_control`, as the client wrote it on the part."""
+
+
+class Media(Struct, frozen=True):
+    """An image, a sound, a video or a file: inline data, an address, or an id at some provider."""
+
+    kind: Literal["image", "audio", "video", "file"]
+    where: str
+    """Path of the part, for errors: `messages[2].content[0]`."""
+    data: str = ""
+    """Base64, without the `data:` head."""
+    media_type: str = ""
+    """Lower case, such as `image/png`; empty if nobody said."""
+    url: str = ""
+    file_id: str = ""
+    name: str = ""
+    detail: str = ""
+    """OpenAI's `image_url.detail`."""
+    cache: JSON = None
+
+
+Part = Text | Media
+
+
+class ToolCall(Struct, frozen=True):
+    """A call that the model made in an earlier turn."""
+
+    id: str
+    name: str
+    arguments: str
+    """JSON text as the model wrote it, or free text for a custom tool."""
+    is_custom: bool = False
+    extra: JSON = None
+    """`extra_content`, where vendors keep what must come back unchanged."""
+
+    def input(self) -> Object:
+        """Returns the arguments as an object, whatever the model wrote; never raises."""
+        if self.is_custom:
+            return {"input": self.arguments}
+        if not self.arguments.strip():
+            return {}
+        try:
+            found: JSON = decode(self.arguments)
+        except (msgspec.DecodeError, RecursionError):
+            return {"_raw_arguments": self.arguments}
+        return as_object(found) if isinstance(found, dict) else {"value": found}
+
+
+class Thinking(Struct, frozen=True):
+    """Reasoning of an earlier turn: readable text, a signature over it, or data that only its vendor can read."""
+
+    text: str = ""
+    signature: str = ""
+    data: str = ""
+    format: str = ""
+    """Who made it, in OpenRouter's words: `anthropic-claude-v1`, `google-gemini-v1`; empty if nobody said."""
+
+
+class Turn(Struct, frozen=True):
+    """One message."""
+
+    role: Role
+    where: str
+    """`messages[3]`, for errors."""
+    parts: tuple[Part, ...] = ()
+    calls: tuple[ToolCall, ...] = ()
+    thinking: tuple[Thinking, ...] = ()
+    call_id: str = ""
+    """Of a tool turn: the call that it answers."""
+    tool_name: str = ""
+    """Of a tool turn: the function's name, as far as it is known."""
+    is_error: bool = False
+    """Of a tool turn: there is no real result."""
+    name: str = ""
+    cache: JSON = None
+    """`cache_control` on the message itself."""
+    is_prefix: bool = False
+    """An assistant turn that the model shall go on with (Mistral's and DeepSeek's `prefix`)."""
+
+    @property
+    def text(self) -> str:
+        """The text parts, joined without a separator."""
+        return "".join(part.text for part in self.parts if isinstance(part, Text))
+
+    @property
+    def media(self) -> tuple[Media, ...]:
+        """The parts that are no text."""
+        return tuple(part for part in self.parts if isinstance(part, Media))
+
+
+def read_turns(call: Call) -> list[Turn]:
+    """Returns the messages of a chat; raises Unsupported naming the part that cannot be read."""
+    messages = as_list(decode(call.fields["messages"])) if "messages" in call.fields else []
+    reader = _Reader()
+    return [reader.turn(as_object(message), f"messages[{index}]") for index, message in enumerate(messages)]
+
+
+class _Reader:
+    """Remembers the calls made so far: old `function` turns name a function, tool turns only an id."""
+
+    def __init__(self) -> None:
+        self._names: dict[str, str] = {}
+        self._open: list[tuple[str, str]] = []
+        """(function name, call id) of old function calls that have no result yet."""
+
+    def turn(self, message: Object, where: str) -> Turn:
+        role = _ROLES.get(str(message.get("role")))
+        if role is None:
+            raise Unsupported(f"{where}.role", f"{where}.role {message.get('role')!r} is not known")
+        parts = _parts(message.get("content"), f"{where}.content")
+        if role == "tool":
+            return self._result(message, where, parts)
+        refusal = message.get("refusal")
+        if role == "assistant" and isinstance(refusal, str) and refusal and not parts:
+            parts = (Text(refusal),)
+        return Turn(
+            role=role,
+            where=where,
+            parts=parts,
+            calls=self._calls(message, where) if role == "assistant" else (),
+            thinking=_thinking(message) if role == "assistant" else (),
+            name=_string(message.get("name")),
+            cache=message.get("cache_control"),
+            is_prefix=role == "assistant" and message.get("prefix") is True,
+        )
+
+    def _calls(self, message: Object, where: str) -> tuple[ToolCall, ...]:
+        calls = tuple(
+            _tool_call(as_object(item), f"{where}.tool_calls[{index}]")
+            for index, item in enumerate(as_list(message.get("tool_calls")))
+        )
+        old = as_object(message.get("function_call"))
+        if old and not calls:
+            name = _string(old.get("name"))
+            # A stable id: the same history must give the same bytes each turn, or no prefix cache ever hits.
+            id = "call_" + hashlib.sha256(f"{where}:{name}".encode()).hexdigest()[:24]
+            self._open.append((name, id))
+            calls = (ToolCall(id, name, _arguments(old.get("arguments"))),)
+        self._names.update((each.id, each.name) for each in calls)
+        return calls
+
+    def _result(self, message: Object, where: str, parts: tuple[Part, ...]) -> Turn:
+        id = _string(message.get("tool_call_id"))
+        name = _string(message.get("name"))
+        if not id:
+            found = next((pair for pair in self._open if pair[0] == name), None)
+            if found is not None:
+                self._open.remove(found)
+                id = found[1]
+        return Turn(
+            role="tool",
+            where=where,
+            parts=parts,
+            call_id=id,
+            tool_name=self._names.get(id, name),
+            is_error=message.get("is_error") is True,
+            cache=message.get("cache_control"),
+        )
+
+
+def _tool_call(item: Object, where: str) -> ToolCall:
+    extra: JSON = item.get("extra_content")
+    custom = as_object(item.get("custom"))
+    if custom:
+        text = _string(custom.get("input"))
+        return ToolCall(_string(item.get("id")), _string(custom.get("name")), text, is_custom=True, extra=extra)
+    function = as_object(item.get("function"))
+    name = _string(function.get("name"))
+    if not name:
+        raise Unsupported(f"{where}.function.name", f"{where}.function.name is missing")
+    return ToolCall(_string(item.get("id")), name, _arguments(function.get("arguments")), extra=extra)
+
+
+def _arguments(value: JSON) -> str:
+    """JSON text; some clients send the object itself."""
+    if isinstance(value, str) or value is None:
+        return value or ""
+    return msgspec.json.encode(value).decode()
+
+
+def _string(value: JSON) -> str:
+    return value if isinstance(value, str) else ""
+
+
+def _thinking(message: Object) -> tuple[Thinking, ...]:
+    """Reads reasoning from the richest of the places where clients send it back."""
+    found = [_detail(as_object(item)) for item in as_list(message.get("reasoning_details"))]
+    if not found:
+        found = [_block(as_object(item)) for item in as_list(message.get("thinking_blocks"))]
+    if not found:
+        items = map(as_object, as_list(message.get("content")))
+        found = [_block(item) for item in items if item.get("type") in ("thinking", "redacted_thinking")]
+    if not found:
+        plain = message.get("reasoning_content") or message.get("reasoning")
+        found = [Thinking(plain)] if isinstance(plain, str) else []
+    return tuple(found)
+
+
+def _detail(item: Object) -> Thinking:
+    return Thinking(
+        text=_string(item.get("text")) or _string(item.get("summary")),
+        signature=_string(item.get("signature")),
+        data=_string(item.get("data")),
+        format=_string(item.get("format")),
+    )
+
+
+def _block(item: Object) -> Thinking:
+    inner: JSON = item.get("thinking")
+    if isinstance(inner, list):  # Mistral's own parts
+        inner = "".join(_string(as_object(piece).get("text")) for piece in as_list(inner))
+    return Thinking(_string(inner), _string(item.get("signature")), _string(item.get("data")))
+
+
+def _parts(content: JSON, where: str) -> tuple[Part, ...]:
+    if content is None:
+        return ()
+    if isinstance(content, str):
+        return (Text(content),) if content else ()
+    found = [_part(as_object(item), f"{where}[{index}]") for index, item in enumerate(as_list(content))]
+    return tuple(part for part in found if part is not None)
+
+
+def _part(item: Object, where: str) -> Part | None:
+    kind = item.get("type")
+    cache: JSON = item.get("cache_control")
+    if kind in ("text", "input_text", "output_text"):
+        return Text(_string(item.get("text")), cache)
+    if kind == "refusal":
+        return Text(_string(item.get("refusal")), cache)
+    if kind in ("thinking", "redacted_thinking", "reference"):
+        return None  # reasoning is read from the message; references point into a document that is not sent back
+    reader = _MEDIA.get(str(kind))
+    if reader is None:
+        raise Unsupported(where, f"{where}: parts of type {kind!r} cannot be sent to this provider")
+    return msgspec.structs.replace(reader(item, where), cache=cache)
+
+
+def _image(item: Object, where: str) -> Media:
+    inner: JSON = item.get("image_url") or item.get("image") or item.get("url")
+    members = as_object(inner)
+    url = _string(inner) or _string(members.get("url"))
+    detail = _string(members.get("detail")) or _string(item.get("detail"))
+    return _addressed(Media("image", where, detail=detail, file_id=_string(item.get("file_id"))), url)
+
+
+def _video(item: Object, where: str) -> Media:
+    inner: JSON = item.get("video_url") or item.get("video")
+    return _addressed(Media("video", where), _string(inner) or _string(as_object(inner).get("url")))
+
+
+def _audio(item: Object, where: str) -> Media:
+    inner = as_object(item.get("input_audio") or item.get("audio") or item.get("audio_url"))
+    if url := _string(inner.get("url")):
+        return _addressed(Media("audio", where), url)
+    format = _string(inner.get("format")).lower() or "wav"
+    return Media("audio", where, data=_string(inner.get("data")), media_type=_SOUNDS.get(format, f"audio/{format}"))
+
+
+def _file(item: Object, where: str) -> Media:
+    inner = as_object(item.get("file")) or item
+    url = _string(inner.get("file_url")) or _string(inner.get("url")) or _string(inner.get("document_url"))
+    data = _string(inner.get("file_data"))
+    name = _string(inner.get("filename")) or _string(inner.get("name")) or _string(inner.get("document_name"))
+    file = Media("file", where, file_id=_string(inner.get("file_id")), name=name)
+    if data and not data.startswith("data:"):
+        return msgspec.structs.replace(file, data=data, media_type=_type_of_name(name))
+    return _addressed(file, data or url)
+
+
+_MEDIA: Final = {
+    "image_url": _image,
+    "input_image": _image,
+    "image": _image,
+    "video_url": _video,
+    "video": _video,
+    "input_audio": _audio,
+    "audio": _audio,
+    "audio_url": _audio,
+    "file": _file,
+    "input_file": _file,
+    "file_url": _file,
+    "document_url": _file,
+}
+_SOUNDS: Final = {"mp3": "audio/mpeg", "wav": "audio/wav"}
+_TYPES: Final = {
+    "pdf": "application/pdf",
+    "txt": "text/plain",
+    "md": "text/markdown",
+    "csv": "text/csv",
+    "html": "text/html",
+    "json": "application/json",
+}
+
+
+def _type_of_name(name: str) -> str:
+    return _TYPES.get(name.rpartition(".")[2].lower(), "application/pdf" if not name else "")
+
+
+def _addressed(media: Media, url: str) -> Media:
+    """Returns `media` at an address, or with the data that a `data:` URL holds."""
+    if not url and not media.file_id:
+        raise Unsupported(media.where, f"{media.where} has neither data nor an address")
+    if not url.startswith("data:"):
+        return msgspec.structs.replace(media, url=url)
+    head, comma, data = url[5:].partition(",")
+    media_type, _, encoding = head.partition(";")
+    if not comma or not encoding.endswith("base64"):
+        raise Unsupported(media.where, f"{media.where}: a data URL must be `data:TYPE;base64,DATA`")
+    return msgspec.structs.replace(media, data=data, media_type=media_type.strip().lower())
+
+
+def leading_system(turns: Sequence[Turn]) -> tuple[list[Turn], list[Turn]]:
+    """Returns the system turns that the conversation begins with, and the rest."""
+    count = next((index for index, turn in enumerate(turns) if turn.role != "system"), len(turns))
+    return list(turns[:count]), list(turns[count:])
+
+
+def settle(turns: Iterable[Turn]) -> list[Turn]:
+    """Returns the turns with every call answered at once: results moved up, made up where missing, orphans as text."""
+    waiting = list(turns)
+    settled: list[Turn] = []
+    known: set[str] = set()
+    for position, turn in enumerate(waiting):
+        if turn.role == "tool":
+            if turn.call_id not in known:
+                settled.append(_orphan(turn))
+            continue
+        settled.append(turn)
+        if turn.calls:
+            known.update(call.id for call in turn.calls)
+            settled.extend(_results(turn, waiting[position + 1 :]))
+    return settled
+
+
+def _results(turn: Turn, after: Sequence[Turn]) -> list[Turn]:
+    """Returns one result for each call of `turn`: the last one given, since that is what the agent stands by."""
+    found: dict[str, Turn] = {}
+    ids = {call.id for call in turn.calls}
+    for later in after:
+        if later.role == "tool" and later.call_id in ids:
+            found[later.call_id] = later
+        elif later.role == "assistant" and any(call.id in ids for call in later.calls):
+            break  # the same id used again: what follows belongs to the later call
+    return [
+        found.get(call.id)
+        or Turn("tool", turn.where, (Text(NO_RESULT),), call_id=call.id, tool_name=call.name, is_error=True)
+        for call in turn.calls
+    ]
+
+
+def _orphan(turn: Turn) -> Turn:
+    """A result without its call, told as what it is: text."""
+    head = f"Result of the tool {turn.tool_name}: " if turn.tool_name else "Result of a tool: "
+    return Turn("user", turn.where, (Text(head), *turn.parts), cache=turn.cache)

@@ -1,0 +1,87 @@
+"""Reads single top-level fields of a request, for protocols that build their own body.
+
+Each reader returns None for a field that is absent or null, and raises Unsupported naming the field for a value of
+another type: an upstream would say the same, but in its own words and about a field that the client never wrote.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from msgspec import Raw
+
+from adapters.codec import JSON, as_list, as_object, decode
+from adapters.errors import Unsupported
+
+Fields = Mapping[str, Raw]
+
+
+def value(fields: Fields, name: str) -> JSON:
+    """Returns the decoded field."""
+    member = fields.get(name)
+    return None if member is None else decode(member)
+
+
+def number(fields: Fields, name: str) -> int | float | None:
+    """Returns a number."""
+    found = value(fields, name)
+    if found is None or (isinstance(found, int | float) and not isinstance(found, bool)):
+        return found
+    raise Unsupported(name, f"{name} must be a number")
+
+
+def integer(fields: Fields, name: str) -> int | None:
+    """Returns a whole number; `5.0` counts as one."""
+    found = number(fields, name)
+    if found is None or isinstance(found, int):
+        return found
+    if found.is_integer():
+        return int(found)
+    raise Unsupported(name, f"{name} must be a whole number")
+
+
+def boolean(fields: Fields, name: str) -> bool | None:
+    """Returns true or false."""
+    found = value(fields, name)
+    if found is None or isinstance(found, bool):
+        return found
+    raise Unsupported(name, f"{name} must be true or false")
+
+
+def text(fields: Fields, name: str) -> str | None:
+    """Returns a string."""
+    found = value(fields, name)
+    if found is None or isinstance(found, str):
+        return found
+    raise Unsupported(name, f"{name} must be a string")
+
+
+def texts(fields: Fields, name: str) -> list[str]:
+    """Returns strings, from a string or an array of strings; an empty list if the field is absent."""
+    found = value(fields, name)
+    if found is None:
+        return []
+    items = [found] if isinstance(found, str) else as_list(found)
+    if not isinstance(found, str | list) or not all(isinstance(item, str) for item in items):
+        raise Unsupported(name, f"{name} must be a string or an array of strings")
+    return items
+
+
+def members(fields: Fields, name: str) -> dict[str, Any] | None:
+    """Returns an object."""
+    found = value(fields, name)
+    if found is None or isinstance(found, dict):
+        return None if found is None else as_object(found)
+    raise Unsupported(name, f"{name} must be an object")
+
+
+def max_tokens(fields: Fields) -> int | None:
+    """Returns the limit of the answer's length: `max_completion_tokens`, else its older name."""
+    for name in ("max_completion_tokens", "max_tokens"):
+        limit = integer(fields, name)
+        if limit is not None:
+            if limit < 1:
+                raise Unsupported(name, f"{name} must be at least 1")
+            return limit
+    return None

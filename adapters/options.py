@@ -1,0 +1,21 @@
+"""What a row may set for a protocol of its own, beside the rules about fields: data only."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """Settings of a provider or deployment that an adapter reads; each protocol reads its own and no other."""
+
+    prompt_cache: bool = True
+    """Anthropic's protocol: put cache breakpoints where the client put none."""
+    default_max_tokens: int = 8192
+    """Sent where the protocol demands a limit and the client gave none; never above the model's own."""
+    api_version: str = ""
+    """Azure's `api-version` of the deployment paths; empty means the v1 paths, which need none."""
+
+
+NO_OPTIONS: Final = Options()

@@ -1,0 +1,141 @@
+"""The tools of a request, and what the client says about their use, read once for every protocol of its own."""
+
+from __future__ import annotations
+
+from typing import Any, Final, Literal
+
+from msgspec import Struct
+
+from adapters.codec import JSON, as_list, as_object
+from adapters.errors import Unsupported
+from adapters.fields import Fields, boolean, value
+
+Object = dict[str, Any]
+Mode = Literal["auto", "none", "required", "named"]
+_MODES: Final[dict[str, Mode]] = {"auto": "auto", "none": "none", "required": "required", "any": "required"}
+
+
+class Tool(Struct, frozen=True):
+    """One function, or a custom tool that takes free text."""
+
+    name: str
+    where: str
+    """`tools[0]`, for errors."""
+    description: str = ""
+    parameters: JSON = None
+    """JSON Schema as the client wrote it; None if it gave none."""
+    strict: bool = False
+    is_custom: bool = False
+    format: JSON = None
+    """A custom tool's grammar."""
+    cache: JSON = None
+    """`cache_control`, on the tool or on its function."""
+
+
+class ToolChoice(Struct, frozen=True):
+    """Which tools the model may or must use."""
+
+    mode: Mode
+    name: str = ""
+    """The tool that must be used, if `mode` is `named`."""
+    allowed: tuple[str, ...] = ()
+    """Names of the only tools that may be used (`allowed_tools`); empty means all."""
+
+
+class Toolbox(Struct, frozen=True):
+    """Everything about tools in one request."""
+
+    tools: tuple[Tool, ...] = ()
+    choice: ToolChoice | None = None
+    """None if the client said nothing."""
+    parallel: bool | None = None
+    is_legacy: bool = False
+    """The client wrote `functions`, so the answer must be a `function_call`."""
+
+
+def read_tools(fields: Fields) -> Toolbox:
+    """Returns the tools of a request; raises Unsupported naming the one that cannot be read."""
+    tools = tuple(_tool(as_object(item), f"tools[{index}]") for index, item in enumerate(_items(fields, "tools")))
+    is_legacy = False
+    choice: JSON = value(fields, "tool_choice")
+    if not tools:
+        functions = _items(fields, "functions")
+        is_legacy = bool(functions)
+        tools = tuple(_function(as_object(item), f"functions[{index}]") for index, item in enumerate(functions))
+        choice = choice if choice is not None else value(fields, "function_call")
+    parallel = boolean(fields, "parallel_tool_calls")
+    return Toolbox(tools, _choice(choice, tools), parallel, is_legacy)
+
+
+def _items(fields: Fields, name: str) -> list[JSON]:
+    found = value(fields, name)
+    if found is not None and not isinstance(found, list):
+        raise Unsupported(name, f"{name} must be an array")
+    return as_list(found)
+
+
+def _tool(item: Object, where: str) -> Tool:
+    kind = item.get("type", "function")
+    cache: JSON = item.get("cache_control")
+    if kind == "custom":
+        inner = as_object(item.get("custom"))
+        return Tool(
+            _name(inner, f"{where}.custom"),
+            where,
+            _text(inner.get("description")),
+            is_custom=True,
+            format=inner.get("format"),
+            cache=cache,
+        )
+    if kind != "function":
+        raise Unsupported(f"{where}.type", f"{where}: tools of type {kind!r} cannot be sent to this provider")
+    return _function(as_object(item.get("function")), f"{where}.function", cache)
+
+
+def _function(item: Object, where: str, cache: JSON = None) -> Tool:
+    parameters: JSON = item.get("parameters")
+    if parameters is not None and not isinstance(parameters, dict):
+        raise Unsupported(f"{where}.parameters", f"{where}.parameters must be a JSON Schema object")
+    return Tool(
+        _name(item, where),
+        where,
+        _text(item.get("description")),
+        parameters,
+        strict=item.get("strict") is True,
+        cache=cache if cache is not None else item.get("cache_control"),
+    )
+
+
+def _name(item: Object, where: str) -> str:
+    name = item.get("name")
+    if not isinstance(name, str) or not name:
+        raise Unsupported(f"{where}.name", f"{where}.name must be a string that is not empty")
+    return name
+
+
+def _text(value: JSON) -> str:
+    return value if isinstance(value, str) else ""
+
+
+def _choice(value: JSON, tools: tuple[Tool, ...]) -> ToolChoice | None:
+    if value is None:
+        return None
+    if isinstance(value, str):
+        if value not in _MODES:
+            raise Unsupported("tool_choice", f"tool_choice {value[:64]!r} is not one of auto, none, required")
+        return ToolChoice(_MODES[value])
+    members = as_object(value)
+    if members.get("type") == "allowed_tools":
+        return _allowed(as_object(members.get("allowed_tools")) or members)
+    named = as_object(members.get("function")) or as_object(members.get("custom")) or members
+    name = named.get("name")
+    if not isinstance(name, str) or not any(tool.name == name for tool in tools):
+        raise Unsupported("tool_choice", f"tool_choice names {name!r}, which is not among the tools")
+    return ToolChoice("named", name)
+
+
+def _allowed(members: Object) -> ToolChoice:
+    items = [as_object(item) for item in as_list(members.get("tools"))]
+    names = [as_object(item.get("function")).get("name") or item.get("name") for item in items]
+    mode: Mode = "required" if members.get("mode") == "required" else "auto"
+    return ToolChoice(mode, allowed=tuple(name for name in names if isinstance(name, str)))

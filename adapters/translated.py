@@ -1,0 +1,226 @@
+"""The life of a translated stream, the same for every protocol: what may come when, and how it ends.
+
+Theory. A protocol's decoder says what happened (`say`, `think`, `open_tool`, `add_arguments`, `end`, `complete`), and
+the rules of OpenAI's stream are kept here, once:
+
+* the role goes out once, before the first content, and never alone: until there is content nothing is committed;
+* a tool call has one index, given in the order in which calls begin, and its id goes out once;
+* the finish reason goes out once, after all content, then the usage if the client asked, then `[DONE]`;
+* an end of file before the protocol's own end is a failure, unless the upstream has said why it stopped;
+* an error inside the stream is a failure: never a finish reason, never `[DONE]`.
+
+Exceptions of a decoder become `failure`; what was complete before is still sent.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from typing import Generic, TypeVar
+
+import msgspec
+
+from adapters.chunks import DONE_FRAME, EMPTY_STRINGS, Chunks
+from adapters.codec import JSON, encode
+from adapters.errors import Malformed, UpstreamSaid
+from adapters.failures import Failure, FailureKind
+from adapters.framing import FramingError, Splitter
+from adapters.types import MAX_EVENT_BYTES, Call, Head, Reply, Target, Usage
+from adapters.whole import as_stream
+
+EventT = TypeVar("EventT")
+BAD_EVENT = "upstream_invalid_event"
+TRUNCATED = "upstream_truncated"
+EMPTY = "upstream_empty_response"
+
+
+class TranslatedStream(ABC, Generic[EventT]):
+    """A decoder of one chat stream; a protocol's own says what an event means.
+
+    `whole` reads a body in one piece: servers that cannot stream, and proxies, answer with plain JSON although a
+    stream was asked for. It is used when the response says `application/json` and `plain_json` is true.
+    """
+
+    def __init__(
+        self,
+        call: Call,
+        target: Target,
+        head: Head,
+        splitter: Splitter[EventT],
+        *,
+        whole: Callable[[bytes], Reply] | None = None,
+    ) -> None:
+        self.usage: Usage | None = None
+        self.model: str | None = None
+        self.finish: str | None = None
+        self.has_content = False
+        self.is_done = False
+        self.failure: Failure | None = None
+        self._call = call
+        self._target = target
+        self._head = head
+        self._splitter = splitter
+        self._whole = whole
+        self._plain = bytearray() if whole is not None and _is_plain_json(head) else None
+        self._out: list[bytes] = []
+        self._chunks: Chunks | None = None
+        self._tools = 0
+
+    @abstractmethod
+    def event(self, event: EventT) -> None:
+        """Reads one event; raises Malformed or UpstreamSaid, and msgspec's errors for what is not as promised."""
+
+    def feed(self, data: bytes) -> bytes:
+        """Returns the frames that `data` completes, up to a failure."""
+        if self.failure is not None or self.is_done:
+            return b""
+        if self._plain is not None:
+            return self._gather(data)
+        try:
+            self._read(self._splitter.feed(data))
+        except FramingError as error:
+            self._read(error.events)
+            self._fail(Failure(FailureKind.MALFORMED, error.message, code=BAD_EVENT))
+        return self._flush()
+
+    def close(self) -> bytes:
+        """Returns the last frames at the end of file; sets `failure` if the stream was cut."""
+        if self.failure is not None or self.is_done:
+            return b""
+        if self._plain is not None:
+            return self._tell_whole(bytes(self._plain))
+        try:
+            self._read(self._splitter.close())
+        except FramingError as error:
+            self._read(error.events)
+            self._fail(Failure(FailureKind.MALFORMED, error.message, code=BAD_EVENT))
+        if self.failure is None and not self.is_done:
+            self._end_of_file()
+        return self._flush()
+
+    # What a protocol's decoder says.
+
+    def begin(self, model: str | None) -> None:
+        """Notes the model that answers; the first one named counts."""
+        if model and self.model is None and self._chunks is None:
+            self.model = model
+
+    def say(self, raw: bytes) -> None:
+        """Sends a piece of text; `raw` is a JSON string."""
+        if raw not in EMPTY_STRINGS:
+            self._out.append(self._started().text(raw))
+
+    def think(self, raw: bytes) -> None:
+        """Sends a piece of reasoning; `raw` is a JSON string."""
+        if raw not in EMPTY_STRINGS:
+            self._out.append(self._started().reasoning(raw))
+
+    def add(self, **members: JSON) -> None:
+        """Sends any other delta: `reasoning_details`, `refusal`, `annotations`."""
+        self._out.append(self._started().delta(members))
+
+    def open_tool(self, id: str, name: str, extra: JSON = None, *, is_custom: bool = False) -> int:
+        """Begins a tool call and returns its index."""
+        index = self._tools
+        self._tools += 1
+        self._out.append(self._started().tool(index, id, name, extra, is_custom=is_custom))
+        return index
+
+    def add_arguments(self, index: int, raw: bytes, *, is_custom: bool = False) -> None:
+        """Sends a piece of a call's arguments; `raw` is a JSON string."""
+        if raw not in EMPTY_STRINGS:
+            self._out.append(self._started().arguments(index, raw, is_custom=is_custom))
+
+    def end(self, reason: str) -> None:
+        """Notes why the answer ended; it is sent by `complete`, since more may still come."""
+        self.finish = reason
+
+    def complete(self) -> None:
+        """Sends the finish reason, the usage if asked for, and the last frame."""
+        chunks = self._started()
+        self._out.append(chunks.finish(self.finish or ("tool_calls" if self._tools else "stop")))
+        if self._call.wants_usage and self.usage is not None:
+            self._out.append(chunks.usage(self.usage))
+        self._out.append(DONE_FRAME)
+        self.is_done = True
+
+    @property
+    def tool_count(self) -> int:
+        """How many tool calls have begun."""
+        return self._tools
+
+    # The machine.
+
+    def _started(self) -> Chunks:
+        chunks = self._chunks
+        if chunks is None:
+            self.model = self.model or self._target.model
+            chunks = self._chunks = Chunks(self._call, self.model)
+            self._out.append(chunks.role())
+            self.has_content = True
+        return chunks
+
+    def _read(self, events: Sequence[EventT]) -> None:
+        for event in events:
+            if self.failure is not None or self.is_done:
+                return
+            try:
+                self.event(event)
+            except UpstreamSaid as said:
+                self._fail(said.failure)
+            except Malformed as error:
+                self._fail(Failure(FailureKind.MALFORMED, error.message, code=error.code))
+            except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+                self._fail(
+                    Failure(FailureKind.MALFORMED, "an event of the upstream's stream cannot be read", code=BAD_EVENT)
+                )
+
+    def _fail(self, failure: Failure) -> None:
+        if self.failure is None and not self.is_done:
+            self.failure = failure
+
+    def _end_of_file(self) -> None:
+        if self.finish is not None:
+            self.complete()
+        elif self._chunks is None:
+            self._fail(Failure(FailureKind.MALFORMED, "the upstream's stream ended without an answer", code=EMPTY))
+        else:
+            message = "the upstream's stream ended before its answer was finished"
+            self._fail(Failure(FailureKind.MALFORMED, message, code=TRUNCATED))
+
+    def _flush(self) -> bytes:
+        out = b"".join(self._out)
+        self._out.clear()
+        return out
+
+    def _gather(self, data: bytes) -> bytes:
+        plain = self._plain
+        if plain is not None:
+            plain += data
+            if len(plain) > MAX_EVENT_BYTES:
+                self._fail(Failure(FailureKind.MALFORMED, "the upstream's answer is too long", code=BAD_EVENT))
+        return b""
+
+    def _tell_whole(self, body: bytes) -> bytes:
+        assert self._whole is not None  # noqa: S101  (the two are set together)
+        try:
+            reply = self._whole(body)
+            frames = as_stream(reply.body, self._call)
+        except UpstreamSaid as said:
+            self._fail(said.failure)
+            return b""
+        except Malformed as error:
+            self._fail(Failure(FailureKind.MALFORMED, error.message, code=error.code))
+            return b""
+        self.usage, self.model, self.finish = reply.usage, reply.model, reply.finish
+        self.has_content = self.is_done = True
+        return frames
+
+
+def _is_plain_json(head: Head) -> bool:
+    return head.headers.get("content-type", "").partition(";")[0].strip().lower() == "application/json"
+
+
+def json_string(text: str) -> bytes:
+    """Returns `text` as the JSON string that the methods of a stream take."""
+    return encode(text)

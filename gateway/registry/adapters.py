@@ -1,0 +1,21 @@
+"""The adapters by protocol: the one place that knows all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Final
+
+from adapters.openai import OpenAIAdapter
+from adapters.types import Adapter, Operation
+from gateway.domain import ProviderSpec
+
+_ALL: Final[tuple[Adapter, ...]] = (OpenAIAdapter(),)
+
+ADAPTERS: Final[Mapping[str, Adapter]] = MappingProxyType({adapter.protocol: adapter for adapter in _ALL})
+"""Protocol -> its adapter; adapters have no state, so one of each serves everybody."""
+
+
+def paths_of(spec: ProviderSpec) -> Mapping[Operation, str]:
+    """Returns the paths below a provider's base URL: its own, else its protocol's."""
+    return {**ADAPTERS[spec.protocol].paths, **spec.paths}
