@@ -2,9 +2,22 @@
 
 from __future__ import annotations
 
-from adapters.types import Headers
+from typing import Final, Protocol
+
+from adapters.types import Headers, HttpRequest
 from gateway.credentials.secret import Secret
 from gateway.domain import AuthScheme
+
+_LISTS: Final = frozenset({"anthropic-beta"})
+"""Headers that hold a list which adapter and credential both add to."""
+
+
+class Signer(Protocol):
+    """Authenticates requests with what no variable holds: a signature, or a token that has to be fetched."""
+
+    async def sign(self, request: HttpRequest) -> Headers:
+        """Returns the headers that authenticate `request` as it is; raises `CredentialUnavailable`."""
+        ...
 
 
 def auth_headers(auth: AuthScheme | None, secret: Secret | None) -> Headers:
@@ -15,3 +28,14 @@ def auth_headers(auth: AuthScheme | None, secret: Secret | None) -> Headers:
     if auth is None or not secret:
         return ()
     return ((auth.header, auth.prefix + secret.reveal()),)
+
+
+def signed(request: HttpRequest, headers: Headers) -> HttpRequest:
+    """Returns `request` with the headers of a credential; of a header that is a list, both parts go out as one."""
+    own = request.headers
+    if _LISTS.isdisjoint(name for name, _ in headers):
+        return HttpRequest(request.method, request.url, own + headers, request.body, request.dropped)
+    lists = {name: value for name, value in headers if name in _LISTS}
+    merged = tuple((name, f"{value},{lists.pop(name)}" if name in lists else value) for name, value in own)
+    rest = tuple((name, value) for name, value in headers if name not in _LISTS or name in lists)
+    return HttpRequest(request.method, request.url, merged + rest, request.body, request.dropped)

@@ -4,27 +4,41 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from adapters.types import Adapter, Headers, Target
+from adapters.types import Adapter, Headers, HttpRequest, Target
 from gateway.credentials.secret import Secret
-from gateway.credentials.sign import auth_headers
+from gateway.credentials.sign import Signer, auth_headers
 from gateway.domain import ProviderSpec
 
 
 @dataclass(slots=True)
 class KeyRing:
-    """All credentials of one provider, used in turn; no credential at all is a ring, too."""
+    """All credentials of one provider, used in turn; no credential at all is a ring, too.
+
+    `sign.signed` puts what `headers` or `sign` returns on the request.
+    """
 
     spec: ProviderSpec
     secrets: tuple[Secret, ...] = ()
+    signer: Signer | None = None
+    """Takes the place of the secrets where the credential depends on the request or has to be fetched."""
     _next: int = field(default=0, repr=False)
 
+    @property
+    def is_static(self) -> bool:
+        """True if `headers` authenticates every request; else `sign` has to be awaited."""
+        return self.signer is None
+
     def headers(self) -> Headers:
-        """Returns the headers that authenticate the next attempt."""
+        """Returns the headers that authenticate the next attempt, none if there is no secret."""
         if not self.secrets:
-            return auth_headers(self.spec.auth, None)
+            return ()
         secret = self.secrets[self._next % len(self.secrets)]
         self._next += 1
         return auth_headers(self.spec.auth, secret)
+
+    async def sign(self, request: HttpRequest) -> Headers:
+        """Returns the headers that authenticate exactly this request; raises `CredentialUnavailable`."""
+        return self.headers() if self.signer is None else await self.signer.sign(request)
 
 
 @dataclass(frozen=True, slots=True)
