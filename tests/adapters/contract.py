@@ -1,19 +1,22 @@
 """What every adapter must do with a request, as named cases: what goes in, and what the upstream must be able to read.
 
-A protocol takes part by a line in `SPEAKERS`: how to find in its own wire form what a case is about. A case that a
+A protocol takes part by a module in speakers/: how to find in its own wire form what a case is about. A case that a
 protocol cannot express must raise `Unsupported` naming the field.
 """
 
 from __future__ import annotations
 
+import importlib
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
 from typing import Any
 
-from adapters.openai import OpenAIAdapter
-from adapters.types import Adapter, Call, Operation
+from adapters.types import Adapter, Call, HttpRequest, Operation, Target
 from gateway.http.inbound import read_call
+from tests.adapters.recorded import target_of
 
 USER = {"role": "user", "content": "hello"}
 TOOL = {"type": "function", "function": {"name": "f", "description": "d", "parameters": {"type": "object"}}}
@@ -118,19 +121,25 @@ def call_for(case: Asked) -> Call:
     return read_call(case.operation, body, id="chatcmpl-1", created=1)
 
 
-def openai_says(case: Asked, body: dict[str, Any]) -> None:
-    """OpenAI's own wire: everything travels as it came, only the model's name is the upstream's."""
-    assert body == {**case.fields, **case.added, "model": "upstream-model"}
-
-
 @dataclass(frozen=True, slots=True)
 class Speaker:
     """One protocol under the contract."""
 
     adapter: Adapter
-    judge: Callable[[Asked, dict[str, Any]], None]
+    judge: Callable[[Asked, HttpRequest], None]
+    """Fails unless the upstream request says what the case is about, or reports it as dropped."""
     unsupported: frozenset[str] = frozenset()
     """Cases that the protocol cannot express."""
+    target: Target | None = None
+    """Where the cases are sent, if not to a model that nobody knows at the protocol's usual paths."""
+
+    def target_of(self) -> Target:
+        return self.target or target_of(protocol=self.adapter.protocol)
 
 
-SPEAKERS = {"openai": Speaker(OpenAIAdapter(), openai_says)}
+@cache
+def speakers() -> dict[str, Speaker]:
+    """Returns the speakers of the modules beside this one, by protocol."""
+    names = sorted(path.stem for path in (Path(__file__).parent / "speakers").glob("[a-z]*.py"))
+    modules = [importlib.import_module(f"tests.adapters.speakers.{name}") for name in names]
+    return {module.SPEAKER.adapter.protocol: module.SPEAKER for module in modules}

@@ -1,8 +1,9 @@
 """Recorded exchanges under golden/<protocol>/<case>/, and how one is played through its adapter.
 
-call.json       {"operation", "body", "target", "head"}: the client's request, and what differs from the defaults
+call.json       {"operation", "body", "target", "head"}: the client's request, and what differs from the defaults;
+                `target` may say model, base_url, rules, options
 request.json    what the upstream must be sent
-upstream.json   what the upstream answers (upstream.sse for a stream), byte by byte
+upstream.json   what the upstream answers (upstream.sse, .ndjson or .bin for a stream), byte by byte
 expected.json   what the client must get (expected.sse for a stream)
 outcome.json    what the adapter must have noted: usage, model, finish, failure
 """
@@ -20,19 +21,23 @@ import msgspec
 
 from adapters.errors import Malformed, UpstreamSaid
 from adapters.failures import Failure, FailureKind
-from adapters.openai import OpenAIAdapter
+from adapters.options import Options
 from adapters.rules import ParamRules
 from adapters.types import Adapter, Call, Head, Operation, StreamDecoder, Target, Usage
+from gateway.credentials.resolve import operation_url
 from gateway.http.inbound import read_call
+from gateway.registry.adapters import ADAPTERS
 
 GOLDEN = Path(__file__).parent / "golden"
 NAMES = frozenset({"call.json", "request.json", "outcome.json"})
-PATHS = {
-    Operation.CHAT: "/chat/completions",
-    Operation.COMPLETIONS: "/completions",
-    Operation.EMBEDDINGS: "/embeddings",
+PATHS = {name: path for name, path in ADAPTERS["openai"].paths.items() if name is not Operation.MODELS}
+BASE_URLS = {"openai": "http://127.0.0.1:9/v1"}
+TYPES = {
+    ".json": "application/json",
+    ".sse": "text/event-stream",
+    ".ndjson": "application/x-ndjson",
+    ".bin": "application/vnd.amazon.eventstream",
 }
-ADAPTERS: dict[str, Adapter] = {OpenAIAdapter.protocol: OpenAIAdapter()}
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -46,6 +51,8 @@ class Case:
     target: Target
     head: Head
     upstream: bytes
+    suffix: str
+    """Of the file of what the upstream answers: `.sse`, `.json`, ..."""
 
     def __repr__(self) -> str:
         return self.name
@@ -72,27 +79,40 @@ def _load(directory: Path) -> Case:
     members = json.loads((directory / "call.json").read_bytes())
     body = json.dumps(members["body"], ensure_ascii=False, separators=(",", ":")).encode()
     call = read_call(Operation(members["operation"]), body, id="chatcmpl-0a1b2c", created=1_700_000_000)
-    upstream = directory / f"upstream.{'sse' if call.stream else 'json'}"
+    (upstream,) = directory.glob("upstream.*")
     head = members.get("head", {})
-    kind = "text/event-stream" if call.stream else "application/json"
+    kind = TYPES[upstream.suffix]
+    protocol = directory.parent.name
     return Case(
         name=f"{directory.parent.name}-{directory.name}",
         directory=directory,
-        adapter=ADAPTERS[directory.parent.name],
+        adapter=ADAPTERS[protocol],
         call=call,
-        target=target_of(**members.get("target", {})),
+        target=target_of(protocol=protocol, **members.get("target", {})),
         head=Head(head.get("status", 200), {"content-type": kind, **head.get("headers", {})}),
         upstream=upstream.read_bytes(),
+        suffix=upstream.suffix,
     )
 
 
-def target_of(*, model: str = "upstream-model", rules: dict[str, Any] | None = None) -> Target:
-    """Returns a target whose rules are those of a provider row."""
+def target_of(
+    *,
+    protocol: str = "openai",
+    model: str = "upstream-model",
+    base_url: str = "",
+    rules: dict[str, Any] | None = None,
+    options: dict[str, Any] | None = None,
+    paths: dict[str, str] | None = None,
+) -> Target:
+    """Returns a target whose rules and options are those of a provider row."""
+    base_url = base_url or BASE_URLS.get(protocol, "http://127.0.0.1:9")
+    own = {**ADAPTERS[protocol].paths, **{Operation(name): path for name, path in (paths or {}).items()}}
     return Target(
         model=model,
-        base_url="http://127.0.0.1:9/v1",
-        paths=PATHS,
+        base_url=base_url,
+        paths={name: operation_url(own, base_url, name) for name in own if name is not Operation.MODELS},
         rules=rules_of(**(rules or {})),
+        options=Options(**(options or {})),
     )
 
 

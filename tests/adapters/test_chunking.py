@@ -12,7 +12,11 @@ from tests.adapters.recorded import ADAPTERS, Case, load_cases, play, run, state
 from tests.adapters.streams import cuts, streams
 
 STREAMS = [case for case in load_cases() if case.call.stream]
-WITH_LF = [case for case in STREAMS if b"\r" not in case.upstream and "json" not in case.head.headers["content-type"]]
+WITH_LF = [
+    case
+    for case in STREAMS
+    if b"\r" not in case.upstream and case.suffix == ".sse" and "json" not in case.head.headers["content-type"]
+]
 HEAD = Head(200, {"content-type": "text/event-stream"})
 BODY = b'{"model":"p/m","messages":[{"role":"user","content":"x"}],"stream":true%s}'
 CALLS = [

@@ -51,7 +51,7 @@ def test_no_file_lies_there_for_nothing() -> None:
     known = {
         case.directory / name
         for case in load_cases()
-        for name in (*NAMES, case.expected.name, case.expected.name.replace("expected", "upstream"))
+        for name in (*NAMES, case.expected.name, f"upstream{case.suffix}")
     }
     assert {path for path in GOLDEN.rglob("*") if path.is_file()} == known
 

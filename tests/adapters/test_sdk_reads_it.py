@@ -53,7 +53,7 @@ def test_the_sdks_accumulator_puts_every_whole_stream_together(case: Case) -> No
         for number, call in enumerate(choice.message.tool_calls or []):
             assert call.type == "function"
             assert call.id
-            assert call.function.name in ("one", "two", "ff", "now")
+            assert call.function.name
             assert isinstance(json.loads(call.function.arguments), dict), number
     if case.call.wants_usage:
         assert completion.usage is not None
