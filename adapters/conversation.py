@@ -42,7 +42,7 @@ class Text(Struct, frozen=True):
 
     text: str
     cache: JSON = None
-    """`cache_control`, as the client wrote it on the part."""
+    """`cache_control`, as the client wrote it on the part; OpenAI's `prompt_cache_breakpoint` in the same words."""
 
 
 class Media(Struct, frozen=True):
@@ -265,9 +265,12 @@ def _parts(content: JSON, where: str) -> tuple[Part, ...]:
     return tuple(part for part in found if part is not None)
 
 
+_BREAKPOINT: Final = {"type": "ephemeral"}
+
+
 def _part(item: Object, where: str) -> Part | None:
     kind = item.get("type")
-    cache: JSON = item.get("cache_control")
+    cache: JSON = item.get("cache_control") or (_BREAKPOINT if item.get("prompt_cache_breakpoint") else None)
     if kind in ("text", "input_text", "output_text"):
         return Text(_string(item.get("text")), cache)
     if kind == "refusal":
