@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from docs.generate.fidelity import fidelity_page
 from docs.generate.metrics import metrics_table
 from docs.generate.providers import providers_faults, providers_page, providers_schema
 from docs.generate.settings import configuration_page, example_yaml, settings_schema
@@ -16,6 +17,7 @@ GENERATED: tuple[tuple[str, Callable[[], str]], ...] = (
     ("config/schema/anyport.schema.json", settings_schema),
     ("config/schema/providers.schema.json", providers_schema),
     ("docs/configuration.md", configuration_page),
+    ("docs/fidelity.md", fidelity_page),
     ("docs/metrics.md", metrics_table),
     ("docs/providers.md", providers_page),
 )
