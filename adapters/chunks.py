@@ -102,6 +102,23 @@ def completion(
     return Reply(encode(body), usage, model, made[0]["finish_reason"])
 
 
+def text_completion(call: Call, *, model: str, choices: list[tuple[str, str, JSON]], usage: Usage | None) -> Reply:
+    """Returns a whole text completion of (text, finish reason, log probabilities or None) triples."""
+    body: Object = {
+        "id": call.id,
+        "object": "text_completion",
+        "created": call.created,
+        "model": model,
+        "choices": [
+            {"index": index, "text": text, "logprobs": logprobs, "finish_reason": finish}
+            for index, (text, finish, logprobs) in enumerate(choices)
+        ],
+    }
+    if usage is not None:
+        body["usage"] = usage_object(usage)
+    return Reply(encode(body), usage, model, choices[0][1])
+
+
 def embedding_list(call: Call, *, model: str, vectors: list[list[float]], usage: Usage | None) -> Reply:
     """Returns a list of embeddings in the encoding that the client asked for; Malformed for what are no numbers."""
     as_text = text(call.fields, "encoding_format") == "base64"
@@ -173,7 +190,42 @@ class Chunks:
         return self._constant + b'"choices":[],"usage":' + encode(usage_object(usage)) + b"}\n\n"
 
 
+class TextChunks(Chunks):
+    """Builds the frames of one translated text completion, which has no place for roles, reasoning and tools."""
+
+    __slots__ = ()
+
+    def __init__(self, call: Call, model: str) -> None:
+        super().__init__(call, model)
+        self._constant = self._constant.replace(b'"chat.completion.chunk"', b'"text_completion"', 1)
+        self._head = self._constant + b'"choices":[{"index":0,"text":'
+
+    def role(self) -> bytes:
+        """There is none."""
+        return b""
+
+    def text(self, raw: bytes, logprobs: bytes = b"null") -> bytes:
+        """A piece of the answer; `raw` is a JSON string, `logprobs` a JSON value."""
+        return self._head + raw + b',"logprobs":' + logprobs + _OPEN
+
+    def reasoning(self, raw: bytes) -> bytes:
+        """There is no place for it."""
+        return b""
+
+    def delta(self, members: Object) -> bytes:
+        """There is no place for it."""
+        return b""
+
+    def arguments(self, index: int, raw: bytes, *, is_custom: bool = False) -> bytes:
+        """There is no place for them."""
+        return b""
+
+    def finish(self, reason: str) -> bytes:
+        """The frame that says why the answer ended."""
+        return self._head + b'"","logprobs":null,"finish_reason":' + encode(reason) + b"}]}\n\n"
+
+
 __all__ = [
-    "DONE_FRAME", "EMPTY_STRINGS", "Chunks", "completion", "embedding_list", "frame", "message", "tool_call",
-    "usage_object", "wants_function_call",
+    "DONE_FRAME", "EMPTY_STRINGS", "Chunks", "TextChunks", "completion", "embedding_list", "frame", "message",
+    "text_completion", "tool_call", "usage_object", "wants_function_call",
 ]  # fmt: skip

@@ -20,12 +20,12 @@ from typing import Generic, TypeVar
 
 import msgspec
 
-from adapters.chunks import DONE_FRAME, EMPTY_STRINGS, Chunks
+from adapters.chunks import DONE_FRAME, EMPTY_STRINGS, Chunks, TextChunks
 from adapters.codec import JSON, encode
 from adapters.errors import Malformed, UpstreamSaid
 from adapters.failures import Failure, FailureKind
 from adapters.framing import FramingError, Splitter
-from adapters.types import MAX_EVENT_BYTES, Call, Head, Reply, Target, Usage
+from adapters.types import MAX_EVENT_BYTES, Call, Head, Operation, Reply, Target, Usage
 from adapters.whole import as_stream
 
 EventT = TypeVar("EventT")
@@ -35,7 +35,7 @@ EMPTY = "upstream_empty_response"
 
 
 class TranslatedStream(ABC, Generic[EventT]):
-    """A decoder of one chat stream; a protocol's own says what an event means.
+    """A decoder of one stream of a chat or a text completion; a protocol's own says what an event means.
 
     `whole` reads a body in one piece: servers that cannot stream, and proxies, answer with plain JSON although a
     stream was asked for. It is used when the response says `application/json` and `plain_json` is true.
@@ -155,7 +155,8 @@ class TranslatedStream(ABC, Generic[EventT]):
         chunks = self._chunks
         if chunks is None:
             self.model = self.model or self._target.model
-            chunks = self._chunks = Chunks(self._call, self.model)
+            kind = TextChunks if self._call.operation is Operation.COMPLETIONS else Chunks
+            chunks = self._chunks = kind(self._call, self.model)
             self._out.append(chunks.role())
             self.has_content = True
         return chunks
