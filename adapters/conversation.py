@@ -118,8 +118,14 @@ class Turn(Struct, frozen=True):
     name: str = ""
     cache: JSON = None
     """`cache_control` on the message itself."""
+    audio_id: str = ""
+    """Of an assistant turn: a sound that it said, which only the provider that made it has."""
     is_prefix: bool = False
     """An assistant turn that the model shall go on with (Mistral's and DeepSeek's `prefix`)."""
+    extra: JSON = None
+    """`extra_content` of the message itself: what its vendor wants back unchanged."""
+    audio_id: str = ""
+    """OpenAI's `audio.id`: an answer that was spoken, and that only its vendor still has."""
 
     @property
     def text(self) -> str:
@@ -165,7 +171,10 @@ class _Reader:
             thinking=_thinking(message) if role == "assistant" else (),
             name=_string(message.get("name")),
             cache=message.get("cache_control"),
+            audio_id=_string(as_object(message.get("audio")).get("id")) if role == "assistant" else "",
             is_prefix=role == "assistant" and message.get("prefix") is True,
+            extra=_extra(message),
+            audio_id=_string(as_object(message.get("audio")).get("id")) if role == "assistant" else "",
         )
 
     def _calls(self, message: Object, where: str) -> tuple[ToolCall, ...]:
@@ -202,8 +211,18 @@ class _Reader:
         )
 
 
-def _tool_call(item: Object, where: str) -> ToolCall:
+def _extra(item: Object) -> JSON:
+    """What a vendor wants back unchanged; some clients keep Google's signature under a name of their own (LiteLLM)."""
     extra: JSON = item.get("extra_content")
+    if extra is None:
+        signature = as_object(item.get("provider_specific_fields")).get("thought_signature")
+        if isinstance(signature, str) and signature:
+            return {"google": {"thought_signature": signature}}
+    return extra
+
+
+def _tool_call(item: Object, where: str) -> ToolCall:
+    extra = _extra(item)
     custom = as_object(item.get("custom"))
     if custom:
         text = _string(custom.get("input"))
