@@ -98,6 +98,7 @@ _NEUTRAL: Final[Mapping[str, frozenset[bytes]]] = {
     "response_format": frozenset({b'{"type":"text"}', b'{"type": "text"}'}),
     "encoding_format": frozenset({b'"float"'}),
     "return_documents": frozenset({b"false"}),
+    "parallel_tool_calls": frozenset({b"true"}),
 }
 """Values that ask for what every protocol does anyway."""
 

@@ -1,0 +1,40 @@
+"""What a vendor wants back unchanged survives the reading of a conversation, under whatever name it comes back."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from adapters.conversation import Turn, read_turns
+from adapters.types import Operation
+from gateway.http.inbound import read_call
+
+KEPT = {"google": {"thought_signature": "c2ln"}}
+
+
+def turns(*messages: Any) -> list[Turn]:
+    body = json.dumps({"model": "p/m", "messages": [{"role": "user", "content": "x"}, *messages]}).encode()
+    return read_turns(read_call(Operation.CHAT, body, id="chatcmpl-1", created=1))
+
+
+@pytest.mark.parametrize(
+    "members",
+    [{"extra_content": KEPT}, {"provider_specific_fields": {"thought_signature": "c2ln"}}],
+    ids=["extra_content", "provider_specific_fields"],
+)
+def test_a_signature_is_found_on_the_call_and_on_the_message(members: dict[str, Any]) -> None:
+    call = {"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}, **members}
+    turn = turns({"role": "assistant", "content": "hi", "tool_calls": [call], **members})[1]
+    assert turn.calls[0].extra == turn.extra == KEPT
+
+
+def test_what_is_no_signature_is_nothing() -> None:
+    turn = turns({"role": "assistant", "content": "hi", "provider_specific_fields": {"thought_signature": 5}})[1]
+    assert turn.extra is None
+
+
+def test_a_spoken_answer_is_known_by_its_id() -> None:
+    assert turns({"role": "assistant", "content": "hi", "audio": {"id": "audio_1"}})[1].audio_id == "audio_1"
+    assert turns({"role": "assistant", "content": "hi", "audio": None})[1].audio_id == ""
