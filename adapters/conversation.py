@@ -118,8 +118,6 @@ class Turn(Struct, frozen=True):
     name: str = ""
     cache: JSON = None
     """`cache_control` on the message itself."""
-    audio_id: str = ""
-    """Of an assistant turn: a sound that it said, which only the provider that made it has."""
     is_prefix: bool = False
     """An assistant turn that the model shall go on with (Mistral's and DeepSeek's `prefix`)."""
     extra: JSON = None
@@ -171,7 +169,6 @@ class _Reader:
             thinking=_thinking(message) if role == "assistant" else (),
             name=_string(message.get("name")),
             cache=message.get("cache_control"),
-            audio_id=_string(as_object(message.get("audio")).get("id")) if role == "assistant" else "",
             is_prefix=role == "assistant" and message.get("prefix") is True,
             extra=_extra(message),
             audio_id=_string(as_object(message.get("audio")).get("id")) if role == "assistant" else "",
