@@ -24,6 +24,8 @@ class Reading:
     prompt: int | None = None
     completion: int | None = None
     vectors: list[list[float]] = field(default_factory=list[list[float]])
+    scores: list[list[Any]] = field(default_factory=list[list[Any]])
+    """`[index, relevance]` of a reranking."""
     error: str | None = None
     """Message of an error answer or error event."""
     fault: str | None = None
@@ -89,6 +91,7 @@ def _take(reading: Reading, answer: Object, calls: dict[int, list[str]]) -> None
     usage: Object = answer.get("usage") or {}
     if usage.get("prompt_tokens") is not None:
         reading.prompt, reading.completion = usage["prompt_tokens"], usage.get("completion_tokens")
+    reading.scores += [[item["index"], item["relevance_score"]] for item in answer.get("results", [])]
     reading.vectors += [_floats(item["embedding"]) for item in answer.get("data", [])]
     for choice in answer.get("choices") or []:
         if choice.get("index", 0) == 0:

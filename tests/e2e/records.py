@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import re
@@ -9,24 +10,26 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
+from tests.e2e.natives import told
 from tests.upstreams.scripted import FIN, Answer, Recorded, chunk, raw, response
 
 FOLDER = Path(os.environ.get("ANYPORT_RECORDED") or Path(__file__).parents[3] / "shared" / "recorded")
 PATHS = ("/chat/completions", "/completions", "/embeddings")
 ROWS = {
     "alibaba": "alibaba",
-    "azure": "azure-like",
+    "azure": "azure",
     "cerebras": "cerebras",
     "compatible": "openai-compatible",
     "deepseek": "deepseek",
-    "gemini-openai": "gemini",
+    "gemini-openai": "gemini-openai",
     "gpustack": "gpustack",
     "groq": "groq",
     "huggingface": "huggingface",
     "mistral": "mistral",
     "moonshotai": "moonshot",
-    "ollama": "ollama",
+    "ollama": "ollama-openai",
     "openai": "openai",
     "openrouter": "openrouter",
     "perplexity": "perplexity",
@@ -48,6 +51,8 @@ class Record:
 
     id: str
     provider: str
+    row: str
+    """The row that serves it here."""
     path: str
     """The operation's path, such as `/v1/chat/completions`."""
     request: dict[str, Any]
@@ -55,17 +60,19 @@ class Record:
     headers: tuple[tuple[str, str], ...]
     body: bytes
     is_stream: bool
+    is_native: bool
+    """The provider speaks a protocol of its own."""
     expect: dict[str, Any] | None
 
     @property
     def model(self) -> str:
         """The name under which the gateway serves this record."""
-        return f"{ROWS[self.provider]}/{self.id}"
+        return f"{self.row}/{self.id}"
 
     def call(self) -> dict[str, Any]:
         """Returns the recorded request for the gateway; a stream asks for usage, which is compared."""
         body = {**self.request, "model": self.model}
-        if self.is_stream:
+        if self.is_stream and self.path != "/v1/embeddings":
             body |= {"stream": True, "stream_options": {"include_usage": True}}
         return body
 
@@ -91,7 +98,7 @@ class Record:
 
 
 def load() -> list[Record]:
-    """Returns every record of OpenAI's wire, by id."""
+    """Returns every record of a model that was called, in the order of the files."""
     lines = (line for file in sorted(FOLDER.glob("*.jsonl")) for line in _lines(file))
     return list(_records(lines))
 
@@ -104,31 +111,48 @@ def _lines(file: Path) -> list[str]:
 def _records(lines: Iterator[str]) -> Iterator[Record]:
     for line in lines:
         exchange = json.loads(line)
+        known = told(exchange)
         path = exchange["request"]["path"].partition("?")[0]
-        ending = next((known for known in PATHS if path.endswith(known)), None)
-        if ending is None or exchange["provider"] not in ROWS:
+        ending = next((each for each in PATHS if path.endswith(each)), None)
+        if known is None and (ending is None or exchange["provider"] not in ROWS):
             continue
-        answer = exchange["response"]
-        text = answer.get("text")
-        body = json.dumps(answer["body"], ensure_ascii=False) if "body" in answer else text
-        is_stream = "body" not in answer and bool(re.search(r"(?m)^(data|event):", text))
-        headers = {name.lower(): value for name, value in answer.get("headers", {}).items()}
+        body, kind = _body(exchange["response"])
+        headers = {name.lower(): value for name, value in exchange["response"].get("headers", {}).items()}
         kept = [(name, value) for name, value in headers.items() if name not in _OWN_FRAMING]
-        kept.append(("content-type", "text/event-stream" if is_stream else "application/json"))
+        asked = sent if isinstance(sent := exchange["request"]["body"], dict) else _UNKNOWN_REQUEST
         yield Record(
             id=exchange["id"],
             provider=exchange["provider"],
-            path="/v1" + ending,
-            request=sent if isinstance(sent := exchange["request"]["body"], dict) else _UNKNOWN_REQUEST,
-            status=answer["status"],
-            headers=tuple(kept),
-            body=body.encode(),
-            is_stream=is_stream,
-            expect=exchange.get("expect"),
+            row=known.row if known else ROWS[exchange["provider"]],
+            path=known.path if known else f"/v1{ending}",
+            request=known.request if known else asked,
+            status=exchange["response"]["status"],
+            headers=(*kept, ("content-type", kind)),
+            body=body,
+            is_stream=kind != "application/json" or "stream" in path.lower(),
+            is_native=known is not None,
+            expect=known.expect if known else exchange.get("expect"),
         )
 
 
+def _body(answer: dict[str, Any]) -> tuple[bytes, str]:
+    """Returns the recorded body and the type that it was sent as."""
+    if "body_b64" in answer:
+        return base64.b64decode(answer["body_b64"]), "application/vnd.amazon.eventstream"
+    if "body" in answer:
+        return json.dumps(answer["body"], ensure_ascii=False).encode(), "application/json"
+    text = answer["text"]
+    if re.search(r"(?m)^(data|event):", text):
+        return text.encode(), "text/event-stream"
+    return text.encode(), "application/x-ndjson" if text.startswith("{") else "application/json"
+
+
+_ID = re.compile(r"[a-z0-9-]+-[0-9a-f]{12}(~\d+)?")
+
+
 def asked_for(request: Recorded) -> str:
-    """Returns the id of the record that a request's model names."""
+    """Returns the id of the record that a request's model names, in the body or, with some protocols, in the path."""
     body: Any = request.json()
-    return body["model"].rpartition("/")[2]
+    found = _ID.search(body.get("model") or "") or _ID.search(unquote(request.path))
+    assert found, request.path
+    return found[0]
