@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import ssl
 import time
 from collections.abc import Iterator
@@ -13,7 +14,7 @@ from adapters.types import Headers, HttpRequest
 from gateway.transport.base import Timeouts, Transport, TransportError
 from gateway.transport.builtin import BuiltinTransport
 from gateway.transport.stock import StockTransport
-from tests.upstreams.scripted import Answer, ScriptedUpstream, Step, json_response
+from tests.upstreams.scripted import Answer, Peer, ScriptedUpstream, Step, json_response
 
 KNOWN_FAILURES = {
     "test_surplus_bytes_in_the_same_packet_are_never_an_answer": "httpcore hands them to the next request",
@@ -24,7 +25,10 @@ KNOWN_FAILURES = {
 """Contract tests that the stock transport fails, and why; strict, so a mended one must leave the list."""
 
 OK = json_response({"ok": True})
-TIMEOUTS = Timeouts(connect=5.0, pool=5.0, head=5.0, idle=5.0)
+TIMEOUTS = Timeouts(connect=30.0, pool=30.0, head=30.0, idle=30.0)
+"""Longer than any test waits for something else, so that no deadline here passes for what should have happened."""
+SLACK_SECONDS = 10.0
+"""What a busy machine may add to a deadline before a test calls it missed."""
 KIB, MIB = 1024, 1024 * 1024
 
 
@@ -62,6 +66,16 @@ def endless(head: bytes, piece: bytes) -> Answer:
             yield piece
 
     return Answer(steps())
+
+
+async def bytes_until_it_stops(peer: Peer) -> int:
+    """Returns how many bytes the upstream has sent once that stays the same for a while; raises TimeoutError."""
+    async with asyncio.timeout(SLACK_SECONDS):
+        while True:
+            before = peer.sent_bytes
+            await asyncio.sleep(0.2)
+            if 0 < before == peer.sent_bytes:
+                return before
 
 
 def took(started: float) -> float:

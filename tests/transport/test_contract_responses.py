@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import gzip
 import zlib
 from collections.abc import Iterator
@@ -11,7 +10,7 @@ import pytest
 
 from gateway.transport.base import MAX_RESPONSE_BYTES, Fault, Timeouts, Transport, TransportError
 from gateway.transport.decoding import PIECE_BYTES
-from tests.transport.contract import KIB, MIB, OK, TIMEOUTS, endless, fault_of, fetch, get, post
+from tests.transport.contract import KIB, MIB, OK, TIMEOUTS, bytes_until_it_stops, endless, fault_of, fetch, get, post
 from tests.upstreams.scripted import (
     FIN,
     RESET,
@@ -102,7 +101,7 @@ REFUSED = {
 @pytest.mark.parametrize("name", REFUSED)
 async def test_a_response_that_is_not_plain_http_is_refused(transport: Transport, name: str) -> None:
     async with ScriptedUpstream([raw(REFUSED[name], STALL), OK]) as upstream:
-        error = await fault_of(transport, get(upstream), Timeouts(head=2.0))
+        error = await fault_of(transport, get(upstream), Timeouts(connect=2.0, pool=1.0, head=2.0))
         assert error.fault is Fault.PROTOCOL
         assert "aaaa" not in error.message
         await upstream.wait_closed(0)
@@ -139,10 +138,7 @@ async def test_a_slow_reader_stops_the_upstream(transport: Transport) -> None:
     head = response(200, [("transfer-encoding", "chunked")], length=False)
     async with ScriptedUpstream([endless(head, piece)]) as upstream:
         got = await transport.send(get(upstream), TIMEOUTS)
-        await asyncio.sleep(0.2)
-        before = upstream.connections[0].sent_bytes
-        await asyncio.sleep(0.1)
-        assert upstream.connections[0].sent_bytes == before
+        before = await bytes_until_it_stops(upstream.connections[0])
         assert before < 16 * MIB
         read = 0
         while read <= before:

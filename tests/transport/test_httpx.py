@@ -14,7 +14,8 @@ from tests.upstreams.scripted import FIN, STALL, Answer, ScriptedUpstream, json_
 
 @pytest.fixture
 async def client() -> AsyncIterator[httpx2.AsyncClient]:
-    timeout = httpx2.Timeout(connect=0.3, read=0.2, write=0.2, pool=0.1)
+    # The shortest that a busy machine keeps for what should not run into them.
+    timeout = httpx2.Timeout(connect=1.0, read=1.0, write=1.0, pool=0.5)
     async with httpx2.AsyncClient(
         transport=BuiltinTransport(max_connections=1), timeout=timeout, trust_env=False
     ) as made:

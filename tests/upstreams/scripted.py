@@ -183,14 +183,14 @@ class ScriptedUpstream:
         """How many connections have not ended."""
         return sum(peer.closed_at is None for peer in self.connections)
 
-    async def wait_for_requests(self, count: int, within: float = 5.0) -> None:
+    async def wait_for_requests(self, count: int, within: float = 10.0) -> None:
         """Returns when `count` requests have come in all; raises TimeoutError."""
         async with asyncio.timeout(within):
             while len(self.requests) < count:
                 self._arrival.clear()
                 await self._arrival.wait()
 
-    async def wait_closed(self, connection: int, within: float = 5.0) -> float:
+    async def wait_closed(self, connection: int, within: float = 10.0) -> float:
         """Returns when the upstream noticed a connection's end (`time.monotonic()`); raises TimeoutError."""
         peer = self.connections[connection]
         async with asyncio.timeout(within):
@@ -270,7 +270,8 @@ class _Line(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
-        self._transport.set_write_buffer_limits(high=0)
+        # Not 0, with which TLS pauses a writer that has nothing left to write, and never wakes it.
+        self._transport.set_write_buffer_limits(high=1, low=0)
         self._upstream.joined(self)
         if not self._reads:
             # uvloop begins to read after this call, whatever is said here.
