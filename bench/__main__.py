@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 from bench import report
-from bench.measure import QUICK, Figure, Plan, above_direct, machine, measure, raise_file_limit
+from bench.measure import QUICK, Figure, Plan, above_direct, machine, measure, over_pass_through, raise_file_limit
 from bench.variants import Variant, installed_variants, peer_starter, upstreams
 
 _RESULTS = Path(__file__).parent / "results"
@@ -38,7 +38,7 @@ def main(arguments: list[str] | None = None) -> int:
                 except (OSError, RuntimeError) as error:
                     failed[variant.name] = str(error)
                     _say(f"{variant.name} could not be measured: {error}")
-    figures += above_direct(figures)
+    figures += [*above_direct(figures), *over_pass_through(figures)]
     text = report.markdown(figures, about, failed)
     sys.stdout.write(text)
     for path in report.write(options.results, time.strftime("%Y%m%d-%H%M%S"), figures, text, about):

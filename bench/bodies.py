@@ -108,6 +108,62 @@ def end_frames(*, usage: bool) -> bytes:
     return finish + last + b"data: [DONE]\n\n"
 
 
+def messages_answer() -> bytes:
+    """Returns the same canned answer in Anthropic's protocol."""
+    answer = {
+        "id": "msg_bench00000000000000000000",
+        "type": "message",
+        "role": "assistant",
+        "model": JSON_MODEL,
+        "content": [{"type": "text", "text": (_WORDS * 4)[:250]}],
+        "stop_reason": "end_turn",
+        "stop_sequence": None,
+        "usage": {"input_tokens": 200, "output_tokens": 60},
+    }
+    return json.dumps(answer).encode()
+
+
+def messages_head() -> bytes:
+    """Returns what a stream of Anthropic's protocol begins with, up to the first piece of text."""
+    message = {
+        "id": "msg_bench00000000000000000000",
+        "type": "message",
+        "role": "assistant",
+        "model": STREAM_MODEL,
+        "content": [],
+        "stop_reason": None,
+        "stop_sequence": None,
+        "usage": {"input_tokens": 20, "output_tokens": 1},
+    }
+    block = {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}}
+    return _event({"type": "message_start", "message": message}) + _event(block)
+
+
+def messages_frame(number: int) -> bytes:
+    """Returns one content chunk of Anthropic's protocol, with the same text as `chunk_frame`."""
+    delta = {"type": "text_delta", "text": f" word{number}"}
+    frame = _event({"type": "content_block_delta", "index": 0, "delta": delta})
+    return messages_head() + frame if number == 0 else frame
+
+
+def messages_end() -> bytes:
+    """Returns what a stream of Anthropic's protocol ends with."""
+    ended = {"stop_reason": "end_turn", "stop_sequence": None}
+    usage = {"output_tokens": 100}
+    return b"".join(
+        _event(event)
+        for event in (
+            {"type": "content_block_stop", "index": 0},
+            {"type": "message_delta", "delta": ended, "usage": usage},
+            {"type": "message_stop"},
+        )
+    )
+
+
+def _event(data: dict[str, object]) -> bytes:
+    return b"event: " + str(data["type"]).encode() + b"\ndata: " + json.dumps(data).encode() + b"\n\n"
+
+
 def _chat(messages: list[dict[str, object]]) -> bytes:
     return json.dumps({"model": JSON_MODEL, "messages": messages, "max_tokens": 256}).encode()
 

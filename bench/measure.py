@@ -16,7 +16,7 @@ from bench import wrk
 from bench.bodies import StreamOrder, agent_body, chat_body, stream_body
 from bench.client import Endpoint, Load, closed_loop, open_streams, percentile, stream_loop
 from bench.processes import Process
-from bench.variants import Ports, Running, Variant
+from bench.variants import PASS_THROUGH, TRANSLATED, Ports, Running, Variant
 
 T = TypeVar("T")
 _DIRECT = "direct"
@@ -185,6 +185,16 @@ def above_direct(figures: Sequence[Figure]) -> list[Figure]:
         Figure(figure.variant, f"{figure.measure} above direct", figure.unit, figure.value - direct[figure.measure])
         for figure in figures
         if figure.measure in _ADDED and figure.variant != _DIRECT and figure.measure in direct
+    ]
+
+
+def over_pass_through(figures: Sequence[Figure]) -> list[Figure]:
+    """Returns how many times the CPU of a relayed request or chunk a translated one costs."""
+    relayed = {figure.measure: figure.value for figure in figures if figure.variant == PASS_THROUGH}
+    return [
+        Figure(TRANSLATED, f"{figure.measure} over pass-through", "", figure.value / relayed[figure.measure])
+        for figure in figures
+        if figure.variant == TRANSLATED and "CPU" in figure.measure and relayed.get(figure.measure)
     ]
 
 

@@ -15,11 +15,13 @@ from pathlib import Path
 
 import yaml
 
-from bench.bodies import JSON_MODEL, STREAM_MODEL, answer_body, chat_body
+from bench.bodies import JSON_MODEL, STREAM_MODEL, answer_body, chat_body, messages_answer
 from bench.client import Connection, Endpoint
 from bench.processes import Process, free_port, running, wait_for_port
 
 _KEY = "bench-key-0123456789abcdef"
+PASS_THROUGH = "anyport"
+TRANSLATED = "anyport to Anthropic"
 _BEARER = (("authorization", f"Bearer {_KEY}"),)
 
 
@@ -61,13 +63,13 @@ def anyport_command(config: Path) -> list[str]:
     return [sys.executable, "-m", "gateway", "serve", "--config", str(config)]
 
 
-def anyport_config(ports: Ports, port: int) -> dict[str, object]:
+def anyport_config(ports: Ports, port: int, protocol: str = "openai") -> dict[str, object]:
     """Returns a file with two routes, a key for clients, and the access record written, to nowhere."""
     return {
         "server": {"host": "127.0.0.1", "port": port, "api_keys": [_KEY], "access_log": os.devnull},
         "providers": {
-            "bench-a": _provider(ports.json),
-            "bench-b": _provider(ports.stream),
+            "bench-a": _provider(ports.json, protocol),
+            "bench-b": _provider(ports.stream, protocol),
         },
         "routes": {
             JSON_MODEL: {"deployments": [{"model": "bench-a/bench-upstream"}]},
@@ -77,18 +79,22 @@ def anyport_config(ports: Ports, port: int) -> dict[str, object]:
     }
 
 
-def _provider(port: int) -> dict[str, object]:
-    return {"protocol": "openai", "base_url": f"http://127.0.0.1:{port}/v1", "requires_credential": False}
+def _provider(port: int, protocol: str) -> dict[str, object]:
+    return {"protocol": protocol, "base_url": f"http://127.0.0.1:{port}/v1", "requires_credential": False}
 
 
-@contextlib.contextmanager
-def start_anyport(ports: Ports, folder: Path) -> Iterator[Running]:
-    """The gateway as users run it."""
-    port = free_port()
-    config = folder / "anyport.yaml"
-    config.write_text(yaml.safe_dump(anyport_config(ports, port)))
-    with _serving("anyport", anyport_command(config), port, folder, _BEARER) as served:
-        yield served
+def anyport_starter(protocol: str) -> Starter:
+    """Returns the starter of the gateway as users run it, in front of an upstream that speaks `protocol`."""
+
+    @contextlib.contextmanager
+    def start(ports: Ports, folder: Path) -> Iterator[Running]:
+        port = free_port()
+        config = folder / f"anyport-{protocol}.yaml"
+        config.write_text(yaml.safe_dump(anyport_config(ports, port, protocol)))
+        with _serving(f"anyport-{protocol}", anyport_command(config), port, folder, _BEARER) as served:
+            yield served
+
+    return start
 
 
 @contextlib.contextmanager
@@ -172,7 +178,8 @@ def installed_variants() -> list[Variant]:
     if _find("haproxy"):
         found.append(Variant("haproxy", start_haproxy))
     help_command = (sys.executable, "-m", "gateway", "--help")
-    found.append(Variant("anyport", start_anyport, is_gateway=True, help_command=help_command))
+    found.append(Variant(PASS_THROUGH, anyport_starter("openai"), is_gateway=True, help_command=help_command))
+    found.append(Variant(TRANSLATED, anyport_starter("anthropic"), is_gateway=True))
     if command := os.environ.get("BENCH_LITELLM"):
         found.append(Variant("litellm", litellm_starter(command), is_gateway=True))
     return found
@@ -261,11 +268,12 @@ def _nginx_config(folder: Path, servers: str) -> str:
 
 
 def _nginx_canned(port: int) -> str:
-    answer = answer_body().decode()
-    return (
-        f"  server {{\n    listen 127.0.0.1:{port} backlog=4096;\n    location / {{\n"
-        f"      default_type application/json;\n      return 200 '{answer}';\n    }}\n  }}\n"
+    answers = {"/": answer_body().decode(), "/v1/messages": messages_answer().decode()}
+    locations = "".join(
+        f"    location {path} {{\n      default_type application/json;\n      return 200 '{answer}';\n    }}\n"
+        for path, answer in answers.items()
     )
+    return f"  server {{\n    listen 127.0.0.1:{port} backlog=4096;\n{locations}  }}\n"
 
 
 def _nginx_proxy(name: str, port: int, upstream: int) -> str:

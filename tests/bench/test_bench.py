@@ -15,16 +15,16 @@ import pytest
 from bench import report, wrk
 from bench.bodies import StreamOrder, agent_body, chat_body, read_order, stream_body
 from bench.client import Connection, Endpoint, closed_loop, open_streams, percentile, stream_loop
-from bench.measure import Figure, above_direct
+from bench.measure import Figure, above_direct, over_pass_through
 from bench.processes import free_port, running, wait_for_port
-from bench.upstream import Frames, Upstream, take_request
+from bench.upstream import Upstream, messages_frames, openai_frames, take_request
 from bench.variants import Ports, anyport_config, installed_variants
 
 
 @pytest.fixture
 async def upstream() -> AsyncIterator[Endpoint]:
-    frames = Frames()
-    server = await asyncio.get_running_loop().create_server(lambda: Upstream(frames), "127.0.0.1", 0)
+    openai, messages = openai_frames(), messages_frames()
+    server = await asyncio.get_running_loop().create_server(lambda: Upstream(openai, messages), "127.0.0.1", 0)
     yield Endpoint(server.sockets[0].getsockname()[1])
     server.close()
 
@@ -67,7 +67,7 @@ def test_requests_are_taken_whole_whatever_their_framing() -> None:
             buffer.append(byte)
             assert take_request(buffer) is None
         buffer += request[-1:] + plain
-        assert take_request(buffer) == b"abc"
+        assert take_request(buffer) == (b"/", b"abc")
         assert buffer == plain
 
 
@@ -223,6 +223,18 @@ def test_a_process_that_fails_at_start_says_why(tmp_path: Path) -> None:
         pytest.raises(RuntimeError, match="no such setting"),
     ):
         wait_for_port(free_port(), process)
+
+
+def test_a_translated_request_is_measured_by_what_a_relayed_one_costs() -> None:
+    figures = [
+        Figure("anyport", "JSON CPU/request", "us", 100.0),
+        Figure("anyport to Anthropic", "JSON CPU/request", "us", 150.0),
+        Figure("anyport to Anthropic", "JSON p50", "ms", 3.0),
+    ]
+    found = over_pass_through(figures)
+    assert [(each.variant, each.measure, each.value) for each in found] == [
+        ("anyport to Anthropic", "JSON CPU/request over pass-through", 1.5)
+    ]
 
 
 def test_the_gateway_is_always_measured_and_its_file_has_both_routes() -> None:
