@@ -22,6 +22,8 @@ LOOPS: dict[str, Callable[[], asyncio.AbstractEventLoop]] = {
     "asyncio": asyncio.new_event_loop,
     "uvloop": uvloop.new_event_loop,
 }
+SLACK_SECONDS = 10.0
+"""What a busy machine may add to a deadline before a test calls it missed."""
 
 
 class EchoApp:
@@ -256,7 +258,7 @@ def _dechunk(rest: bytes) -> tuple[bytes, bytes, bool]:
     return body, rest, False
 
 
-async def talk(port: int, *pieces: bytes, pause: float = 0.004, wait: float = 5.0, until: int = 0) -> Said:
+async def talk(port: int, *pieces: bytes, pause: float = 0.004, wait: float = 15.0, until: int = 0) -> Said:
     """Sends the pieces in packets of their own; reads until the server closes, or until `until` answers came."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     said = Said()
@@ -323,7 +325,7 @@ def raw_socket(port: int, *, receive_buffer: int = 0) -> socket.socket:
     one = socket.socket()
     if receive_buffer:
         one.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
-    one.settimeout(5)
+    one.settimeout(15)
     one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     try:
         one.connect(("127.0.0.1", port))
@@ -333,7 +335,7 @@ def raw_socket(port: int, *, receive_buffer: int = 0) -> socket.socket:
     return one
 
 
-def until(condition: Callable[[], Any], seconds: float = 3.0) -> bool:
+def until(condition: Callable[[], Any], seconds: float = 10.0) -> bool:
     """Waits until `condition` holds."""
     end = time.monotonic() + seconds
     while not condition():

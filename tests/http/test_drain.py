@@ -13,10 +13,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from guarded_server import raw_socket, read_all
 
 from gateway.http.drain import DrainSignal
 from gateway.http.server import BindError, bind, default_allowed_hosts, url_of
+from tests.http.guarded_server import SLACK_SECONDS, raw_socket, read_all
 
 SCRIPT = Path(__file__).with_name("drained_server.py")
 ROOT = Path(__file__).parents[2]
@@ -39,7 +39,7 @@ class Process:
 
     def connect(self) -> socket.socket:
         one = raw_socket(self.port)
-        one.settimeout(10)
+        one.settimeout(20)
         self.sockets.append(one)
         return one
 
@@ -52,7 +52,7 @@ class Process:
         self.process.send_signal(number)
 
     def end(self) -> tuple[int, str, str]:
-        out, err = self.process.communicate(timeout=10)
+        out, err = self.process.communicate(timeout=20)
         return self.process.returncode, out, err
 
 
@@ -81,13 +81,13 @@ def first_bytes(one: socket.socket, until: bytes) -> bytes:
 @pytest.mark.parametrize("loop", ["uvloop", "asyncio"])
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_an_idle_server_ends_at_once_with_exit_code_0(number: int, loop: str) -> None:
-    with process(loop=loop) as server:
+    with process(grace=30, loop=loop) as server:
         idle = server.ask(b"/ready")
         first_bytes(idle, b"{}")
         started = time.monotonic()
         server.signal(number)
         assert server.end() == (0, "ended\n", "")
-        assert time.monotonic() - started < 2
+        assert time.monotonic() - started < SLACK_SECONDS
         assert read_all(idle).raw == b""
 
 
@@ -117,7 +117,7 @@ def test_a_stream_that_outlives_the_grace_gets_its_error_event() -> None:
         said = read_all(one, start)
         assert said.answers[0].body.endswith(b'data: {"error":{"code":"server_shutting_down"}}\n\n')
         assert said.raw.endswith(b"0\r\n\r\n")
-        assert 0.2 < time.monotonic() - started < 2
+        assert 0.2 < time.monotonic() - started < 0.3 + SLACK_SECONDS
         assert server.end()[0] == 0
 
 
@@ -130,11 +130,11 @@ def test_a_request_that_ignores_the_deadline_is_cut() -> None:
         server.signal()
         assert read_all(one).answers == []
         assert server.end() == (0, "ended\n", "")
-        assert time.monotonic() - started < 4
+        assert time.monotonic() - started < 2 + SLACK_SECONDS
 
 
 def test_during_the_delay_readiness_is_off_and_requests_are_served() -> None:
-    with process(delay=0.6) as server:
+    with process(delay=2.0) as server:
         assert first_bytes(server.ask(b"/ready"), b"{}").startswith(b"HTTP/1.1 200")
         server.signal()
         time.sleep(0.1)
@@ -178,7 +178,7 @@ def test_a_second_signal_ends_at_once_but_streams_get_their_error_event() -> Non
         said = read_all(one, start)
         assert b"server_shutting_down" in said.answers[0].body
         assert server.end()[:2] == (130, "ended\n")
-        assert time.monotonic() - started < 3
+        assert time.monotonic() - started < SLACK_SECONDS
 
 
 def test_a_third_signal_does_not_wait_for_anything() -> None:
@@ -195,7 +195,7 @@ def test_a_taken_port_is_one_clear_line_and_exit_code_1() -> None:
     with process() as server:
         command = [sys.executable, str(SCRIPT), str(server.port), "1", "0", "uvloop"]
         second = subprocess.run(
-            command, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(ROOT)}, timeout=20
+            command, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(ROOT)}, timeout=60
         )
         assert second.returncode == 1
         assert second.stderr == f"cannot listen on 127.0.0.1:{server.port}: address already in use\n"
@@ -204,7 +204,7 @@ def test_a_taken_port_is_one_clear_line_and_exit_code_1() -> None:
 def test_an_application_that_does_not_start_is_exit_code_1() -> None:
     command = [sys.executable, str(SCRIPT), "0", "1", "0", "uvloop", "broken"]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    ended = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=20)
+    ended = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=60)
     assert (ended.returncode, ended.stdout) == (1, "")
 
 

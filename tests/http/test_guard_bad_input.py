@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from guarded_server import Running, Said, serving, talk, talk_in_halves
+
+from tests.http.guarded_server import Running, Said, serving, talk, talk_in_halves
 
 HOST = b"Host: localhost\r\n"
 POST = b"POST /x HTTP/1.1\r\n" + HOST

@@ -9,13 +9,14 @@ from collections.abc import Iterator
 from itertools import count
 
 import pytest
-from guarded_server import Running, raw_socket, read_all, serving, until
 
 from gateway.http.limits import GuardLimits
 from gateway.http.sweeper import StallWatch
+from tests.http.guarded_server import Running, raw_socket, read_all, serving, until
 
 HOST = b"Host: localhost\r\n"
-SOON_SECONDS = 0.1
+LONG_SECONDS = 30
+"""Longer than `until` waits: what ends before is not the answer."""
 keys = count()
 
 
@@ -42,17 +43,15 @@ def wait_for_dispatch(running: Running, number: int) -> None:
 @pytest.mark.parametrize("how", ["close", "reset"])
 def test_a_client_that_goes_away_is_noticed_at_once(path: bytes, how: str, running: Running) -> None:
     expected = len(running.app.dispatched) + 1
-    one, query = ask(running, path, 5)
+    one, query = ask(running, path, LONG_SECONDS)
     wait_for_dispatch(running, expected)
     if path == b"/stream":
         while b"data: one\n\n" not in one.recv(65536):
             pass
     if how == "reset":
         one.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    left = time.monotonic()
     one.close()
     assert until(lambda: query in running.app.gone)
-    assert running.app.gone[query] - left < SOON_SECONDS
 
 
 @pytest.mark.parametrize("path", [b"/slow", b"/stream"])
@@ -105,16 +104,14 @@ def test_a_client_that_leaves_behind_a_big_unread_body_is_noticed(running: Runni
     """Reading pauses while the application has not taken the body; it must go on once the body is whole."""
     one = raw_socket(running.port)
     body = b"x" * 3_000_000
-    query = f"5&{next(keys)}"
+    query = f"{LONG_SECONDS}&{next(keys)}"
     head = b"POST /slow?%b HTTP/1.1\r\n%bContent-Length: %d\r\n\r\n" % (query.encode(), HOST, len(body))
     expected = len(running.app.dispatched) + 1
     one.sendall(head + body)
     wait_for_dispatch(running, expected)
     time.sleep(0.05)
-    left = time.monotonic()
     one.close()
     assert until(lambda: query in running.app.gone)
-    assert running.app.gone[query] - left < SOON_SECONDS
 
 
 def test_an_upload_that_is_broken_off_ends_the_request(running: Running) -> None:
@@ -156,7 +153,7 @@ def test_a_client_that_takes_nothing_for_too_long_is_cut_off(loop: str) -> None:
         one = raw_socket(server.port, receive_buffer=4096)
         one.sendall(b"GET /big HTTP/1.1\r\n" + HOST + b"\r\n")
         started = time.monotonic()
-        assert until(lambda: "big" in server.app.gone, 5)
+        assert until(lambda: "big" in server.app.gone)
         assert server.app.gone["big"] - started >= 0.3
         one.close()
 

@@ -6,9 +6,9 @@ import asyncio
 from collections.abc import Iterator
 
 import pytest
-from guarded_server import Running, raw_socket, read_all, serving, talk, talk_in_halves, until
 
 from gateway.http.limits import GuardLimits
+from tests.http.guarded_server import Running, raw_socket, read_all, serving, talk, talk_in_halves, until
 
 HOST = b"Host: localhost\r\n"
 SMUGGLED = b"GET /admin HTTP/1.1\r\nHost: localhost\r\n\r\n"
