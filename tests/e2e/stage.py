@@ -14,7 +14,7 @@ from typing import Self
 
 from tests.upstreams.scripted import Answer, Recorded, ScriptedUpstream, json_response
 
-_START_SECONDS = 10.0
+_START_SECONDS = 30.0
 Role = Callable[[Recorded], Answer]
 
 

@@ -197,7 +197,7 @@ def test_a_server_is_found_used_and_forgotten_as_it_comes_and_goes(
     assert not is_listed()
     server = start_llama(tiny_model, port=port)
     try:
-        assert _within(3, is_listed), "not found within the interval and two seconds"
+        assert _within(15, is_listed), "not found at the interval"
         with OpenAI(base_url=f"{process.url}/v1", api_key="any", max_retries=0) as client:
             answer = client.chat.completions.create(model=NAME, messages=HELLO, max_tokens=5, **TALKS)
             assert answer.choices[0].message.content
@@ -205,4 +205,4 @@ def test_a_server_is_found_used_and_forgotten_as_it_comes_and_goes(
                 client.models.retrieve("llama-cpp/another")
     finally:
         server.stop()
-    assert _within(3, lambda: not is_listed()), "not forgotten within the interval and two seconds"
+    assert _within(15, lambda: not is_listed()), "not forgotten at the interval"

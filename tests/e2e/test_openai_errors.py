@@ -39,7 +39,7 @@ def locked(gateway: StartGateway, stage: Stage) -> str:
 @pytest.fixture(scope="module")
 def impatient(gateway: StartGateway, stage: Stage) -> Iterator[OpenAI]:
     """A client of a gateway that waits for an upstream no longer than half a second."""
-    url = gateway({**scripted_config(stage.url), "upstream": {"answer_seconds": 0.5, "idle_seconds": 0.5}})
+    url = gateway({**scripted_config(stage.url), "upstream": {"answer_seconds": 1.0, "idle_seconds": 1.0}})
     with OpenAI(base_url=f"{url}/v1", api_key="any", max_retries=0, timeout=20) as client:
         yield client
 

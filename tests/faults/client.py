@@ -163,7 +163,7 @@ def request_bytes(
     return "\r\n".join([*lines, "", ""]).encode("latin-1") + data
 
 
-async def talk(port: int, data: bytes, *, within: float = 10.0, half_close: bool = False) -> bytes:
+async def talk(port: int, data: bytes, *, within: float = 30.0, half_close: bool = False) -> bytes:
     """Sends `data`, returns everything until the gateway closes; raises TimeoutError."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     try:
@@ -182,7 +182,7 @@ def connected(port: int, *, receive_buffer: int = 0) -> socket.socket:
     if receive_buffer:
         one.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
     one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    one.settimeout(5)
+    one.settimeout(15)
     one.connect(("127.0.0.1", port))
     one.setblocking(False)
     return one

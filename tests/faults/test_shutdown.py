@@ -20,7 +20,7 @@ from tests.upstreams.scripted import Answer as Played
 
 pytestmark = pytest.mark.asyncio
 CHUNKED = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
-DELAY, GRACE = 0.4, 0.8
+DELAY, GRACE = 1.0, 2.0
 
 
 @pytest_asyncio.fixture
@@ -55,7 +55,7 @@ async def refuses(port: int) -> bool:
 
 
 async def until_all_stream(stage: Stage, running: list[asyncio.Task[Answer]], heard: list[Scene]) -> None:
-    await eventually(lambda: sum(len(scene.requests) for scene in heard) == len(running), 10)
+    await eventually(lambda: sum(len(scene.requests) for scene in heard) == len(running))
     await asyncio.sleep(0.05)  # the first events reach the gateway
     assert not any(task.done() for task in running)
 
@@ -84,7 +84,7 @@ async def test_streams_that_end_within_the_grace_are_whole_and_the_others_are_to
 
     answers = await asyncio.gather(*running)
     told_at = time.monotonic() - signalled
-    assert DELAY + GRACE - 0.1 < told_at < DELAY + GRACE + 1
+    assert DELAY + GRACE - 0.1 < told_at < DELAY + GRACE + SLACK
     for answer in answers[:25]:
         assert (answer.status, answer.body) == (200, body)
     for answer in answers[25:]:
@@ -93,7 +93,7 @@ async def test_streams_that_end_within_the_grace_are_whole_and_the_others_are_to
         assert (error["code"], error["type"]) == ("server_shutting_down", "server_error")
         assert answer.text == "Hello, wörld"
     assert await stage.gateway.exit_code() == 0
-    assert time.monotonic() - signalled < DELAY + GRACE + 2
+    assert time.monotonic() - signalled < DELAY + GRACE + SLACK
     await assert_recorded(stage, answers)
 
 
@@ -136,7 +136,7 @@ async def test_a_second_signal_does_not_wait_for_the_grace(tmp_path: Path) -> No
             assert answer.event_error is not None
             assert answer.event_error["code"] == "server_shutting_down"
         assert await stage.gateway.exit_code() == 130
-        assert time.monotonic() - second < 2
+        assert time.monotonic() - second < SLACK
         assert len(stage.gateway.records()) == 10
 
 
@@ -168,7 +168,7 @@ async def test_an_upload_that_is_under_way_may_finish(stage: Stage) -> None:
     stage.gateway.signal(signal.SIGTERM)
     await asyncio.sleep(DELAY + 0.2)
     writer.write(data[50_000:])
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(DELAY + GRACE + SLACK):
         answer = one_answer(await reader.read(-1))
     writer.transport.abort()
     assert (answer.status, answer.json["choices"][0]["message"]["content"]) == (200, "in time")
@@ -188,10 +188,8 @@ async def test_a_client_that_reads_nothing_cannot_hold_the_process(stage: Stage)
     writer.write(request_bytes(scene.body(stream=True)))
     await scene.heard(1)
     await asyncio.sleep(0.3)
-    signalled = time.monotonic()
     stage.gateway.signal(signal.SIGTERM)
-    await stage.gateway.exit_code(DELAY + GRACE + 4)
-    assert time.monotonic() - signalled < DELAY + GRACE + 3.5
+    await stage.gateway.exit_code(DELAY + GRACE + SLACK)
     writer.transport.abort()
 
 
@@ -199,7 +197,7 @@ async def test_connections_close_after_their_answer_while_draining(stage: Stage)
     reader, writer = await asyncio.open_connection("127.0.0.1", stage.port)
     scene = stage.plays(fine())
     writer.write(request_bytes(scene.body(), close=False))
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(DELAY + GRACE + SLACK):
         head = await reader.readuntil(b"\r\n\r\n")
         assert b"200" in head.split(b"\r\n")[0]
         stage.gateway.signal(signal.SIGTERM)

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 CAP = 4 * 1024 * 1024
 SETTINGS = {
-    "upstream": {"head_seconds": 2, "idle_seconds": 0.9, "total_seconds": 2, "max_response_bytes": CAP},
+    "upstream": {"head_seconds": 3, "idle_seconds": 1.5, "total_seconds": 3, "max_response_bytes": CAP},
 }
 BODY = json.dumps(completion()).encode()
 INVALID = ("upstream_invalid_response", "upstream_empty_response", "upstream_disconnected")
@@ -49,18 +49,18 @@ async def test_a_body_that_trickles_ends_with_the_total_deadline(stage: Stage) -
     scene = stage.plays(Answer(steps))
     started = time.monotonic()
     answer = await scene.ask()
-    assert 1.9 < time.monotonic() - started < 3 + SLACK
+    assert 2.9 < time.monotonic() - started < 3 + SLACK
     assert (answer.status, answer.error["code"]) == (504, "upstream_timeout")
     assert "upstream.total_seconds" in answer.error["message"]
     await stage.settled(answer, error="upstream_timeout")
-    await stage.upstream.wait_closed(scene.requests[0].connection, 1)
+    await stage.upstream.wait_closed(scene.requests[0].connection)
 
 
 async def test_an_error_body_that_trickles_does_not_hold_the_error_back_for_ever(stage: Stage) -> None:
     steps: list[Step] = [response(400, [JSON_TYPE, ("content-length", "1000")], length=False)]
-    for _ in range(100):
+    for _ in range(300):
         steps += [b" ", 0.1]
-    answer = await stage.plays(Answer(steps)).ask(within=3.5)
+    answer = await stage.plays(Answer(steps)).ask(within=3 + SLACK)
     assert (answer.status, answer.error["code"]) == (400, "invalid_request")
     await stage.settled(answer, error="invalid_request")
 
@@ -88,11 +88,11 @@ async def test_a_stream_that_only_pings_ends_with_the_total_deadline_as_an_http_
     scene = stage.plays(lambda recorded: Answer(_for_ever(b": ping\n\n")))
     started = time.monotonic()
     answer = await scene.ask(stream=True)
-    assert 1.9 < time.monotonic() - started < 3.2 + SLACK
+    assert 2.9 < time.monotonic() - started < 3 + SLACK
     assert (answer.status, answer.error["code"]) == (504, "upstream_timeout")
     assert "upstream.total_seconds" in answer.error["message"]
     await stage.settled(answer, error="upstream_timeout")
-    await stage.upstream.wait_closed(scene.requests[0].connection, 1)
+    await stage.upstream.wait_closed(scene.requests[0].connection)
 
 
 async def _timeouts(stage: Stage) -> int:
@@ -106,13 +106,13 @@ async def test_a_stream_that_never_ends_ends_with_the_total_deadline_as_an_error
     before = await _timeouts(stage)
     started = time.monotonic()
     answer = await scene.ask(stream=True)
-    assert 1.9 < time.monotonic() - started < 3.2 + SLACK
+    assert 2.9 < time.monotonic() - started < 3 + SLACK
     assert answer.text.startswith("on on on ")
     assert answer.event_error is not None
     assert answer.event_error["code"] == "upstream_timeout"
     assert "upstream.total_seconds" in answer.event_error["message"]
     await stage.settled(answer, error="upstream_timeout")
-    await stage.upstream.wait_closed(scene.requests[0].connection, 1)
+    await stage.upstream.wait_closed(scene.requests[0].connection)
     assert await _timeouts(stage) == before + 1, "no attempt that went well"
 
 
@@ -121,11 +121,11 @@ async def test_a_body_that_stalls_ends_with_the_idle_timeout(stage: Stage) -> No
     scene = stage.plays(raw(head, STALL))
     started = time.monotonic()
     answer = await scene.ask()
-    assert 0.85 < time.monotonic() - started < 1.9 + SLACK
+    assert 1.45 < time.monotonic() - started < 1.5 + SLACK
     assert (answer.status, answer.error["code"]) == (504, "upstream_timeout")
     assert "upstream.idle_seconds" in answer.error["message"]
     await stage.settled(answer, error="upstream_timeout")
-    await stage.upstream.wait_closed(scene.requests[0].connection, 1)
+    await stage.upstream.wait_closed(scene.requests[0].connection)
 
 
 async def test_json_that_is_cut_at_any_byte_is_refused_although_its_framing_is_right(stage: Stage) -> None:
@@ -296,7 +296,7 @@ async def test_a_giant_body_is_cut_at_the_cap_and_costs_bounded_memory(stage: St
     answer = await scene.ask()
     assert (answer.status, answer.error["code"]) == (502, "upstream_invalid_response")
     assert "upstream.max_response_bytes" in answer.error["message"]
-    await stage.upstream.wait_closed(scene.requests[0].connection, 1)
+    await stage.upstream.wait_closed(scene.requests[0].connection)
     assert stage.upstream.connections[scene.requests[0].connection].sent_bytes < CAP + 16 * 1024 * 1024
     assert stage.gateway.rss_bytes() - before < 4 * CAP
     await stage.settled(answer, error="upstream_invalid_response")
@@ -343,7 +343,7 @@ async def test_a_giant_error_body_is_not_read_to_its_end(stage: Stage) -> None:
     scene = stage.plays(Answer(steps()))
     answer = await scene.ask()
     assert (answer.status, answer.error["code"]) == (502, "upstream_error")
-    await stage.upstream.wait_closed(scene.requests[0].connection, 1)
+    await stage.upstream.wait_closed(scene.requests[0].connection)
     await stage.settled(answer, error="upstream_error")
 
 

@@ -36,13 +36,13 @@ def _closed_port() -> int:
 
 
 CLOSED_PORT = _closed_port()
-HEAD_SECONDS = 0.9
+HEAD_SECONDS = 1.5
 MAX_CONNECTIONS = 3
 SETTINGS = {
     "upstream": {
         "head_seconds": HEAD_SECONDS,
         "answer_seconds": HEAD_SECONDS,
-        "pool_seconds": 0.3,
+        "pool_seconds": 1.0,
         "idle_seconds": 2,
         "max_connections": MAX_CONNECTIONS,
     },
@@ -112,7 +112,7 @@ async def test_a_silent_upstream_is_a_504_that_names_the_setting(stage: Stage, s
     assert ("upstream.head_seconds" if stream else "upstream.answer_seconds") in message
     await stage.settled(answer, error="upstream_timeout")
     assert len(scene.requests) == 1
-    await stage.upstream.wait_closed(scene.requests[0].connection, 1)
+    await stage.upstream.wait_closed(scene.requests[0].connection)
 
 
 @both
@@ -158,7 +158,7 @@ async def test_a_full_pool_is_a_503_that_says_when_to_come_back(stage: Stage) ->
     await slow.heard(3)
     started = time.monotonic()
     answer = await scene.ask()
-    assert 0.25 <= time.monotonic() - started < 1.3 + SLACK
+    assert 0.95 <= time.monotonic() - started < 1 + SLACK
     message = assert_error(answer, 503, "overloaded", retry=True)
     assert "upstream.pool_seconds" in message
     assert answer.headers["retry-after"] == "1"
@@ -238,7 +238,7 @@ async def test_a_head_that_is_not_http_is_a_502(stage: Stage, head: bytes, strea
     assert_error(answer, 502, "upstream_invalid_response", retry=True)
     await stage.settled(answer, error="upstream_invalid_response")
     assert len(scene.requests) == 1
-    await stage.upstream.wait_closed(scene.requests[0].connection, 1)
+    await stage.upstream.wait_closed(scene.requests[0].connection)
 
 
 EMPTY = {
