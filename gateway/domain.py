@@ -26,12 +26,30 @@ class Connection(StrEnum):
     BYOK = "byok"
 
 
+class Cloud(StrEnum):
+    """Whose own way authenticates where no key stands in the file or in a variable."""
+
+    AWS = "aws"
+    GOOGLE = "google"
+    AZURE = "azure"
+
+
 @dataclass(frozen=True, slots=True)
 class AuthScheme:
-    """How a credential goes on the wire: header `name` with `prefix` before the secret."""
+    """How a credential goes on the wire: in `header`, with `prefix` before the secret."""
 
     header: str = "authorization"
     prefix: str = "Bearer "
+    headers: Headers = ()
+    """What has to be sent along with such a credential."""
+    is_remote_only: bool = False
+    """A server on this machine gets no credential."""
+    cloud: Cloud | None = None
+    """Signs or fetches a token where there is no secret to be sent as it is."""
+    by_env: tuple[tuple[str, AuthScheme], ...] = ()
+    """Variable -> how what stands in it goes on the wire instead."""
+    by_prefix: tuple[tuple[str, AuthScheme], ...] = ()
+    """Beginning of a secret -> how such a secret goes on the wire instead."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +99,8 @@ class Attempt(Struct):
     failure: Failure | None = None
     first_byte: float | None = None
     ended: float | None = None
+    part: int = 0
+    """Which part of a split call it served; attempts at one part follow each other, those at several do not."""
 
 
 class Outcome(Struct):

@@ -71,7 +71,7 @@ def _summary(configuration: Configuration, runtime: Runtime) -> dict[str, Any]:
                 "id": provider.spec.id,
                 "base_url": provider.base_url,
                 "base_url_source": provider.base_url_source,
-                "credentials": len(provider.key_ring.secrets),
+                "credentials": len(provider.key_ring.secrets) or int(not provider.key_ring.is_empty),
                 "credential_source": provider.source,
             }
             for provider in ready

@@ -115,11 +115,11 @@ def _state(known: _Known, spec: ProviderSpec) -> str:
         return known.problems.get(spec.id, "its base URL needs a variable")
     if not provider.is_ready:
         return "no credential"
-    return READY if provider.key_ring.secrets or provider.is_configured else "needs no credential"
+    return READY if provider.is_configured or not provider.key_ring.is_empty else "needs no credential"
 
 
 def _details(spec: ProviderSpec) -> dict[str, Any]:
-    from gateway.credentials.resolve import env_names
+    from gateway.credentials.variables import env_names
 
     return {
         "protocol": spec.protocol,

@@ -42,7 +42,7 @@ def _table(runtime: Runtime, rows: Sequence[Provider], local: Sequence[Provider]
     for provider in rows:
         spec = provider.spec
         where = provider.base_url if provider in local else spec.display_name
-        credential = provider.source if provider.key_ring.secrets else "none needed"
+        credential = "none needed" if provider.key_ring.is_empty else provider.source
         table.add_row(f"{spec.id}/...", where, credential, _models(listing.get(spec.id)))
     return table
 

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 
+class InvalidCredential(ValueError):
+    """A credential that cannot stand in a header; the message names its source, never its value."""
+
+
 class CredentialUnavailable(Exception):
     """No credential can be had right now; the message says what to do and never holds a secret."""
 

@@ -14,18 +14,16 @@ from ipaddress import AddressValueError, IPv4Address, IPv6Address
 from urllib.parse import SplitResult, quote, urlsplit
 
 from adapters.types import Operation
+from gateway.credentials.clouds import NO_KEYS, signer_by_itself, signer_of
 from gateway.credentials.secret import Secret
-from gateway.domain import Connection, ProviderSpec
+from gateway.credentials.sign import Signer
+from gateway.credentials.variables import ABI, PLUS, env_names, first, header_secret
+from gateway.domain import AuthScheme, Connection, ProviderSpec
 
-ABI = "ABI_"
 _VARIABLE = re.compile(r"\{([A-Z][A-Z0-9_]*)\}")
 _VERSION = re.compile(r"v\d+\w*")
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 _DIALABLE = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}  # noqa: S104 - what a server binds, not a client
-
-
-class InvalidCredential(ValueError):
-    """A credential that cannot stand in a header; the message names its source, never its value."""
 
 
 class InvalidBaseUrl(ValueError):
@@ -42,10 +40,14 @@ class MissingVariable(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Resolved:
-    """The credentials found, none if there are none, and where: `config`, `env NAME` or `none`."""
+    """The credentials found, none if there are none, how they go on the wire, and where they came from."""
 
     secrets: tuple[Secret, ...]
     source: str
+    """`config`, `env NAME`, what a cloud's own way is called, or `none`."""
+    auth: AuthScheme | None = None
+    signer: Signer | None = None
+    """What authenticates instead of secrets that are sent as they are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,35 +58,39 @@ class ResolvedUrl:
     source: str
 
 
-def env_names(names: Sequence[str]) -> tuple[str, ...]:
-    """Returns every variable to look at, in order: all `ABI_` forms, then the plain names."""
-    prefixed = [name if name.startswith(ABI) else ABI + name for name in names]
-    return tuple(dict.fromkeys([*prefixed, *names]))
+def resolve_credentials(
+    spec: ProviderSpec,
+    environ: Mapping[str, str],
+    explicit: Sequence[str] = (),
+    *,
+    base_url: str = "",
+    is_named: bool = False,
+) -> Resolved:
+    """Returns the configured credentials, else the first of the environment, else what the cloud has by itself.
 
-
-def _first(environ: Mapping[str, str], names: Sequence[str]) -> tuple[str, str] | None:
-    for name in env_names(names):
-        if value := environ.get(name, "").strip():
-            return name, value
-    return None
-
-
-def resolve_credentials(spec: ProviderSpec, environ: Mapping[str, str], explicit: Sequence[str] = ()) -> Resolved:
-    """Returns the configured credentials, else the first of the environment; raises `InvalidCredential`."""
+    `base_url` is where they would be sent, `is_named` says that the operator's file has the provider: nobody's
+    machine is searched for a login that was not asked for. Raises `InvalidCredential` and `CredentialUnavailable`.
+    """
+    auth = spec.auth
+    if auth is not None and auth.is_remote_only and is_local_host(base_url):
+        return Resolved((), "none")
     if given := [value.strip() for value in explicit if value.strip()]:
-        return Resolved(tuple(_secret(value, "config") for value in given), "config")
-    if found := _first(environ, spec.credential_envs):
-        source = f"env {found[0]}"
-        return Resolved((_secret(found[1], source),), source)
-    return Resolved((), "none")
+        return Resolved(tuple(header_secret(value, "config") for value in given), "config", auth)
+    cloud = auth.cloud if auth else None
+    for name in env_names(spec.credential_envs):
+        if cloud and (PLUS in name or name in NO_KEYS):
+            if signer := signer_of(cloud, name, spec.id, environ, base_url):
+                return Resolved((), f"env {name}" if PLUS in name else signer.source, auth, signer)
+        elif value := environ.get(name, "").strip():
+            source = f"env {name}"
+            return Resolved((header_secret(value, source),), source, _auth_for(auth, name))
+    if cloud and (signer := signer_by_itself(cloud, spec.id, environ, base_url, is_named=is_named)):
+        return Resolved((), signer.source, auth, signer)
+    return Resolved((), "none", auth)
 
 
-def _secret(value: str, source: str) -> Secret:
-    if any(not "!" <= character <= "~" for character in value):
-        raise InvalidCredential(
-            f"the credential from {source} has a blank, a control character or a non-ASCII letter inside"
-        )
-    return Secret(value)
+def _auth_for(auth: AuthScheme | None, name: str) -> AuthScheme | None:
+    return dict(auth.by_env).get(name.removeprefix(ABI), auth) if auth else None
 
 
 def resolve_base_url(
@@ -108,7 +114,7 @@ def _base_urls(
     spec: ProviderSpec, environ: Mapping[str, str], explicit: str | None, region: str | None
 ) -> Iterator[tuple[str, str]]:
     yield explicit or "", "config"
-    if found := _first(environ, spec.base_url_envs):
+    if found := first(environ, *spec.base_url_envs):
         yield found[1], f"env {found[0]}"
     if region is not None:
         yield spec.regions[region], f"region {region}"
@@ -178,7 +184,7 @@ def _authority(host: str, port: int | None) -> str:
 def _filled(url: str, spec: ProviderSpec, environ: Mapping[str, str]) -> str:
     def value(match: re.Match[str]) -> str:
         name = match[1]
-        found = _first(environ, (name,))
+        found = first(environ, name)
         text = found[1] if found else spec.base_url_variables.get(name)
         if not text:
             raise MissingVariable(name, spec.id)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final, Protocol
 
 from adapters.types import Headers, HttpRequest
@@ -15,6 +16,20 @@ _LISTS: Final = frozenset({"anthropic-beta"})
 class Signer(Protocol):
     """Authenticates requests with what no variable holds: a signature, or a token that has to be fetched."""
 
+    @property
+    def source(self) -> str:
+        """Where the credential comes from, in words for people."""
+        ...
+
+    @property
+    def secrets(self) -> tuple[Secret, ...]:
+        """The secrets that are known now."""
+        ...
+
+    def watch(self, learn: Callable[[Secret], None]) -> None:
+        """Calls `learn` with every secret that comes from now on, before it is used."""
+        ...
+
     async def sign(self, request: HttpRequest) -> Headers:
         """Returns the headers that authenticate `request` as it is; raises `CredentialUnavailable`."""
         ...
@@ -27,7 +42,12 @@ def auth_headers(auth: AuthScheme | None, secret: Secret | None) -> Headers:
     """
     if auth is None or not secret:
         return ()
-    return ((auth.header, auth.prefix + secret.reveal()),)
+    value = secret.reveal()
+    for beginning, special in auth.by_prefix:
+        if value.startswith(beginning):
+            auth = special
+            break
+    return ((auth.header, auth.prefix + value), *auth.headers)
 
 
 def signed(request: HttpRequest, headers: Headers) -> HttpRequest:
@@ -36,6 +56,10 @@ def signed(request: HttpRequest, headers: Headers) -> HttpRequest:
     if _LISTS.isdisjoint(name for name, _ in headers):
         return HttpRequest(request.method, request.url, own + headers, request.body, request.dropped)
     lists = {name: value for name, value in headers if name in _LISTS}
-    merged = tuple((name, f"{value},{lists.pop(name)}" if name in lists else value) for name, value in own)
+    merged = tuple((name, _joined(value, lists.pop(name)) if name in lists else value) for name, value in own)
     rest = tuple((name, value) for name, value in headers if name not in _LISTS or name in lists)
     return HttpRequest(request.method, request.url, merged + rest, request.body, request.dropped)
+
+
+def _joined(*lists: str) -> str:
+    return ",".join(dict.fromkeys(item.strip() for items in lists for item in items.split(",")))

@@ -8,9 +8,10 @@ lists are added to a row's, and a field or role that a row maps to itself stays 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from pydantic import BaseModel, Field, ValidationError
 
@@ -18,7 +19,7 @@ import gateway
 from adapters.failures import FailureRule
 from adapters.options import Options
 from adapters.rules import ModelRules, ParamRules
-from gateway.domain import AuthScheme, Connection, ProviderSpec
+from gateway.domain import AuthScheme, Cloud, Connection, ProviderSpec
 from gateway.errors import ConfigError
 from gateway.registry.adapters import ADAPTERS
 from gateway.settings.document import read_document
@@ -29,6 +30,16 @@ PROVIDERS_FILE = "providers.yaml"
 GENERIC = "openai-compatible"
 """The row whose rules serve a server that nobody described."""
 _ADDED = ("drop", "message_drop", "tool_drop")
+_AUTH: Final = MappingProxyType(
+    {
+        "none": None,
+        "bearer": AuthScheme(),
+        "bearer_remote_only": AuthScheme(is_remote_only=True),
+        "sigv4": AuthScheme(cloud=Cloud.AWS),
+        "google_adc": AuthScheme("x-goog-api-key", "", cloud=Cloud.GOOGLE),
+        "entra": AuthScheme("api-key", "", cloud=Cloud.AZURE),
+    }
+)
 
 Row = TypeVar("Row", bound=BaseModel)
 Value = TypeVar("Value")
@@ -134,7 +145,7 @@ def to_spec(id: str, row: ProviderRow) -> ProviderSpec:
         base_url_variables=_frozen(row.base_url_variables or {}),
         credential_envs=tuple(row.credential_envs or ()),
         requires_credential=row.requires_credential is not False,
-        auth=auth_scheme(row.auth or "bearer"),
+        auth=_auth(id, row),
         key_prefix=row.key_prefix or "",
         connection=row.connection or Connection.BYOK,
         category=row.category or "Other Labs",
@@ -155,12 +166,32 @@ def to_spec(id: str, row: ProviderRow) -> ProviderSpec:
 
 
 def auth_scheme(text: str) -> AuthScheme | None:
-    """Returns what `bearer`, `none`, `x-api-key`, `api-key` or `header:NAME` means."""
-    if text == "none":
+    """Returns what a word for `auth` means; `x-api-key`, `api-key` and `header:NAME` are the header of a bare key.
+
+    The three of clouds say two things: how a key is sent if there is one (Bedrock's as a bearer token, Vertex's as
+    `x-goog-api-key`, Azure's as `api-key`), and whose signature or token serves if there is none.
+    """
+    return _AUTH[text] if text in _AUTH else AuthScheme(text.removeprefix("header:").lower(), "")
+
+
+def _auth(id: str, row: ProviderRow) -> AuthScheme | None:
+    scheme = auth_scheme(row.auth or "bearer")
+    pairs = [name for name in row.credential_envs or () if "+" in name]
+    if pairs and (scheme is None or scheme.cloud is None):
+        raise ValueError(f"provider `{id}` has `{pairs[0]}` in credential_envs: only `auth: sigv4` takes two at once")
+    if scheme is None:
         return None
-    if text == "bearer":
-        return AuthScheme()
-    return AuthScheme(text.removeprefix("header:").lower(), "")
+    by_env = {name: auth_scheme(text) for name, text in (row.auth_by_env or {}).items()}
+    special = {prefix: (auth_scheme(each.auth), each.headers) for prefix, each in (row.auth_by_prefix or {}).items()}
+    return replace(
+        scheme,
+        by_env=tuple((name, found) for name, found in by_env.items() if found),
+        by_prefix=tuple(
+            (prefix, replace(found, headers=tuple((name.lower(), value) for name, value in headers.items())))
+            for prefix, (found, headers) in special.items()
+            if found
+        ),
+    )
 
 
 def _region_url(id: str, regions: Mapping[str, str], region: str) -> str:

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from urllib.parse import urlsplit
 
 from adapters.rules import NO_RULES
 from adapters.types import Operation, Target
+from gateway.credentials.errors import CredentialUnavailable, InvalidCredential
 from gateway.credentials.resolve import (
     InvalidBaseUrl,
-    InvalidCredential,
     MissingVariable,
-    env_names,
+    Resolved,
     is_local_host,
     key_warning,
     operation_url,
@@ -21,6 +21,7 @@ from gateway.credentials.resolve import (
     resolve_credentials,
 )
 from gateway.credentials.secret import Secret
+from gateway.credentials.variables import first
 from gateway.domain import AuthScheme, Connection, ProviderSpec
 from gateway.registry.adapters import ADAPTERS, paths_of
 from gateway.registry.registry import CUSTOM, GENERIC, Registry, custom_spec
@@ -51,7 +52,7 @@ class Provider:
     base_url: str
     key_ring: KeyRing
     source: str
-    """Where the credential came from: `env NAME`, `config` or `none`; never the credential."""
+    """Where the credential came from: `env NAME`, `config`, a cloud's own way, or `none`; never the credential."""
     base_url_source: str
     is_configured: bool
     """Named in the file, or told where it is by the environment."""
@@ -65,7 +66,7 @@ class Provider:
     @property
     def is_ready(self) -> bool:
         """True if a call can be expected to be let in."""
-        return bool(self.key_ring.secrets) or not self.spec.requires_credential
+        return not (self.key_ring.is_empty and self.spec.requires_credential)
 
 
 @dataclass(slots=True)
@@ -97,6 +98,7 @@ class Catalogue:
         self._environ = environ
         self._providers: dict[tuple[str, str | None], Provider] = {}
         self._found_at: dict[str, str] = {}
+        self._learn: Callable[[Secret], None] | None = None
         self.listing = Listing()
         self.problems: dict[str, str] = {}
         """Provider id -> why it cannot be used although it is configured."""
@@ -111,7 +113,9 @@ class Catalogue:
     def ready(self) -> list[Provider]:
         """Returns the hosted providers with a credential, and everything that the operator named."""
         return [
-            provider for provider in self if provider.is_ready and (provider.key_ring.secrets or provider.is_configured)
+            provider
+            for provider in self
+            if provider.is_ready and (provider.is_configured or not provider.key_ring.is_empty)
         ]
 
     def local(self) -> list[Provider]:
@@ -124,9 +128,17 @@ class Catalogue:
         ]
 
     def secrets(self) -> Iterator[Secret]:
-        """Yields every upstream secret, for the scrubber."""
+        """Yields every upstream secret that is known now, for the scrubber."""
         for provider in self:
-            yield from provider.key_ring.secrets
+            ring = provider.key_ring
+            yield from ring.signer.secrets if ring.signer else ring.secrets
+
+    def watch(self, learn: Callable[[Secret], None]) -> None:
+        """Calls `learn` with every upstream secret that is fetched from now on, before it is used."""
+        self._learn = learn
+        for provider in self._providers.values():
+            if provider.key_ring.signer:
+                provider.key_ring.signer.watch(learn)
 
     def found_at(self, provider: str, base_url: str | None) -> None:
         """Notes that discovery found a local server at another place than its row says, or no longer does."""
@@ -180,10 +192,10 @@ class Catalogue:
         generic = self._registry.get("openai-compatible")
         try:
             spec = custom_spec(provider[len(CUSTOM) :], like=generic.spec if generic else None)
-            found = resolve_credentials(spec, self._environ)
+            found = resolve_credentials(spec, self._environ, base_url=spec.base_url)
         except ValueError as error:
             return str(error)
-        ring = KeyRing(spec, found.secrets)
+        ring = _key_ring(spec, found)
         return self._deployment(Provider(spec, spec.base_url.rstrip("/"), ring, found.source, "config", True), model)
 
     def _deployment(self, provider: Provider, model: str) -> Deployment:
@@ -231,17 +243,16 @@ class Catalogue:
 
     def _resolve(self, spec: ProviderSpec, region: str | None) -> None:
         row = self._rows.get(spec.id)
-        explicit = [secret.get_secret_value() for secret in (row.credentials or ()) if row] if row else []
         try:
-            found = resolve_credentials(spec, self._environ, explicit)
             place = resolve_base_url(
                 spec,
                 self._environ,
                 explicit=row.base_url if row else None,
                 region=region or (row.region if row else None),
             )
-        except MissingVariable as error:
-            is_wanted = row is not None or self._has_variable(spec)
+            found = self._credentials(spec, row, place.url)
+        except (MissingVariable, CredentialUnavailable) as error:
+            is_wanted = row is not None or (isinstance(error, MissingVariable) and self._has_variable(spec))
             (self.problems if is_wanted else self._lacking)[spec.id] = str(error)
             return
         except (InvalidBaseUrl, InvalidCredential) as error:
@@ -251,15 +262,31 @@ class Catalogue:
             known = ", ".join(sorted(spec.regions)) or "none"
             self.problems[spec.id] = f"{spec.id} has no region {row.region if row else region!r}; known: {known}"
             return
+        if found.signer and self._learn:
+            found.signer.watch(self._learn)
         self._providers[spec.id, region] = Provider(
             spec=spec,
             base_url=place.url,
-            key_ring=KeyRing(spec, found.secrets),
+            key_ring=_key_ring(spec, found),
             source=found.source,
             base_url_source=place.source,
             is_configured=row is not None or place.source.startswith("env "),
-            warning=next((text for s in found.secrets if (text := key_warning(spec, place.url, s))), None),
+            warning=_warning(spec, row, place.url, found),
         )
 
+    def _credentials(self, spec: ProviderSpec, row: ProviderRow | None, base_url: str) -> Resolved:
+        explicit = [secret.get_secret_value() for secret in (row.credentials or ())] if row else []
+        return resolve_credentials(spec, self._environ, explicit, base_url=base_url, is_named=row is not None)
+
     def _has_variable(self, spec: ProviderSpec) -> bool:
-        return any(self._environ.get(name, "").strip() for name in env_names(spec.credential_envs))
+        return first(self._environ, *spec.credential_envs) is not None
+
+
+def _key_ring(spec: ProviderSpec, found: Resolved) -> KeyRing:
+    return KeyRing(spec if found.auth == spec.auth else replace(spec, auth=found.auth), found.secrets, found.signer)
+
+
+def _warning(spec: ProviderSpec, row: ProviderRow | None, base_url: str, found: Resolved) -> str | None:
+    if row is not None and row.credentials and not found.secrets:
+        return f"its credentials are not sent to {base_url}: a server on this machine gets none"
+    return next((text for secret in found.secrets if (text := key_warning(spec, base_url, secret))), None)

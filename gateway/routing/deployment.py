@@ -24,6 +24,11 @@ class KeyRing:
     _next: int = field(default=0, repr=False)
 
     @property
+    def is_empty(self) -> bool:
+        """True if there is no credential at all."""
+        return not self.secrets and self.signer is None
+
+    @property
     def is_static(self) -> bool:
         """True if `headers` authenticates every request; else `sign` has to be awaited."""
         return self.signer is None
@@ -60,3 +65,5 @@ class Plan:
     model: str
     """The public name that the client wrote, fit to be recorded."""
     candidates: tuple[Deployment, ...]
+    is_strict: bool = False
+    """What would lose a field of the request is refused."""

@@ -110,6 +110,23 @@ class OptionsRow(Strict):
     api_version: str | None = None
 
 
+Auth = Annotated[
+    str,
+    Field(
+        pattern=r"^(bearer|bearer_remote_only|none|x-api-key|api-key|header:[A-Za-z0-9-]+|sigv4|google_adc|entra)$"
+    ),
+]
+"""How a credential goes on the wire (gateway.registry.builtin.auth_scheme says what each means)."""
+KeyAuth = Annotated[str, Field(pattern=r"^(bearer|x-api-key|api-key|header:[A-Za-z0-9-]+)$")]
+
+
+class PrefixAuthRow(Strict):
+    """How keys with one beginning go on the wire, and what has to be sent along with them."""
+
+    auth: KeyAuth
+    headers: dict[str, str] = {}
+
+
 class ProviderRow(Strict):
     """One provider. In a user's file every field is optional and laid over the built-in row of the same name."""
 
@@ -124,7 +141,11 @@ class ProviderRow(Strict):
     """Upstream secrets, as `${VARIABLE}` (user's file only)."""
     credential_envs: list[str] | None = None
     requires_credential: bool | None = None
-    auth: Annotated[str, Field(pattern=r"^(bearer|none|x-api-key|api-key|header:[A-Za-z0-9-]+)$")] | None = None
+    auth: Auth | None = None
+    auth_by_env: dict[str, KeyAuth] | None = None
+    """Variable -> how the credential from it goes on the wire instead."""
+    auth_by_prefix: dict[str, PrefixAuthRow] | None = None
+    """Beginning of a credential -> how such a credential goes on the wire instead."""
     key_prefix: str | None = None
     connection: Connection | None = None
     category: Literal["Local", "US Labs", "China Labs", "Model Hosts", "Other Labs", "Platforms"] | None = None

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.credentials.resolve import InvalidCredential, Resolved, key_warning, resolve_credentials
+from gateway.credentials.errors import InvalidCredential
+from gateway.credentials.resolve import Resolved, key_warning, resolve_credentials
 from gateway.credentials.secret import Secret
 from gateway.credentials.sign import auth_headers
 from gateway.domain import AuthScheme, ProviderSpec

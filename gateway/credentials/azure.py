@@ -1,0 +1,76 @@
+"""Microsoft Entra tokens for Azure through azure-identity, for an application with a client secret."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final, Protocol
+
+from gateway.credentials.bearer import BearerSigner, Token
+from gateway.credentials.errors import CredentialUnavailable
+from gateway.credentials.extras import need_package, package
+from gateway.credentials.renewed import Clock, Lease, Renewed, lease_until
+from gateway.credentials.scrub import Scrubber
+from gateway.credentials.secret import Secret
+from gateway.credentials.variables import value_of
+
+SCOPE: Final = "https://cognitiveservices.azure.com/.default"
+"""learn.microsoft.com/azure/ai-foundry, 2026-11-21."""
+_TENANT, _CLIENT, _SECRET = "AZURE_TENANT_ID", "AZURE_CLIENT_ID", "AZURE_CLIENT_SECRET"
+
+
+class AccessToken(Protocol):
+    """What azure-identity calls a token."""
+
+    token: str
+    expires_on: int
+    """Seconds since the epoch."""
+
+
+class EntraCredential(Protocol):
+    """The part of azure-identity's credentials that is used."""
+
+    def get_token(self, *scopes: str) -> AccessToken:
+        """Returns a token, from its own memory or the network."""
+        ...
+
+
+def entra_signer(provider: str, environ: Mapping[str, str], clock: Clock) -> BearerSigner | None:
+    """Returns a signer for the application that three variables name, None if one of them is not set.
+
+    Raises `CredentialUnavailable` without azure-identity.
+    """
+    values = [value_of(environ, name) for name in (_TENANT, _CLIENT, _SECRET)]
+    if not all(values):
+        return None
+    need_package("azure.identity", "azure", f"{provider}: {_CLIENT}")
+    secret = Secret(values[2])
+    authority = value_of(environ, "AZURE_AUTHORITY_HOST")
+
+    def opened() -> EntraCredential:
+        # An authority that the operator names is not looked up at Microsoft's public one first.
+        own: dict[str, Any] = {"authority": authority, "disable_instance_discovery": True} if authority else {}
+        return package("azure.identity").ClientSecretCredential(values[0], values[1], secret.reveal(), **own)
+
+    fetch = token_fetcher(provider, opened)
+    return BearerSigner(f"entra (env {_CLIENT})", Renewed(fetch, clock), (secret,))
+
+
+def token_fetcher(provider: str, opened: Callable[[], EntraCredential]) -> Callable[[], Lease[Token]]:
+    """Returns what asks the credential that `opened` makes at the first request for a token."""
+    held: list[EntraCredential] = []
+
+    def fetch() -> Lease[Token]:
+        errors = package("azure.core.exceptions")
+        try:
+            if not held:
+                held.append(opened())
+            token = held[0].get_token(SCOPE)
+        except (errors.AzureError, ValueError, OSError) as error:
+            raise CredentialUnavailable(
+                f"{provider}: Entra gave no token: {Scrubber(()).text(str(error))}; "
+                f"check {_TENANT}, {_CLIENT} and {_SECRET}"
+            ) from None
+        secret = Secret(token.token)
+        return lease_until(float(token.expires_on), Token(secret), (secret,))
+
+    return fetch

@@ -1,0 +1,42 @@
+"""Access tokens that a cloud gives out for an hour or so."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from adapters.types import Headers, HttpRequest
+from gateway.credentials.renewed import Renewed
+from gateway.credentials.secret import Secret
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """An access token, and the headers that go along with it."""
+
+    secret: Secret
+    headers: Headers = ()
+
+
+@dataclass(frozen=True, slots=True)
+class BearerSigner:
+    """Sends the newest token, whatever the request is."""
+
+    source: str
+    token: Renewed[Token]
+    known: tuple[Secret, ...] = ()
+    """The secrets with which a token is asked for."""
+
+    @property
+    def secrets(self) -> tuple[Secret, ...]:
+        """What a token is asked for with, and the token that is held now."""
+        return (*self.known, *self.token.secrets)
+
+    def watch(self, learn: Callable[[Secret], None]) -> None:
+        """Calls `learn` with every token that comes from now on."""
+        self.token.learn = learn
+
+    async def sign(self, request: HttpRequest) -> Headers:
+        """Returns the token's header; raises `CredentialUnavailable`."""
+        token = await self.token.get()
+        return (("authorization", f"Bearer {token.secret.reveal()}"), *token.headers)

@@ -1,0 +1,31 @@
+"""Packages that only some providers need: looked for when such a provider is set up, imported at its first request."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from importlib.util import find_spec
+from typing import Any
+
+from gateway.credentials.errors import CredentialUnavailable
+
+
+def has_package(name: str) -> bool:
+    """Returns whether a package is installed, without importing it."""
+    try:
+        return find_spec(name) is not None
+    except ModuleNotFoundError:  # of the package that it is in
+        return False
+
+
+def need_package(name: str, extra: str, purpose: str) -> None:
+    """Raises `CredentialUnavailable` that names the extra if a package is not installed."""
+    if not has_package(name):
+        raise CredentialUnavailable(f"{purpose} needs the package {name}: pip install 'anyport[{extra}]'")
+
+
+def package(name: str) -> Any:
+    """Returns a module of a package that `need_package` found; the first time takes a third of a second.
+
+    Their types are not known to a checker that runs without them: what is used of them stands in protocols.
+    """
+    return import_module(name)

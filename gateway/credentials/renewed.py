@@ -1,0 +1,95 @@
+"""Credentials that run out: fetched in a thread, one fetch at a time, before they are missed."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Final, Generic, TypeVar
+
+from gateway.credentials.errors import CredentialUnavailable
+from gateway.credentials.secret import Secret
+
+Value = TypeVar("Value")
+Clock = Callable[[], float]
+"""Seconds since the epoch, as the ends of credentials are told."""
+
+EARLY_SECONDS: Final = 300.0
+"""How long before its end a token is renewed while requests still go out with the old one."""
+MARGIN_SECONDS: Final = 10.0
+"""A token this close to its end would run out on its way."""
+PAUSE_SECONDS: Final = 10.0
+"""Between two renewals of what is still good: a metadata server gives out one token until shortly before its end."""
+FETCH_SECONDS: Final = 30.0
+"""How long a request waits for a credential; the ways to get one have shorter deadlines of their own."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lease(Generic[Value]):
+    """A value with its end; times are seconds since the epoch."""
+
+    value: Value
+    secrets: tuple[Secret, ...]
+    """What of it must never be shown."""
+    renew_at: float
+    ends_at: float
+
+
+def lease_until(ends_at: float, value: Value, secrets: tuple[Secret, ...]) -> Lease[Value]:
+    """Returns a lease that is renewed a while before its end and not used in its last moments."""
+    return Lease(value, secrets, ends_at - EARLY_SECONDS, ends_at - MARGIN_SECONDS)
+
+
+@dataclass(slots=True)
+class Renewed(Generic[Value]):
+    """The newest value of `fetch`, which may block and raises `CredentialUnavailable`; never fetched unasked."""
+
+    fetch: Callable[[], Lease[Value]] = field(repr=False)
+    clock: Clock
+    learn: Callable[[Secret], None] | None = None
+    """Told of every secret that was fetched, before anybody can use it."""
+    _lease: Lease[Value] | None = field(default=None, repr=False)
+    _flight: asyncio.Task[Lease[Value] | CredentialUnavailable] | None = field(default=None, repr=False)
+    _not_before: float = 0.0
+
+    @property
+    def secrets(self) -> tuple[Secret, ...]:
+        """The secrets of the value that is held now."""
+        return self._lease.secrets if self._lease else ()
+
+    async def get(self) -> Value:
+        """Returns a good value, waiting only if there is none; raises `CredentialUnavailable`."""
+        now = self.clock()
+        lease = self._lease
+        if lease is not None and now < lease.ends_at:
+            if now >= lease.renew_at and now >= self._not_before and self._flight is None:
+                self._take_off()
+            return lease.value
+        try:
+            async with asyncio.timeout(FETCH_SECONDS):
+                # One request that goes away must not take the others' flight with it.
+                landed = await asyncio.shield(self._flight or self._take_off())
+        except TimeoutError:
+            raise CredentialUnavailable(f"no credential came within {FETCH_SECONDS:g} s") from None
+        if isinstance(landed, CredentialUnavailable):
+            raise CredentialUnavailable(landed.message)
+        return landed.value
+
+    def _take_off(self) -> asyncio.Task[Lease[Value] | CredentialUnavailable]:
+        self._flight = asyncio.create_task(self._fly(), name="credential")
+        return self._flight
+
+    async def _fly(self) -> Lease[Value] | CredentialUnavailable:
+        try:
+            lease = await asyncio.to_thread(self.fetch)
+            if self.learn is not None:
+                for secret in lease.secrets:
+                    self.learn(secret)
+            self._lease = lease
+        except CredentialUnavailable as error:
+            return error  # a failure that nobody waits for is none: the old value is still good
+        else:
+            return lease
+        finally:
+            self._flight = None
+            self._not_before = self.clock() + PAUSE_SECONDS
