@@ -85,3 +85,11 @@ def max_tokens(fields: Fields) -> int | None:
                 raise Unsupported(name, f"{name} must be at least 1")
             return limit
     return None
+
+
+def one_prompt(fields: Fields) -> str:
+    """Returns the one prompt of a text completion; raises Unsupported for several and for tokens."""
+    prompts = texts(fields, "prompt")
+    if len(prompts) > 1:
+        raise Unsupported("prompt", "prompt must be one text for this provider; send one request for each")
+    return prompts[0] if prompts else ""

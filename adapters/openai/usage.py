@@ -30,6 +30,7 @@ class _Counts(Struct):
     completion_tokens_details: _CompletionDetails | None = None
     prompt_cache_hit_tokens: int | None = None  # DeepSeek
     cached_tokens: int | None = None  # Moonshot
+    num_cached_tokens: int | None = None  # Mistral
 
 
 _counts = msgspec.json.Decoder(_Counts)
@@ -45,7 +46,8 @@ def read_usage(value: Raw | bytes, rules: ParamRules) -> Usage | None:
     completion_details = counts.completion_tokens_details or _CompletionDetails()
     prompt = counts.prompt_tokens
     completion = counts.completion_tokens or 0
-    cached = prompt_details.cached_tokens or counts.prompt_cache_hit_tokens or counts.cached_tokens or 0
+    cached = prompt_details.cached_tokens or counts.prompt_cache_hit_tokens or counts.cached_tokens
+    cached = cached or counts.num_cached_tokens or 0
     written = prompt_details.cache_write_tokens or 0
     reasoning = completion_details.reasoning_tokens or 0
     if min(prompt, completion, cached, written, reasoning) < 0 or max(prompt, completion) >= _MOST:
