@@ -80,15 +80,17 @@ def completion(
     choices: list[tuple[Object, str]],
     usage: Usage | None,
     extra: Object | None = None,
+    logprobs: list[JSON] | None = None,
 ) -> Reply:
-    """Returns a whole chat completion of (message, finish reason) pairs."""
+    """Returns a whole chat completion of (message, finish reason) pairs; `logprobs` has one value for each."""
     made: list[Object] = []
     for index, (content, finish) in enumerate(choices):
         if wants_function_call(call) and content.get("tool_calls"):
             content = dict(content)
             content["function_call"] = content.pop("tool_calls")[0]["function"]
             finish = "function_call" if finish == "tool_calls" else finish
-        made.append({"index": index, "message": content, "logprobs": None, "finish_reason": finish})
+        found = logprobs[index] if logprobs else None
+        made.append({"index": index, "message": content, "logprobs": found, "finish_reason": finish})
     body: Object = {
         "id": call.id,
         "object": "chat.completion",
@@ -179,6 +181,10 @@ class Chunks:
         kind = b'"custom":{"input":' if is_custom else b'"function":{"arguments":'
         return self._head + b'{"tool_calls":[{"index":%d,' % index + kind + raw + b"}}]}" + _OPEN
 
+    def logprobs(self, found: JSON) -> bytes:
+        """The log probabilities of what was said, as OpenAI's `logprobs` object."""
+        return self._head + b'{},"logprobs":' + encode(found) + _OPEN
+
     def finish(self, reason: str) -> bytes:
         """The frame that says why the answer ended."""
         if self._legacy and reason == "tool_calls":
@@ -218,6 +224,10 @@ class TextChunks(Chunks):
 
     def arguments(self, index: int, raw: bytes, *, is_custom: bool = False) -> bytes:
         """There is no place for them."""
+        return b""
+
+    def logprobs(self, found: JSON) -> bytes:
+        """They stand beside the text here."""
         return b""
 
     def finish(self, reason: str) -> bytes:

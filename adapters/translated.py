@@ -119,6 +119,10 @@ class TranslatedStream(ABC, Generic[EventT]):
         """Sends any other delta: `reasoning_details`, `refusal`, `annotations`."""
         self._out.append(self._started().delta(members))
 
+    def add_logprobs(self, found: JSON) -> None:
+        """Sends the log probabilities of what was said, as OpenAI's `logprobs` object."""
+        self._out.append(self._started().logprobs(found))
+
     def open_tool(self, id: str, name: str, extra: JSON = None, *, is_custom: bool = False) -> int:
         """Begins a tool call and returns its index."""
         index = self._tools
