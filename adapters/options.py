@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Literal
+
+RerankShape = Literal["jina", "cohere", "voyage", "tei"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,6 +18,8 @@ class Options:
     """Sent where the protocol demands a limit and the client gave none; never above the model's own."""
     api_version: str = ""
     """Azure's `api-version` of the deployment paths; empty means the v1 paths, which need none."""
+    rerank: RerankShape = "jina"
+    """OpenAI's protocol: in whose words a server of that kind takes `rerank`."""
 
 
 NO_OPTIONS: Final = Options()

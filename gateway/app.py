@@ -20,6 +20,7 @@ INFERENCE_PATHS = {
     "/v1/chat/completions": Operation.CHAT,
     "/v1/completions": Operation.COMPLETIONS,
     "/v1/embeddings": Operation.EMBEDDINGS,
+    "/v1/rerank": Operation.RERANK,
 }
 
 

@@ -11,7 +11,7 @@ from adapters.quirks import apply, concern
 from adapters.rules import NO_RULES, ParamRules
 from adapters.types import Call, HttpRequest, Target
 
-_NEVER_SENT: Final = frozenset(
+NEVER_SENT: Final = frozenset(
     {"__proto__", "constructor", "__class__"}
     | {"api_base", "base_url", "api_key", "extra_headers", "proxy", "callbacks", "custom_llm_provider"}
 )
@@ -24,11 +24,11 @@ _JSON_HEADERS: Final = (("content-type", "application/json"),)
 def build_request(call: Call, target: Target) -> HttpRequest:
     """Returns the upstream request for `call`; raises Unsupported."""
     fields = dict(call.fields)
-    model = _upstream_model(target)
+    model = upstream_model(target)
     fields["model"] = raw(model)
     dropped: tuple[str, ...] = ()
-    if not _NEVER_SENT.isdisjoint(fields):
-        dropped = tuple(name for name in call.fields if name in _NEVER_SENT)
+    if not NEVER_SENT.isdisjoint(fields):
+        dropped = tuple(name for name in call.fields if name in NEVER_SENT)
         for name in dropped:
             del fields[name]
     if target.rules is not NO_RULES and concern(fields, call.body, target.rules):
@@ -38,19 +38,21 @@ def build_request(call: Call, target: Target) -> HttpRequest:
     body = call.body if is_same else join_object(fields)
     return HttpRequest(
         method="POST",
-        url=_url(call, target),
+        url=upstream_url(call, target),
         headers=target.headers + _JSON_HEADERS,
         body=body,
         dropped=dropped,
     )
 
 
-def _upstream_model(target: Target) -> str:
+def upstream_model(target: Target) -> str:
+    """Returns the model's id with the prefix that the row demands."""
     prefix = target.rules.model_prefix
     return prefix + target.model if prefix and "/" not in target.model else target.model
 
 
-def _url(call: Call, target: Target) -> str:
+def upstream_url(call: Call, target: Target) -> str:
+    """Returns where the call goes."""
     path = target.paths[call.operation]
     return path if "://" in path else target.base_url + path
 

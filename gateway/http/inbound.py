@@ -13,7 +13,7 @@ from typing import Any, Final
 import msgspec
 from msgspec import Raw, Struct
 
-from adapters.codec import decode, is_null, split_object
+from adapters.codec import as_list, decode, is_null, split_object
 from adapters.types import Call, Operation
 from gateway.errors import BodyTooLarge, InvalidRequest
 from gateway.http import jsonscan
@@ -23,6 +23,7 @@ MAX_FIELDS: Final = 1_000
 MAX_MODEL_CHARS: Final = 512
 MAX_PROMPT_BYTES: Final = 40_000_000
 _ABSENT = Raw()
+_WITHOUT_STREAM: Final = (Operation.EMBEDDINGS, Operation.RERANK)
 _IMPLAUSIBLE: Final = re.compile(r"[\n\r\x00\\]|\.\.|\{\{|\$\{")
 
 
@@ -39,7 +40,7 @@ def read_call(operation: Operation, body: bytes, *, id: str, created: int) -> Ca
     model = _model(fields)
     stream = False
     wants_usage = False
-    if operation is not Operation.EMBEDDINGS:
+    if operation not in _WITHOUT_STREAM:
         stream = _boolean(fields, "stream")
         wants_usage = _wants_usage(fields, stream)
     _CHECKS[operation](fields)
@@ -158,8 +159,42 @@ def _check_embedding(fields: Mapping[str, Raw]) -> None:
         )
 
 
+def _check_rerank(fields: Mapping[str, Raw]) -> None:
+    query = _member(fields, "query")
+    if not isinstance(query, str):
+        raise _wrong_type("query", "a string")
+    if not query:
+        raise InvalidRequest("query must not be empty", code="invalid_value", param="query")
+    _check_documents(_member(fields, "documents"))
+    top_n = _number(fields, "top_n")
+    if top_n is not None and top_n < 1:
+        raise InvalidRequest("top_n must be at least 1", code="invalid_value", param="top_n")
+    _boolean(fields, "return_documents")
+
+
+def _check_documents(documents: Any) -> None:
+    if not isinstance(documents, list):
+        raise _wrong_type("documents", "an array of strings or objects")
+    if not documents:
+        raise InvalidRequest("documents must not be empty", code="empty_array", param="documents")
+    for index, document in enumerate(as_list(documents)):
+        if not isinstance(document, str | dict):
+            raise _wrong_type(f"documents[{index}]", "a string or an object with `text`")
+
+
+def _number(fields: Mapping[str, Raw], name: str) -> int | None:
+    member = fields.get(name)
+    if member is None or is_null(member):
+        return None
+    value = decode(member)
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise _wrong_type(name, "a whole number")
+    return value
+
+
 _CHECKS: Final[Mapping[Operation, Callable[[Mapping[str, Raw]], None]]] = {
     Operation.CHAT: _check_chat,
     Operation.COMPLETIONS: _check_completion,
     Operation.EMBEDDINGS: _check_embedding,
+    Operation.RERANK: _check_rerank,
 }

@@ -37,6 +37,27 @@ _BODIES: Final[dict[str, dict[str, Any]]] = {
         },
         "example": {"model": "ollama/nomic-embed-text", "input": "Hello"},
     },
+    "/v1/rerank": {
+        "summary": "Rerank",
+        "required": ["model", "query", "documents"],
+        "properties": {
+            "model": _MODEL,
+            "query": _TEXT,
+            "documents": {
+                "type": "array",
+                "minItems": 1,
+                "items": {"anyOf": [_TEXT, {"type": "object"}]},
+                "description": "Strings, or objects with `text`.",
+            },
+            "top_n": {"type": "integer", "minimum": 1, "description": "How many of the best to give."},
+            "return_documents": {"type": "boolean", "default": False, "description": "Repeat each ranked document."},
+        },
+        "example": {
+            "model": "cohere/rerank-v3.5",
+            "query": "What is the capital of France?",
+            "documents": ["Berlin is a city.", "Paris is the capital of France."],
+        },
+    },
 }
 _ERROR: Final = {
     "description": "An error in OpenAI's shape",
@@ -89,7 +110,7 @@ def _post(body: dict[str, Any]) -> dict[str, Any]:
             "required": True,
             "content": {"application/json": {"schema": schema, "example": body["example"]}},
         },
-        "responses": {"200": {"description": "OpenAI's answer, JSON or server-sent events"}, "default": _ERROR},
+        "responses": {"200": {"description": "The answer, JSON or server-sent events"}, "default": _ERROR},
     }
 
 

@@ -6,11 +6,15 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
+from adapters.cohere import CohereAdapter
 from adapters.openai import OpenAIAdapter
 from adapters.types import Adapter, Operation
 from gateway.domain import ProviderSpec
 
-_ALL: Final[tuple[Adapter, ...]] = (OpenAIAdapter(),)
+_ALL: Final[tuple[Adapter, ...]] = (
+    OpenAIAdapter(),
+    CohereAdapter(),
+)
 
 ADAPTERS: Final[Mapping[str, Adapter]] = MappingProxyType({adapter.protocol: adapter for adapter in _ALL})
 """Protocol -> its adapter; adapters have no state, so one of each serves everybody."""

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr
 
 from adapters.failures import FailureKind
+from adapters.options import RerankShape
 from adapters.rules import (
     JsonObjectSupport,
     JsonSchemaSupport,
@@ -108,6 +109,7 @@ class OptionsRow(Strict):
     prompt_cache: bool | None = None
     default_max_tokens: int | None = Field(default=None, ge=1)
     api_version: str | None = None
+    rerank: RerankShape | None = None
 
 
 Auth = Annotated[
