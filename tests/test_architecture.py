@@ -100,7 +100,8 @@ def test_modules_are_named_for_what_they_hold(path: Path) -> None:
 
 @pytest.mark.parametrize("path", [path for path in SOURCES if path.is_relative_to(ROOT / "adapters")], ids=name_of)
 def test_adapters_import_nothing_that_does_io(path: Path) -> None:
-    assert {name for name in imports(path) if name.partition(".")[0] in FORBIDDEN_IN_ADAPTERS} == set()
+    found = {name for name in imports(path) if name.partition(".")[0] in FORBIDDEN_IN_ADAPTERS}
+    assert found <= {"urllib.parse"}  # takes strings apart, and nothing else
 
 
 def test_every_package_says_what_it_is_for() -> None:
