@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
+from adapters.anthropic import AnthropicAdapter
 from adapters.cohere import CohereAdapter
 from adapters.openai import OpenAIAdapter
 from adapters.types import Adapter, Operation
@@ -13,6 +14,7 @@ from gateway.domain import ProviderSpec
 
 _ALL: Final[tuple[Adapter, ...]] = (
     OpenAIAdapter(),
+    AnthropicAdapter(),
     CohereAdapter(),
 )
 
