@@ -27,6 +27,7 @@ FILE_VARIABLE: Final = "GOOGLE_APPLICATION_CREDENTIALS"
 _WANTED: Final = "GOOGLE_VERTEX_PROJECT", "GOOGLE_CLOUD_PROJECT", "GOOGLE_VERTEX_LOCATION", "GOOGLE_CLOUD_LOCATION"
 """With one of these set, somebody means to use Google's cloud from here."""
 _SCOPES: Final = ("https://www.googleapis.com/auth/cloud-platform",)
+_TOKEN_URL: Final = "https://oauth2.googleapis.com/token"  # noqa: S105 - where tokens are, not one
 _LOGIN: Final = "log in with `gcloud auth application-default login`"
 
 
@@ -87,10 +88,24 @@ def _of_file(path: Path) -> _Login:
             kind = package("google.oauth2.service_account").Credentials
             return _Login(kind.from_service_account_info(info, scopes=_SCOPES), secrets)
         case "authorized_user":
-            kind = package("google.oauth2.credentials").Credentials
-            return _Login(kind.from_authorized_user_info(info, scopes=_SCOPES), secrets)
+            return _Login(_of_user(info, path), secrets)
         case other:
             raise ValueError(f"{path} is of type {other!r}; service_account and authorized_user can be used")
+
+
+def _of_user(info: dict[str, Any], path: Path) -> _Credentials:
+    if missing := [name for name in ("client_id", "client_secret", "refresh_token") if not info.get(name)]:
+        raise ValueError(f"{path} has no {missing[0]}")
+    # The library's own reader would not look at the file's `token_uri`.
+    return package("google.oauth2.credentials").Credentials(
+        None,
+        refresh_token=info["refresh_token"],
+        client_id=info["client_id"],
+        client_secret=info["client_secret"],
+        token_uri=info.get("token_uri") or _TOKEN_URL,
+        quota_project_id=info.get("quota_project_id"),
+        scopes=_SCOPES,
+    )
 
 
 def _of_metadata() -> _Login:
