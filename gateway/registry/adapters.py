@@ -8,7 +8,10 @@ from typing import Final
 
 from adapters.anthropic import AnthropicAdapter
 from adapters.cohere import CohereAdapter
+from adapters.huggingface import HuggingFaceAdapter
+from adapters.mistral import MistralAdapter
 from adapters.openai import OpenAIAdapter
+from adapters.tgi import TgiAdapter
 from adapters.types import Adapter, Operation
 from gateway.domain import ProviderSpec
 
@@ -16,6 +19,9 @@ _ALL: Final[tuple[Adapter, ...]] = (
     OpenAIAdapter(),
     AnthropicAdapter(),
     CohereAdapter(),
+    HuggingFaceAdapter(),
+    MistralAdapter(),
+    TgiAdapter(),
 )
 
 ADAPTERS: Final[Mapping[str, Adapter]] = MappingProxyType({adapter.protocol: adapter for adapter in _ALL})

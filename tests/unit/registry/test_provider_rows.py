@@ -10,15 +10,18 @@ import pytest
 import gateway
 from adapters.failures import FailureKind, FailureRule
 from adapters.openai import OpenAIAdapter
+from adapters.rules import NO_RULES
 from adapters.types import Operation
 from gateway.domain import AuthScheme, Connection
 from gateway.errors import ConfigError
-from gateway.registry.adapters import paths_of
+from gateway.registry.adapters import ADAPTERS, paths_of
 from gateway.registry.builtin import (
+    PROVIDERS_FILE,
     auth_scheme,
     config_directory,
     layer,
     load_builtin,
+    parse_file,
     parse_rows,
     starting_row,
     to_spec,
@@ -38,10 +41,11 @@ def test_every_row_becomes_a_provider(name: str) -> None:
     spec = to_spec(name, ROWS[name])
     assert spec.id == name == name.lower()
     assert spec.display_name != ""
-    assert spec.protocol == "openai"
+    assert spec.protocol in ADAPTERS
     assert spec.base_url.startswith("http://127.0.0.1:" if spec.connection is Connection.LOCAL else "https://")
     assert not spec.base_url.endswith("/")
-    assert Operation.CHAT in spec.operations
+    assert spec.operations & {Operation.CHAT, Operation.EMBEDDINGS}
+    assert spec.operations <= ADAPTERS[spec.protocol].operations
     assert Operation.CHAT in paths_of(spec)
     assert spec.probe is None or spec.probe.startswith("/")
     assert not spec.requires_credential or spec.credential_envs
@@ -49,10 +53,13 @@ def test_every_row_becomes_a_provider(name: str) -> None:
 
 
 def test_the_baseline_is_under_every_row_but_the_excepted() -> None:
+    excepted = parse_file((config_directory() / PROVIDERS_FILE).read_text(), PROVIDERS_FILE).baseline.excepted
+    assert {"openai", "openrouter", "vercel"} <= set(excepted)
     for name, each in ROWS.items():
         spec = to_spec(name, each)
-        assert spec.rules.wrap_functions is (name != "openai")
-        assert spec.rules.strip_nulls is (name not in ("openai", "openrouter", "vercel"))
+        assert spec.rules.strip_nulls is (name not in excepted), name
+        assert spec.rules.wrap_functions is (name not in excepted or name in ("openrouter", "vercel")), name
+        assert name not in excepted or spec.rules.wrap_functions or spec.rules == NO_RULES, name
 
 
 def test_openai_gets_everything_as_it_came() -> None:
@@ -78,9 +85,9 @@ def test_what_a_row_maps_to_itself_stays() -> None:
 
 
 def test_the_vendors_names_are_data() -> None:
-    mistral = to_spec("mistral", ROWS["mistral"]).rules
-    assert mistral.rename["seed"] == "random_seed"
-    assert mistral.reasoning_out == "content_list"
+    perplexity = to_spec("perplexity", ROWS["perplexity"]).rules
+    assert perplexity.stream_usage == "always"
+    assert perplexity.reasoning_out == "think_tags"
     assert to_spec("alibaba", ROWS["alibaba"]).label == "qwen"
     assert to_spec("groq", ROWS["groq"]).label == "groq"
     assert FailureRule(FailureKind.QUOTA, code="1113") in to_spec("zai", ROWS["zai"]).failure_rules
@@ -146,7 +153,7 @@ def test_a_new_name_starts_from_the_generic_rules() -> None:
     start = starting_row(ROWS, "my-vllm")
     spec = to_spec("my-vllm", layer(start, row(base_url="http://10.0.0.5:8000/v1")))
     assert spec.rules == to_spec("openai-compatible", ROWS["openai-compatible"]).rules
-    assert spec.operations == {Operation.CHAT, Operation.COMPLETIONS, Operation.EMBEDDINGS}
+    assert spec.operations == {Operation.CHAT, Operation.COMPLETIONS, Operation.EMBEDDINGS, Operation.RERANK}
     assert not spec.aliases
     assert not spec.credential_envs
     assert starting_row(ROWS, "groq") is ROWS["groq"]
