@@ -5,6 +5,7 @@ Everything but the messages comes first, and the messages last: a longer convers
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -23,6 +24,7 @@ from adapters.types import Call, HttpRequest, Operation, Target
 Object = dict[str, Any]
 MAX_STOPS: Final = 5
 MAX_SEED: Final = 2**64 - 1
+_OLDER: Final = re.compile(r"(/compatibility)?/v[12]/v2/")
 _OWN: Final = ("citation_options", "safety_mode", "priority")
 _JSON_HEADERS: Final = (("content-type", "application/json"),)
 _BUDGETS: Final[dict[str, int | None]] = {"minimal": 512, "low": 2048, "medium": 8192, "high": None, "xhigh": None}
@@ -44,10 +46,10 @@ def post(call: Call, target: Target, body: Object, report: Report) -> HttpReques
 
 
 def upstream_url(target: Target, operation: Operation) -> str:
-    """Returns where `operation` is; a base URL of the days of v1 may still end in `/v1`."""
+    """Returns where `operation` is; an older base URL may end in `/v1`, or mean the endpoint in OpenAI's shape."""
     path = target.paths[operation]
     url = path if "://" in path else target.base_url + path
-    return url.replace("/v1/v2/", "/v2/").replace("/v2/v2/", "/v2/")
+    return _OLDER.sub("/v2/", url)
 
 
 def chat_request(call: Call, target: Target) -> HttpRequest:

@@ -94,9 +94,9 @@ def read_ranking(call: Call, target: Target, head: Head, body: bytes) -> Reply:
 
 
 def _usage(members: Mapping[str, JSON]) -> Usage | None:
-    """Returns the tokens read: in `usage`, or in `meta.tokens` (SiliconFlow, Cohere)."""
+    """Returns the tokens read: in `usage`, or in `tokens`, which SiliconFlow also puts into `meta`."""
     usage = as_object(members.get("usage"))
-    tokens = as_object(as_object(members.get("meta")).get("tokens"))
+    tokens = as_object(members.get("tokens")) or as_object(as_object(members.get("meta")).get("tokens"))
     for found in (usage.get("prompt_tokens"), usage.get("total_tokens"), tokens.get("input_tokens")):
         if isinstance(found, int | float) and not isinstance(found, bool) and 0 < found < _MOST:
             return Usage(int(found))

@@ -105,7 +105,8 @@ def test_a_deployment_knows_where_and_how() -> None:
     found = deployed(catalogue({"OPENAI_API_KEY": "sk-x"}).deploy("openai/gpt-x"))
     assert (found.id, found.provider) == ("openai/gpt-x", "openai")
     assert (found.target.model, found.target.base_url) == ("gpt-x", "https://api.openai.com/v1")
-    assert set(found.target.paths) == {Operation.CHAT, Operation.COMPLETIONS, Operation.EMBEDDINGS}
+    known = {Operation.CHAT, Operation.COMPLETIONS, Operation.EMBEDDINGS, Operation.RERANK}
+    assert set(found.target.paths) == known
     assert dict(found.key_ring.headers()) == {"authorization": "Bearer sk-x"}
     assert "sk-x" not in repr(found)
 
