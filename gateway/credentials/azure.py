@@ -18,20 +18,14 @@ SCOPE: Final = "https://cognitiveservices.azure.com/.default"
 _TENANT, _CLIENT, _SECRET = "AZURE_TENANT_ID", "AZURE_CLIENT_ID", "AZURE_CLIENT_SECRET"
 
 
-class AccessToken(Protocol):
-    """What azure-identity calls a token."""
-
+class _AccessToken(Protocol):
     token: str
     expires_on: int
     """Seconds since the epoch."""
 
 
-class EntraCredential(Protocol):
-    """The part of azure-identity's credentials that is used."""
-
-    def get_token(self, *scopes: str) -> AccessToken:
-        """Returns a token, from its own memory or the network."""
-        ...
+class _Credential(Protocol):
+    def get_token(self, *scopes: str) -> _AccessToken: ...
 
 
 def entra_signer(provider: str, environ: Mapping[str, str], clock: Clock) -> BearerSigner | None:
@@ -46,18 +40,16 @@ def entra_signer(provider: str, environ: Mapping[str, str], clock: Clock) -> Bea
     secret = Secret(values[2])
     authority = value_of(environ, "AZURE_AUTHORITY_HOST")
 
-    def opened() -> EntraCredential:
+    def opened() -> _Credential:
         # An authority that the operator names is not looked up at Microsoft's public one first.
         own: dict[str, Any] = {"authority": authority, "disable_instance_discovery": True} if authority else {}
         return package("azure.identity").ClientSecretCredential(values[0], values[1], secret.reveal(), **own)
 
-    fetch = token_fetcher(provider, opened)
-    return BearerSigner(f"entra (env {_CLIENT})", Renewed(fetch, clock), (secret,))
+    return BearerSigner(f"entra (env {_CLIENT})", Renewed(_fetcher(provider, opened, secret), clock), (secret,))
 
 
-def token_fetcher(provider: str, opened: Callable[[], EntraCredential]) -> Callable[[], Lease[Token]]:
-    """Returns what asks the credential that `opened` makes at the first request for a token."""
-    held: list[EntraCredential] = []
+def _fetcher(provider: str, opened: Callable[[], _Credential], known: Secret) -> Callable[[], Lease[Token]]:
+    held: list[_Credential] = []
 
     def fetch() -> Lease[Token]:
         errors = package("azure.core.exceptions")
@@ -67,7 +59,7 @@ def token_fetcher(provider: str, opened: Callable[[], EntraCredential]) -> Calla
             token = held[0].get_token(SCOPE)
         except (errors.AzureError, ValueError, OSError) as error:
             raise CredentialUnavailable(
-                f"{provider}: Entra gave no token: {Scrubber(()).text(str(error))}; "
+                f"{provider}: Entra gave no token: {Scrubber((known,)).text(str(error))}; "
                 f"check {_TENANT}, {_CLIENT} and {_SECRET}"
             ) from None
         secret = Secret(token.token)

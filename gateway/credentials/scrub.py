@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import json
 import re
+from collections import deque
 from collections.abc import Iterable, Iterator
 from urllib.parse import quote, quote_plus
 
@@ -18,6 +19,8 @@ from gateway.credentials.tokens import PRIVATE_KEY, context_patterns, token_patt
 MASK = "***"
 MIN_SECRET = 4
 """Shorter configured secrets are not looked for: taking out every `a` would leave nothing to read."""
+MAX_FETCHED = 256
+"""Tokens that are remembered: those of some twenty cloud credentials for half a day."""
 _MIN_TAIL = 8
 _MIN_WINDOW = 16 * 1024
 _MAX_WORD = 4 * 1024
@@ -31,14 +34,27 @@ class Scrubber:
     """Knows the secrets of this process and the looks of everybody else's."""
 
     def __init__(self, secrets: Iterable[Secret]) -> None:
-        values = {value for secret in secrets if len(value := secret.reveal()) >= MIN_SECRET}
-        self._values = sorted(values, key=len, reverse=True)
-        forms = {form for value in values for form in _forms(value)}
-        # The longest first, or the rest of a secret that begins with another would stay.
-        self._forms = sorted(forms, key=len, reverse=True)
+        self._given = frozenset(value for secret in secrets if len(value := secret.reveal()) >= MIN_SECRET)
+        self._fetched: deque[str] = deque(maxlen=MAX_FETCHED)
         self._tokens = token_patterns()
         self._contexts = context_patterns()
         self._private_key = re.compile(PRIVATE_KEY, re.DOTALL)
+        self._values: list[str] = []
+        self._forms: list[str] = []
+        self._arrange()
+
+    def add(self, secret: Secret) -> None:
+        """Knows one secret more, such as a token that was fetched; the oldest of very many such is forgotten."""
+        value = secret.reveal()
+        if len(value) >= MIN_SECRET and value not in self._values:
+            self._fetched.append(value)
+            self._arrange()
+
+    def _arrange(self) -> None:
+        values = self._given.union(self._fetched)
+        # The longest first, or the rest of a secret that begins with another would stay.
+        self._values = sorted(values, key=len, reverse=True)
+        self._forms = sorted({form for value in values for form in _forms(value)}, key=len, reverse=True)
 
     def __repr__(self) -> str:
         return f"Scrubber({len(self._values)} secrets)"
