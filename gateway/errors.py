@@ -4,6 +4,7 @@ GatewayError(status, type, code, param, message, headers)
 |-- CallerError                       the request is at fault
 |   |-- InvalidRequest        400     invalid_request_error, param set
 |   |-- UnsupportedParameter  400     the protocol cannot express it
+|   |-- UnsupportedOperation  400     the protocol has no such operation
 |   |-- BodyTooLarge          413
 |   |-- UnsupportedMedia      415
 |   |-- Unauthenticated       401     invalid_api_key
@@ -93,6 +94,12 @@ class UnsupportedParameter(CallerError):
     """The chosen provider cannot express a field."""
 
     code = "unsupported_parameter"
+
+
+class UnsupportedOperation(CallerError):
+    """The chosen provider has no such operation; the message names those that it has."""
+
+    code = "unsupported_operation"
 
 
 class BodyTooLarge(CallerError):

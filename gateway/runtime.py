@@ -19,7 +19,7 @@ from gateway.registry.catalogue import DEMO, DEMO_MODEL, Catalogue
 from gateway.registry.discovery import Discovery, Probe
 from gateway.registry.registry import Registry
 from gateway.routing.deployment import Deployment
-from gateway.routing.router import Reference, Router
+from gateway.routing.router import Reference, Route, Router
 from gateway.settings.model import Settings, UpstreamSettings
 from gateway.telemetry.access_log import AccessLog
 from gateway.telemetry.metrics import Metrics
@@ -58,7 +58,7 @@ class Runtime:
         )
         self.scrubber = Scrubber([*self.catalogue.secrets(), *keys])
         self.router = Router(
-            _references(settings),
+            _routes(settings),
             deploy=self._deploy,
             known_names=lambda: (entry.id for entry in self.models()),
             show=self.scrubber.text,
@@ -134,8 +134,8 @@ class Runtime:
                     f"{provider.spec.id}: its base URL {provider.base_url} (from {provider.base_url_source}) is this "
                     "gateway's own address; requests for it would come back here"
                 )
-        for name, references in _references(self.settings).items():
-            reasons = [reason for each in references if isinstance(reason := self._deploy(each), str)]
+        for name, route in _routes(self.settings).items():
+            reasons = [reason for each in route.references if isinstance(reason := self._deploy(each), str)]
             found += [f"route {name}: {reason}" for reason in reasons]
         return found
 
@@ -206,9 +206,9 @@ def _refuse(wrong: Mapping[str, str]) -> None:
         raise ConfigError([Fault("anyport.yaml", 0, 0, f"providers.{name}", text) for name, text in wrong.items()])
 
 
-def _references(settings: Settings) -> dict[str, tuple[Reference, ...]]:
+def _routes(settings: Settings) -> dict[str, Route]:
     return {
-        name: tuple(Reference(deployment.model, deployment.provider) for deployment in route.deployments)
+        name: Route(tuple(Reference(each.model, each.provider) for each in route.deployments), route.strict)
         for name, route in settings.routes.items()
     }
 

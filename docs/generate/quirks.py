@@ -39,7 +39,9 @@ def _fields(rules: RulesRow) -> Iterator[str]:
             yield f"drops `{name}` of {' or '.join(values)}"
     yield from _clamped(rules.clamp)
     yield from (f"at most {most} items in `{name}`" for name, most in rules.limit_items.items())
-    yield from (f"`{name}` above {most} is refused" for name, most in rules.reject_above.items())
+    for name, most in rules.reject_above.items():
+        is_split = (name, most) == ("n", 1)
+        yield "each choice of a chat is a request of its own" if is_split else f"`{name}` above {most} is refused"
     yield from (f"`{name}` is {value} if unset" for name, value in rules.defaults.items())
     if rules.strip_nulls:
         yield "removes `null` values"

@@ -8,16 +8,22 @@ sent to the client yet, so that everything before can still become an honest HTT
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from adapters.errors import Malformed, Unsupported, UpstreamSaid
 from adapters.failures import Failure, FailureKind
-from adapters.types import MAX_EVENT_BYTES, Call, Head, Headers, HttpRequest, Reply, StreamDecoder
+from adapters.parts import join_replies, sum_usage
+from adapters.types import MAX_EVENT_BYTES, Call, Headers, HttpRequest
+from gateway.credentials.errors import CredentialUnavailable
 from gateway.credentials.scrub import Scrubber
+from gateway.credentials.sign import signed
 from gateway.domain import Attempt, Outcome
-from gateway.engine.verdict import client_error, passed_on
-from gateway.errors import UnsupportedParameter, UpstreamError
+from gateway.engine.answer import Answer, SingleStream, Stream
+from gateway.engine.parts import JoinedStream, Play, play_all
+from gateway.engine.trouble import from_transport, too_long
+from gateway.engine.verdict import NO_CREDENTIAL, client_error, passed_on
+from gateway.errors import UnsupportedOperation, UnsupportedParameter, UpstreamError
 from gateway.resilience.planner import AttemptPlanner, GiveUp, past_deadline
 from gateway.routing.deployment import Deployment, Plan
 from gateway.transport.base import Fault, Timeouts, Transport, TransportError, UpstreamResponse
@@ -26,6 +32,8 @@ _MAX_ERROR_BYTES = 1024 * 1024
 _REFUSAL_SECONDS = 5.0
 """How long the body of a refusal is waited for: its status is known already."""
 _MAX_CODE_CHARS = 100
+_MAX_NAMED = 10
+"""Lost fields that the refusal of a strict request names."""
 _MAX_HELD_BYTES = MAX_EVENT_BYTES
 """What may come before the first content of a stream: role, comments, empty deltas."""
 Clock = Callable[[], float]
@@ -43,23 +51,14 @@ class Limits:
 
 
 @dataclass(slots=True)
-class Answer:
-    """A whole JSON answer."""
+class _Run:
+    """What the attempts of one call, or of one part of it, have in common."""
 
-    deployment: Deployment
-    head: Head
-    reply: Reply
-
-
-@dataclass(slots=True)
-class Stream:
-    """A stream whose first content has arrived: `first` is ready to be sent, the rest comes from `response`."""
-
-    deployment: Deployment
-    response: UpstreamResponse
-    decoder: StreamDecoder
-    first: bytes
+    call: Call
+    plan: Plan
+    outcome: Outcome
     deadline: float
+    part: int = 0
 
 
 class _Failed(Exception):
@@ -86,21 +85,86 @@ class Executor:
         self._scrubber = scrubber
 
     async def run(self, call: Call, plan: Plan, outcome: Outcome) -> Answer | Stream:
-        """Returns an answer that is not begun yet; raises GatewayError. `outcome` records every attempt."""
-        started = self._clock()
-        deadline = started + self._limits.total
-        planner = AttemptPlanner(plan.candidates[0], deadline)
+        """Returns an answer that is not begun yet; raises GatewayError. `outcome` records every attempt.
+
+        What the first candidate can do only in several calls is played in as many parts, at the same time.
+        """
+        deployment = plan.candidates[0]
+        outcome.deployment, outcome.provider = deployment.id, deployment.provider
+        parts = _parts(call, deployment)
+        run = _Run(parts[0], plan, outcome, self._clock() + self._limits.total)
+        if len(parts) == 1:
+            return await self._attempts(run)
+        if not call.stream:
+            return await self._gathered(call, parts, run)
+        stream = JoinedStream(call, parts, self._play(run))
+        try:
+            await stream.begin()
+        finally:
+            outcome.usage = stream.usage
+            outcome.upstream_seconds = self._clock() - run.deadline + self._limits.total
+        return stream
+
+    async def _gathered(self, call: Call, parts: Sequence[Call], run: _Run) -> Answer:
+        """Returns the answers of all parts as one; a part that fails costs them all, and what they cost is counted."""
+        answers: dict[int, Answer] = {}
+        play_one = self._play(run)
+        left = self._limits.max_response_bytes
+
+        async def play(number: int, part: Call) -> None:
+            nonlocal left
+            answer = await play_one(number, part)
+            if not isinstance(answer, Answer):
+                raise TypeError("a part of a whole answer was answered with a stream")
+            answers[number] = answer
+            left -= len(answer.reply.body)
+            if left < 0:
+                raise self.client_error(from_transport(too_long()), answer.deployment.id)
+
+        try:
+            await play_all(parts, play)
+            first = answers[0]
+            reply = join_replies(call, [answers[number].reply for number in range(len(parts))])
+            return Answer(first.deployment, first.head, reply)
+        except Malformed as error:
+            failure = Failure(FailureKind.MALFORMED, error.message, code=error.code)
+            raise self.client_error(failure, run.outcome.deployment) from None
+        finally:
+            run.outcome.usage = sum_usage(answer.reply.usage for answer in answers.values())
+            run.outcome.upstream_seconds = self._clock() - run.deadline + self._limits.total
+
+    def _play(self, run: _Run) -> Play:
+        """Returns how one part is run: its attempts join the others', its times are its own."""
+        whole = run.outcome
+
+        async def play(number: int, part: Call) -> Answer | SingleStream:
+            own = Outcome(whole.request_id, attempts=whole.attempts)
+            try:
+                return await self._attempts(_Run(part, run.plan, own, run.deadline, number))
+            finally:
+                whole.deployment, whole.provider = own.deployment, own.provider
+                whole.dropped = own.dropped
+
+        return play
+
+    async def _attempts(self, run: _Run) -> Answer | SingleStream:
+        """The loop: tries until there is an answer or the planner gives up."""
+        outcome = run.outcome
+        planner = AttemptPlanner(run.plan.candidates[0], run.deadline)
         passed: Headers = ()
         while True:
             step = planner.next(self._clock())
             if isinstance(step, GiveUp):
-                raise self.client_error(step.failure, outcome.deployment or plan.model, passed)
-            attempt = self._begin(step.deployment, outcome)
+                raise self.client_error(step.failure, outcome.deployment or run.plan.model, passed)
+            outcome.deployment, outcome.provider = step.deployment.id, step.deployment.provider
+            request = _request(run, step.deployment)
+            attempt = self._begin(step.deployment, run)
             try:
-                return await self._attempt(call, step.deployment, attempt, outcome, deadline, fresh=step.fresh)
+                return await self._attempt(run, request, step.deployment, attempt, fresh=step.fresh)
             except _Failed as failed:
-                attempt.failure, passed = failed.failure, failed.passed
-                if failed.failure.kind is FailureKind.TIMEOUT and failed.failure.setting and self._clock() >= deadline:
+                failure, passed = failed.failure, failed.passed
+                attempt.failure = failure
+                if failure.kind is FailureKind.TIMEOUT and failure.setting and self._clock() >= run.deadline:
                     attempt.failure = past_deadline()  # the whole cut the phase short
                 planner.record(attempt.failure, is_replayable=failed.is_replayable)
             finally:
@@ -115,26 +179,22 @@ class Executor:
         said = replace(failure, code=code, param=param)
         return client_error(said, deployment=deployment, message=scrub(failure.message), passed=passed)
 
-    def _begin(self, deployment: Deployment, outcome: Outcome) -> Attempt:
-        attempt = Attempt(number=len(outcome.attempts) + 1, deployment=deployment.id, started=self._clock())
-        outcome.attempts.append(attempt)
-        outcome.deployment = deployment.id
-        outcome.provider = deployment.provider
+    def _begin(self, deployment: Deployment, run: _Run) -> Attempt:
+        attempts = run.outcome.attempts
+        attempt = Attempt(len(attempts) + 1, deployment.id, started=self._clock(), part=run.part)
+        attempts.append(attempt)
         return attempt
 
     async def _attempt(
-        self,
-        call: Call,
-        deployment: Deployment,
-        attempt: Attempt,
-        outcome: Outcome,
-        deadline: float,
-        *,
-        fresh: bool,
-    ) -> Answer | Stream:
-        request = self._request(call, deployment, outcome)
+        self, run: _Run, request: HttpRequest, deployment: Deployment, attempt: Attempt, *, fresh: bool
+    ) -> Answer | SingleStream:
+        call = run.call
+        ring = deployment.key_ring
+        credential = ring.headers() if ring.is_static else await self._signature(request, deployment, run.deadline)
+        timeouts = self._timeouts(call, run.deadline)
         try:
-            response = await self._transport_for(deployment).send(request, self._timeouts(call, deadline), fresh=fresh)
+            transport = self._transport_for(deployment)
+            response = await transport.send(signed(request, credential), timeouts, fresh=fresh)
         except TransportError as error:
             raise _Failed(from_transport(error), is_replayable=error.replayable) from None
         attempt.first_byte = self._clock()
@@ -142,12 +202,12 @@ class Executor:
         try:
             head = response.head
             if not 200 <= head.status < 300:
-                raise _Failed(await self._refusal(deployment, response, deadline), passed=passed_on(head))
+                raise _Failed(await self._refusal(deployment, response, run.deadline), passed=passed_on(head))
             if call.stream:
-                stream = await self._first_content(call, deployment, response, deadline, outcome)
+                stream = await self._first_content(run, deployment, response, attempt)
                 is_handed_over = True
                 return stream
-            body = await self._body(response, self._limits.max_response_bytes, deadline)
+            body = await self._body(response, self._limits.max_response_bytes, run.deadline)
             return Answer(deployment, head, deployment.adapter.reply(call, deployment.target, head, body))
         except TransportError as error:
             raise _Failed(from_transport(error)) from None
@@ -159,14 +219,15 @@ class Executor:
             if not is_handed_over:
                 response.release()
 
-    def _request(self, call: Call, deployment: Deployment, outcome: Outcome) -> HttpRequest:
+    async def _signature(self, request: HttpRequest, deployment: Deployment, deadline: float) -> Headers:
+        """Returns the headers of a credential that depends on the request, or has to be fetched."""
         try:
-            request = deployment.adapter.request(call, deployment.target)
-        except Unsupported as error:
-            raise UnsupportedParameter(error.message, param=error.param) from None
-        outcome.dropped = request.dropped
-        signature: Headers = deployment.key_ring.headers()
-        return HttpRequest(request.method, request.url, request.headers + signature, request.body)
+            async with asyncio.timeout(max(deadline - self._clock(), 0)):
+                return await deployment.key_ring.sign(request)
+        except CredentialUnavailable as error:
+            raise _Failed(Failure(FailureKind.AUTH, error.message, code=NO_CREDENTIAL)) from None
+        except TimeoutError:
+            raise _Failed(past_deadline()) from None
 
     def _timeouts(self, call: Call, deadline: float) -> Timeouts:
         timeouts = self._limits.stream if call.stream else self._limits.answer
@@ -184,9 +245,7 @@ class Executor:
             pieces.append(piece)
             left -= len(piece)
             if left < 0:
-                raise TransportError(
-                    Fault.TOO_LARGE, "the upstream's answer is too long", setting="upstream.max_response_bytes"
-                )
+                raise too_long()
             if self._clock() >= deadline:
                 raise _Failed(past_deadline())
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
@@ -208,10 +267,10 @@ class Executor:
         return deployment.adapter.failure(deployment.target, head, body)
 
     async def _first_content(
-        self, call: Call, deployment: Deployment, response: UpstreamResponse, deadline: float, outcome: Outcome
-    ) -> Stream:
+        self, run: _Run, deployment: Deployment, response: UpstreamResponse, attempt: Attempt
+    ) -> SingleStream:
         """Reads until something that a client would miss has come; until then nothing is committed."""
-        decoder = deployment.adapter.stream(call, deployment.target, response.head)
+        decoder = deployment.adapter.stream(run.call, deployment.target, response.head)
         held: list[bytes] = []
         left = _MAX_HELD_BYTES
         while not (decoder.has_content or decoder.is_done):
@@ -220,34 +279,49 @@ class Executor:
             held.append(out)
             left -= len(out)
             if decoder.failure is not None and not decoder.has_content:
-                outcome.usage = decoder.usage
+                run.outcome.usage = decoder.usage
                 raise _Failed(decoder.failure)
             if left < 0 and not decoder.has_content:
                 raise TransportError(Fault.TOO_LARGE, f"no content in the first {_MAX_HELD_BYTES} bytes of the stream")
-            if self._clock() >= deadline:
+            if self._clock() >= run.deadline:
                 raise TransportError(
                     Fault.TIMEOUT, "no content within upstream.total_seconds", setting="upstream.total_seconds"
                 )
-        return Stream(deployment, response, decoder, b"".join(held), deadline)
+        return SingleStream(
+            deployment,
+            response,
+            decoder,
+            b"".join(held),
+            attempt=attempt,
+            deadline=run.deadline,
+            clock=self._clock,
+            tell=lambda failure: self.client_error(failure, deployment.id),
+        )
 
 
-_KINDS = {
-    Fault.CONNECT: (FailureKind.CONNECT, "upstream_connection_error"),
-    Fault.DNS: (FailureKind.CONNECT, "upstream_dns_error"),
-    Fault.TLS: (FailureKind.CONNECT, "upstream_tls_error"),
-    Fault.POOL: (FailureKind.CONNECT, "overloaded"),
-    Fault.TIMEOUT: (FailureKind.TIMEOUT, "upstream_timeout"),
-    Fault.DISCONNECTED: (FailureKind.CONNECT, "upstream_disconnected"),
-    Fault.PROTOCOL: (FailureKind.MALFORMED, "upstream_invalid_response"),
-    Fault.TOO_LARGE: (FailureKind.MALFORMED, "upstream_invalid_response"),
-}
+def _parts(call: Call, deployment: Deployment) -> Sequence[Call]:
+    adapter = deployment.adapter
+    if call.operation not in adapter.operations:
+        known = ", ".join(sorted(adapter.operations)) or "nothing"
+        message = f"{deployment.id}: {deployment.provider} has no {call.operation}; what it has: {known}"
+        raise UnsupportedOperation(message, param="model")
+    try:
+        return adapter.parts(call, deployment.target)
+    except Unsupported as error:
+        raise UnsupportedParameter(error.message, param=error.param) from None
 
 
-def from_transport(error: TransportError) -> Failure:
-    """Returns the failure that the network's trouble means."""
-    kind, code = _KINDS[error.fault]
-    message = error.message
-    if error.setting and error.setting not in message:
-        message = f"{message} ({error.setting})"
-    retry_after = 1.0 if error.fault is Fault.POOL else None
-    return Failure(kind, message, code=code, setting=error.setting, retry_after=retry_after)
+def _request(run: _Run, deployment: Deployment) -> HttpRequest:
+    """Returns the upstream request; raises UnsupportedParameter for what is refused, or would be lost if strict."""
+    try:
+        request = deployment.adapter.request(run.call, deployment.target)
+    except Unsupported as error:
+        raise UnsupportedParameter(error.message, param=error.param) from None
+    lost = request.dropped
+    if lost and run.plan.is_strict:
+        more = f" and {len(lost) - _MAX_NAMED} more" if len(lost) > _MAX_NAMED else ""
+        names = ", ".join(lost[:_MAX_NAMED]) + more
+        message = f"{deployment.id} cannot take {names}; leave it out, or do without x-anyport-strict or `strict`"
+        raise UnsupportedParameter(message, param=lost[0])
+    run.outcome.dropped = lost
+    return request

@@ -14,7 +14,8 @@ from gateway.errors import UpstreamError, UpstreamRejected, UpstreamTimeout, Ups
 
 MAX_FORWARDED_WAIT_SECONDS: Final = 60
 """A longer `retry-after` would freeze Node's SDK, which sleeps as long as it is told: the SDK is told not to retry."""
-
+NO_CREDENTIAL: Final = "credential_unavailable"
+"""Code of a failure in which the provider was not even asked: we had no credential to show."""
 
 _PASSED_ON: Final = ("openai-version",)
 _RATE_LIMIT: Final = "x-ratelimit-"
@@ -81,7 +82,7 @@ def client_error(failure: Failure, *, deployment: str, message: str, passed: Hea
         status = 503
     should_retry, headers = _wait(failure, answer)
     return answer.cls(
-        f"{deployment}: {answer.prefix}{message}",
+        f"{deployment}: {'' if failure.code == NO_CREDENTIAL else answer.prefix}{message}",
         status=status,
         type=answer.type,
         code=code,

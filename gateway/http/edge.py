@@ -12,12 +12,14 @@ import time
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
 from typing import Any, Final
 
+from adapters.codec import encode
+from adapters.framing.sse import frame
 from gateway.access.keys import KeyCheck
 from gateway.domain import Outcome
 from gateway.errors import Draining, GatewayError, Internal, MethodNotAllowed, Overloaded
 from gateway.http.ids import Ids
 from gateway.http.response_head import clean_header_value
-from gateway.telemetry.access_log import AccessLog
+from gateway.telemetry.access_log import MAX_DROPPED, MAX_VALUE_CHARS, AccessLog
 from gateway.telemetry.metrics import Metrics
 
 Scope = MutableMapping[str, Any]
@@ -29,6 +31,7 @@ HeaderList = list[tuple[bytes, bytes]]
 
 CLIENT_GONE_STATUS: Final = 499
 """In records only: nobody was left to be told."""
+_NOTHING: Final[Mapping[str, str]] = {}
 _log = logging.getLogger("anyport")
 
 
@@ -39,13 +42,15 @@ class ClientGone(Exception):
 class Transaction:
     """One request and its response, with the bookkeeping that both ends share."""
 
-    __slots__ = ("_receive", "_send", "has_started", "headers", "is_drained", "outcome", "scope")
+    __slots__ = ("_receive", "_send", "has_started", "headers", "is_drained", "is_streaming", "outcome", "scope")
 
     def __init__(self, scope: Scope, receive: Receive, send: Send, outcome: Outcome) -> None:
         self.scope = scope
         self.headers: Mapping[bytes, bytes] = dict(scope["headers"])
         self.outcome = outcome
         self.has_started = False
+        self.is_streaming = False
+        """A stream has begun and not ended: what goes wrong is an event of it."""
         self.is_drained = False
         """Set when the grace of a shutdown is over: what still runs ends with an error."""
         self._receive = receive
@@ -63,7 +68,7 @@ class Transaction:
         outcome.bytes_out = len(body)
         if outcome.first_byte is None:
             outcome.first_byte = now
-        self.has_started = True
+        self.has_started = self.is_streaming = True
         await self._send(
             {
                 "type": "http.response.start",
@@ -84,7 +89,7 @@ class Transaction:
         now = time.monotonic()
         outcome.status = 200
         outcome.first_byte = now
-        self.has_started = True
+        self.has_started = self.is_streaming = True
         await self._send(
             {
                 "type": "http.response.start",
@@ -108,8 +113,20 @@ class Transaction:
 
     async def end_stream(self) -> None:
         """Ends the response; what is done with the upstream afterwards is no time of the request."""
+        self.is_streaming = False
         await self._send({"type": "http.response.body", "body": b""})
         self.outcome.ended = time.monotonic()
+
+    async def break_stream(self, error: GatewayError) -> None:
+        """Ends a stream with an event that says why; the OpenAI SDKs raise on its top-level `error`."""
+        self.outcome.error_code = error.code or error.type
+        event = {
+            "id": self.outcome.request_id,
+            "error": {"message": error.message, "type": error.type, "param": error.param, "code": error.code},
+            "choices": [{"index": 0, "delta": _NOTHING, "finish_reason": "error"}],
+        }
+        await self.send_frames(frame(encode(event)))
+        await self.end_stream()
 
     async def respond_error(self, error: GatewayError) -> None:
         """Sends an error in OpenAI's shape."""
@@ -129,7 +146,8 @@ class Transaction:
         if len(outcome.attempts) > 1:
             headers.append((b"x-anyport-attempts", b"%d" % len(outcome.attempts)))
         if outcome.dropped:
-            headers.append((b"x-anyport-dropped", clean_header_value(",".join(outcome.dropped)).encode("latin-1")))
+            names = ",".join(name[:MAX_VALUE_CHARS] for name in outcome.dropped[:MAX_DROPPED])
+            headers.append((b"x-anyport-dropped", clean_header_value(names).encode("latin-1")))
         return headers
 
 
@@ -217,6 +235,8 @@ class Edge:
     async def _answer(self, transaction: Transaction, error: GatewayError) -> None:
         if not transaction.has_started:
             await transaction.respond_error(error)
+        elif transaction.is_streaming:
+            await transaction.break_stream(error)
 
     async def _cancelled(self, transaction: Transaction) -> None:
         """The client left, or the grace of a shutdown is over; anything else is not ours to swallow."""

@@ -4,27 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import time
+from dataclasses import replace
 from typing import Final
 
-from adapters.codec import encode
-from adapters.failures import Failure
-from adapters.framing.sse import frame
 from adapters.types import Call, Head, Operation
-from gateway.engine.executor import Answer, Executor, Stream, from_transport
+from gateway.engine.answer import Answer, Stream
+from gateway.engine.executor import Executor
 from gateway.engine.verdict import passed_on
-from gateway.errors import BodyTooLarge, GatewayError, UnknownModel, UnsupportedMedia
+from gateway.errors import BodyTooLarge, GatewayError, InvalidRequest, UnknownModel, UnsupportedMedia
 from gateway.http.drain import DrainSignal
 from gateway.http.edge import ClientGone, HeaderList, Transaction
 from gateway.http.guard import ClientConnection
 from gateway.http.ids import Ids
 from gateway.http.inbound import read_call
-from gateway.resilience.planner import past_deadline
 from gateway.routing.deployment import Plan
 from gateway.routing.router import Router
-from gateway.transport.base import TransportError
 
-_LINGER_SECONDS: Final = 0.1
-"""How long a finished stream's upstream may take to end its body before its connection is closed, not pooled."""
+_STRICT: Final = b"x-anyport-strict"
+_BOOLEANS: Final = {b"true": True, b"1": True, b"false": False, b"0": False}
 _JSON_TYPES: Final = (b"application/json", b"application/json; charset=utf-8", b"application/json;charset=utf-8")
 
 
@@ -57,12 +54,15 @@ class InferenceEndpoint:
         outcome.bytes_in = len(body)
         call = read_call(self._operation, body, id="chatcmpl-" + self._ids.next(), created=int(time.time()))
         outcome.stream = call.stream
+        is_strict = asks_strictly(transaction)
         try:
             plan = self._router.plan(call.model)
         except UnknownModel:
             outcome.model = self._router.show(call.model)
             raise
         outcome.model = plan.model
+        if is_strict and not plan.is_strict:
+            plan = replace(plan, is_strict=True)
         with Interruption(transaction, self._drain):
             await self._run(call, plan, transaction)
 
@@ -75,61 +75,21 @@ class InferenceEndpoint:
             await transaction.respond(200, reply.body, _passed_on(answer.head))
             return
         try:
-            await self._relay(answer, transaction)
+            await _relay(answer, transaction)
         finally:
-            answer.response.release()
-            decoder = answer.decoder
-            outcome.usage, outcome.response_model, outcome.finish = decoder.usage, decoder.model, decoder.finish
+            await answer.aclose()
+            outcome.usage, outcome.response_model, outcome.finish = answer.usage, answer.model, answer.finish
 
-    async def _relay(self, stream: Stream, transaction: Transaction) -> None:
-        """Sends a stream on as it comes; after the first byte every abnormal end is an error event."""
-        response, decoder = stream.response, stream.decoder
-        try:
-            await transaction.begin_stream(stream.first, _passed_on(response.head))
-            while not decoder.is_done and decoder.failure is None:
-                data = await response.next()
-                out = decoder.feed(data) if data else decoder.close()
-                data = b""  # while a slow client is waited for, only what it still has to get is kept
-                if out:
-                    await transaction.send_frames(out)
-                if time.monotonic() >= stream.deadline and not decoder.is_done:
-                    await self._fail(stream, transaction, past_deadline())
-                    return
-        except TransportError as error:
-            await self._fail(stream, transaction, from_transport(error))
-            return
-        except asyncio.CancelledError:
-            if transaction.is_drained:
-                transaction.outcome.error_code = "server_shutting_down"
-                await transaction.send_frames(
-                    error_frame(transaction, "the gateway is shutting down", "server_error", "server_shutting_down")
-                )
-                await transaction.end_stream()
-            raise
-        if decoder.failure is not None:
-            await self._fail(stream, transaction, decoder.failure)
-            return
-        await transaction.end_stream()
-        await self._linger(stream)
 
-    async def _fail(self, stream: Stream, transaction: Transaction, failure: Failure) -> None:
-        error = self._executor.client_error(failure, stream.deployment.id)
-        outcome = transaction.outcome
-        outcome.attempts[-1].failure = failure
-        outcome.error_code = error.code
-        await transaction.send_frames(error_frame(transaction, error.message, error.type, error.code, error.param))
-        await transaction.end_stream()
-
-    async def _linger(self, stream: Stream) -> None:
-        """Lets the upstream end its body, so that its connection can be used again; the client has everything."""
-        response = stream.response
-        if response.is_complete:
-            return
-        try:
-            async with asyncio.timeout(_LINGER_SECONDS):
-                await response.next()
-        except (TransportError, TimeoutError):
-            return
+async def _relay(stream: Stream, transaction: Transaction) -> None:
+    """Sends a stream on as it comes; raises why it broke off, which the edge tells the client."""
+    await transaction.begin_stream(stream.first, _passed_on(stream.head))
+    while frames := await stream.next():
+        await transaction.send_frames(frames)
+    if stream.error is not None:
+        raise stream.error
+    await transaction.end_stream()
+    await stream.linger()
 
 
 class Interruption:
@@ -164,6 +124,17 @@ class Interruption:
     def _cancel(self) -> None:
         if self._task is not None:
             self._task.cancel()
+
+
+def asks_strictly(transaction: Transaction) -> bool:
+    """Returns whether `x-anyport-strict` says so, once at least; raises InvalidRequest for what is no yes or no."""
+    if _STRICT not in transaction.headers:
+        return False
+    said = [_BOOLEANS.get(value.lower()) for name, value in transaction.scope["headers"] if name == _STRICT]
+    if None in said:
+        message = "the header x-anyport-strict must be true, false, 1 or 0"
+        raise InvalidRequest(message, code="invalid_value", param="x-anyport-strict")
+    return True in said
 
 
 def check_media(transaction: Transaction) -> None:
@@ -202,19 +173,6 @@ async def read_body(transaction: Transaction, limit: int) -> bytes:
 
 def _too_large(limit: int) -> GatewayError:
     return BodyTooLarge(f"the body is longer than server.max_body_bytes ({limit})")
-
-
-def error_frame(transaction: Transaction, message: str, type: str, code: str | None, param: str | None = None) -> bytes:
-    """Returns the event that ends a broken stream: the OpenAI SDKs raise on its top-level `error`."""
-    return frame(
-        encode(
-            {
-                "id": transaction.outcome.request_id,
-                "error": {"message": message, "type": type, "param": param, "code": code},
-                "choices": [{"index": 0, "delta": {}, "finish_reason": "error"}],
-            }
-        )
-    )
 
 
 def _passed_on(head: Head) -> HeaderList:

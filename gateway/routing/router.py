@@ -21,12 +21,21 @@ class Reference:
     provider: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Route:
+    """What a public name of the file means."""
+
+    references: tuple[Reference, ...]
+    is_strict: bool = False
+    """Requests that would lose a field are refused."""
+
+
 class Router:
     """Turns public names into plans and remembers them."""
 
     def __init__(
         self,
-        routes: Mapping[str, tuple[Reference, ...]],
+        routes: Mapping[str, Route],
         *,
         deploy: Callable[[Reference], Deployment | str],
         known_names: Callable[[], Iterable[str]],
@@ -59,7 +68,8 @@ class Router:
     def _make(self, model: str) -> Plan:
         found: list[Deployment] = []
         reason = ""
-        for reference in self._routes.get(model) or (Reference(model),):
+        route = self._routes.get(model) or Route((Reference(model),))
+        for reference in route.references:
             deployment = self._deploy(reference)
             if isinstance(deployment, str):
                 reason = reason or deployment
@@ -67,7 +77,7 @@ class Router:
                 found.append(deployment)
         if not found:
             raise UnknownModel(self._message(model, reason), param="model")
-        return Plan(self.show(model), tuple(found))
+        return Plan(self.show(model), tuple(found), route.is_strict)
 
     def _message(self, model: str, reason: str) -> str:
         if reason:

@@ -146,6 +146,11 @@ class RouteSettings(Strict):
         min_length=1,
         description="What the route may call; so far only the first one is called.",
     )
+    strict: bool = Field(
+        default=False,
+        description="Refuse a request of which the provider would not see every field, instead of leaving fields out. "
+        "Of a single request, the header `x-anyport-strict: true` asks for the same.",
+    )
 
 
 class UpstreamSettings(Strict):

@@ -95,9 +95,9 @@ class Metrics:
         if counts is None:
             counts = self._request_counts(raw)
         counts.count(outcome)
-        attempts = outcome.attempts
-        for attempt in attempts:
-            self._count_attempt(model, attempt, outcome, attempt is attempts[-1])
+        last = {attempt.part: attempt for attempt in outcome.attempts}
+        for attempt in outcome.attempts:
+            self._count_attempt(model, attempt, outcome, attempt is last[attempt.part])
 
     def discovery_ended(self, provider: str, *, ok: bool, models: int, seconds: float) -> None:
         """Counts one look at a provider's model list."""

@@ -12,6 +12,7 @@ from adapters.openai import OpenAIAdapter
 from adapters.types import Call, Head, HttpRequest, Operation
 from gateway.credentials.scrub import Scrubber
 from gateway.credentials.secret import Secret
+from gateway.credentials.sign import Signer
 from gateway.domain import Outcome, ProviderSpec
 from gateway.engine.executor import Executor, Limits
 from gateway.http.inbound import read_call
@@ -21,8 +22,8 @@ from tests.adapters.recorded import target_of
 
 SECRET = "sk-upstream-0123456789"
 SPEC = ProviderSpec(id="p", display_name="P", protocol="openai", base_url="http://127.0.0.1:9/v1")
-Piece = bytes | TransportError | asyncio.Event | float
-"""What a body brings next: bytes, a fault, a wait, or seconds that pass."""
+Piece = bytes | Exception | asyncio.Event | float
+"""What a body brings next: bytes, a fault (`TransportError`) or a bug, a wait, or seconds that pass."""
 
 
 @dataclass(slots=True)
@@ -49,7 +50,7 @@ class Response:
         assert not self.releases, "read after release"
         while self.pieces:
             piece = self.pieces.pop(0)
-            if isinstance(piece, TransportError):
+            if isinstance(piece, Exception):
                 raise piece
             if isinstance(piece, asyncio.Event):
                 await piece.wait()
@@ -91,7 +92,16 @@ class Script:
 class Stage:
     """An executor with a scripted upstream, and the outcome of the one request that a test runs."""
 
-    def __init__(self, *, total: float = 600.0, rules: dict[str, Any] | None = None, limit: int = 10_000) -> None:
+    def __init__(
+        self,
+        *,
+        total: float = 600.0,
+        rules: dict[str, Any] | None = None,
+        limit: int = 10_000,
+        adapter: OpenAIAdapter | None = None,
+        signer: Signer | None = None,
+        is_strict: bool = False,
+    ) -> None:
         self.clock = Clock()
         self.script = Script(())
         self.outcome = Outcome("req-1")
@@ -99,9 +109,10 @@ class Stage:
             id="p/m",
             provider="p",
             target=target_of(rules=rules),
-            adapter=OpenAIAdapter(),
-            key_ring=KeyRing(SPEC, (Secret(SECRET),)),
+            adapter=adapter or OpenAIAdapter(),
+            key_ring=KeyRing(SPEC, (Secret(SECRET),), signer=signer),
         )
+        self.plan = Plan("p/m", (self.deployment,), is_strict)
         self.executor = Executor(
             transport_for=lambda deployment: self.script,
             limits=Limits(
@@ -119,8 +130,11 @@ class Stage:
         return Response(Head(status, named), list(pieces), self.clock)
 
     async def run(self, *answers: Response | TransportError | asyncio.Event, **fields: Any) -> Any:
+        return await self.play(call_of(**fields), *answers)
+
+    async def play(self, call: Call, *answers: Response | TransportError | asyncio.Event) -> Any:
         self.script = Script(answers)
-        return await self.executor.run(call_of(**fields), Plan("p/m", (self.deployment,)), self.outcome)
+        return await self.executor.run(call, self.plan, self.outcome)
 
 
 def call_of(**fields: Any) -> Call:

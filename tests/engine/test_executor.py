@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
+from dataclasses import dataclass, field
 from typing import Any
 
+import msgspec
 import pytest
 
 from adapters.failures import FailureKind as K
-from gateway.engine.executor import Answer, Stream
-from gateway.errors import UnsupportedParameter, UpstreamError, UpstreamTimeout
+from adapters.openai import OpenAIAdapter
+from adapters.types import Headers, HttpRequest, Operation
+from gateway.credentials.errors import CredentialUnavailable
+from gateway.engine.answer import Answer, SingleStream
+from gateway.errors import UnsupportedOperation, UnsupportedParameter, UpstreamError, UpstreamTimeout
 from gateway.transport.base import Fault, Timeouts
-from tests.engine.doubles import SECRET, Stage, dead
+from tests.engine.doubles import SECRET, Stage, call_of, dead
 
 REPLY = {
     "id": "chatcmpl-u",
@@ -82,11 +88,127 @@ async def test_the_outcome_records_the_attempt() -> None:
 
 
 async def test_a_field_that_cannot_be_expressed_is_the_clients_400_and_nothing_is_sent() -> None:
-    stage = Stage(rules={"reject_above": {"n": 1}})
+    stage = Stage(rules={"reject_above": {"n": 4}})
     with pytest.raises(UnsupportedParameter) as refused:
-        await stage.run(n=2)
+        await stage.run(n=6)
     assert (refused.value.status, refused.value.code, refused.value.param) == (400, "unsupported_parameter", "n")
     assert stage.script.sent == []
+    assert stage.outcome.attempts == [], "what was never tried is no attempt"
+
+
+async def test_a_strict_request_is_refused_if_it_would_lose_a_field() -> None:
+    stage = Stage(rules={"drop": ["store", "seed"]}, is_strict=True)
+    with pytest.raises(UnsupportedParameter) as refused:
+        await stage.run(store=True, seed=1)
+    error = refused.value
+    assert (error.status, error.code) == (400, "unsupported_parameter")
+    assert error.param in ("store", "seed")
+    assert "store" in error.message
+    assert "seed" in error.message
+    assert (stage.script.sent, stage.outcome.attempts, stage.outcome.dropped) == ([], [], ())
+
+
+async def test_the_refusal_of_a_strict_request_names_ten_fields() -> None:
+    names = [f"field_{number}" for number in range(12)]
+    stage = Stage(rules={"drop": names}, is_strict=True)
+    with pytest.raises(UnsupportedParameter, match="and 2 more"):
+        await stage.run(**dict.fromkeys(names, 1))
+
+
+async def test_a_strict_request_that_loses_nothing_is_answered() -> None:
+    answer = await Stage(rules={"drop": ["store"]}, is_strict=True).run(*[Stage().response(BODY)], seed=1)
+    assert answer.reply.body == BODY
+
+
+async def test_an_operation_that_the_protocol_has_not_is_the_clients_400(stage: Stage) -> None:
+    call = msgspec.structs.replace(call_of(), operation=Operation.MODELS)
+    with pytest.raises(UnsupportedOperation) as refused:
+        await stage.play(call)
+    error = refused.value
+    assert (error.status, error.code, error.param) == (400, "unsupported_operation", "model")
+    assert error.message.startswith("p/m: p has no models; what it has: chat, completions, embeddings")
+    assert stage.script.sent == []
+    assert (stage.outcome.deployment, stage.outcome.provider) == ("p/m", "p")
+
+
+# Credentials that depend on the request.
+
+
+@dataclass
+class Signs:
+    """Signs with the digest of what it is shown, or has nothing to sign with."""
+
+    trouble: Exception | None = None
+    wait: asyncio.Event | None = None
+    shown: list[HttpRequest] = field(default_factory=list)
+
+    async def sign(self, request: HttpRequest) -> Headers:
+        self.shown.append(request)
+        if self.wait is not None:
+            await self.wait.wait()
+        if self.trouble is not None:
+            raise self.trouble
+        return (("x-signature", hashlib.sha256(request.body).hexdigest()),)
+
+
+async def test_a_signature_is_made_of_the_request_that_is_sent() -> None:
+    signer = Signs()
+    stage = Stage(signer=signer)
+    await stage.run(stage.response(BODY))
+    sent, _, _ = stage.script.sent[0]
+    (shown,) = signer.shown
+    assert (sent.method, sent.url, sent.body) == (shown.method, shown.url, shown.body)
+    assert dict(sent.headers) == {
+        **dict(shown.headers), "x-signature": hashlib.sha256(sent.body).hexdigest(),
+    }  # fmt: skip
+
+
+async def test_each_attempt_is_signed_anew() -> None:
+    signer = Signs()
+    stage = Stage(signer=signer)
+    await stage.run(dead(replayable=True), stage.response(BODY))
+    assert len(signer.shown) == 2
+
+
+async def test_a_credential_that_cannot_be_had_is_told_and_nothing_is_sent() -> None:
+    stage = Stage(signer=Signs(CredentialUnavailable(f"no token: run `login` {SECRET}")))
+    error = await failed(stage)
+    assert (error.status, error.code, error.should_retry) == (502, "upstream_auth_error", False)
+    assert error.message == "p/m: no token: run `login` ***"
+    assert stage.script.sent == []
+    assert stage.outcome.attempts[0].failure.kind is K.AUTH
+
+
+async def test_a_credential_that_never_comes_is_ended_by_the_total_limit() -> None:
+    stage = Stage(signer=Signs(wait=asyncio.Event()), total=0.01)
+    error = await failed(stage)
+    assert (error.status, error.code) == (504, "upstream_timeout")
+    assert stage.script.sent == []
+
+
+# Faults of our own.
+
+
+class Broken(OpenAIAdapter):
+    """An adapter with a bug at one place."""
+
+    def __init__(self, place: str) -> None:
+        self._place = place
+
+    def __getattribute__(self, name: str) -> Any:
+        if name == object.__getattribute__(self, "_place"):
+            raise ZeroDivisionError(name)
+        return object.__getattribute__(self, name)
+
+
+@pytest.mark.parametrize("place", ["parts", "request", "reply", "stream", "failure"])
+async def test_an_adapters_bug_gives_the_connection_back(place: str) -> None:
+    stage = Stage(adapter=Broken(place))
+    response = stage.response(BODY, status=500 if place == "failure" else 200)
+    with pytest.raises(ZeroDivisionError):
+        await stage.run(response, stream=place == "stream")
+    assert response.releases == len(stage.script.sent) == (0 if place in ("parts", "request") else 1)
+    assert all(attempt.ended is not None for attempt in stage.outcome.attempts)
 
 
 async def test_an_answer_over_the_cap_is_given_up() -> None:
@@ -139,11 +261,27 @@ async def test_a_refusal_passes_the_rate_limits_on_but_nothing_that_looks_like_a
 async def test_a_stream_is_handed_over_at_its_first_content_with_all_that_came_before(stage: Stage) -> None:
     response = stage.response(PING, ROLE, TEXT, END)
     stream = await stage.run(response, stream=True)
-    assert isinstance(stream, Stream)
+    assert isinstance(stream, SingleStream)
     assert stream.first == PING + ROLE + TEXT
     assert response.pieces == [END]
-    assert response.releases == 0, "whoever relays it releases it"
-    assert stream.deadline == 1600.0
+    assert response.releases == 0, "whoever relays it closes it"
+    assert (await stream.next(), await stream.next(), stream.error) == (END, b"", None)
+    await stream.aclose()
+    assert response.releases == 1
+
+
+async def test_a_stream_is_read_up_to_the_total_limit(stage: Stage) -> None:
+    stream = await stage.run(stage.response(TEXT, 600.0, TEXT, END), stream=True)
+    assert await stream.next() == TEXT, "what has come is sent"
+    assert (await stream.next(), stream.error.code) == (b"", "upstream_timeout")
+    assert "upstream.total_seconds" in stream.error.message
+
+
+async def test_the_trouble_of_a_begun_stream_is_told_and_recorded(stage: Stage) -> None:
+    stream = await stage.run(stage.response(TEXT, dead()), stream=True)
+    assert (await stream.next(), stream.error.code) == (b"", "upstream_disconnected")
+    assert stream.error.message == "p/m: the connection died"
+    assert stage.outcome.attempts[0].failure.kind is K.CONNECT
 
 
 @pytest.mark.parametrize(
@@ -212,7 +350,7 @@ async def test_an_error_after_content_in_one_packet_is_handed_over_with_the_cont
     response = stage.response(TEXT + b'data: {"error":{"message":"died"}}\n\n')
     stream = await stage.run(response, stream=True)
     assert stream.first == TEXT
-    assert stream.decoder.failure.message == "died"
+    assert (await stream.next(), stream.error.message) == (b"", "p/m: died")
 
 
 async def test_the_usage_of_a_stream_that_failed_is_kept(stage: Stage) -> None:
@@ -234,7 +372,7 @@ async def test_pings_without_end_are_ended_by_the_total_limit() -> None:
 async def test_a_json_answer_to_a_stream_is_told_as_a_stream(stage: Stage) -> None:
     stream = await stage.run(stage.response(BODY, content_type="application/json"), stream=True)
     assert stream.first.endswith(b"data: [DONE]\n\n")
-    assert stream.decoder.usage.completion == 2
+    assert stream.usage.completion == 2
 
 
 # What is repeated.

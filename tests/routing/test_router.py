@@ -9,7 +9,7 @@ import pytest
 from gateway.errors import UnknownModel
 from gateway.routing import router as router_module
 from gateway.routing.deployment import Deployment
-from gateway.routing.router import Reference, Router
+from gateway.routing.router import Reference, Route, Router
 from tests.engine.doubles import Stage
 
 DEPLOYMENT = Stage().deployment
@@ -19,7 +19,7 @@ KNOWN = ["fast", "p/model-a", "p/model-b", "q/other"]
 class World:
     """Providers that a router may ask for, and what it asked."""
 
-    def __init__(self, routes: dict[str, tuple[Reference, ...]] | None = None) -> None:
+    def __init__(self, routes: dict[str, Route] | None = None) -> None:
         self.asked: list[Reference] = []
         self.router = Router(routes or {}, deploy=self.deploy, known_names=lambda: KNOWN, show=str)
 
@@ -37,19 +37,24 @@ def test_a_provider_and_its_model_need_no_configuration() -> None:
 
 
 def test_a_route_names_its_deployments_in_order() -> None:
-    world = World({"fast": (Reference("p/b"), Reference("a", provider="p"))})
+    world = World({"fast": Route((Reference("p/b"), Reference("a", provider="p")))})
     plan = world.router.plan("fast")
     assert plan.model == "fast"
     assert [candidate.id for candidate in plan.candidates] == ["p/b", "p/a"]
 
 
+def test_a_route_says_whether_it_is_strict() -> None:
+    world = World({"exact": Route((Reference("p/b"),), is_strict=True), "fast": Route((Reference("p/b"),))})
+    assert [world.router.plan(name).is_strict for name in ("exact", "fast", "p/b")] == [True, False, False]
+
+
 def test_a_route_wins_over_a_provider_of_the_same_name() -> None:
-    world = World({"p/model-a": (Reference("p/b"),)})
+    world = World({"p/model-a": Route((Reference("p/b"),))})
     assert [candidate.id for candidate in world.router.plan("p/model-a").candidates] == ["p/b"]
 
 
 def test_what_cannot_be_deployed_is_left_out_while_something_is_left() -> None:
-    world = World({"fast": (Reference("q/a"), Reference("p/b"))})
+    world = World({"fast": Route((Reference("q/a"), Reference("p/b")))})
     assert [candidate.id for candidate in world.router.plan("fast").candidates] == ["p/b"]
 
 
