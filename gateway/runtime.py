@@ -57,6 +57,7 @@ class Runtime:
             access_records_dropped=lambda: self.access_log.dropped if self.access_log else 0,
         )
         self.scrubber = Scrubber([*self.catalogue.secrets(), *keys])
+        self.catalogue.watch(self.scrubber.add)
         self.router = Router(
             _routes(settings),
             deploy=self._deploy,

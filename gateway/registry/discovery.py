@@ -15,8 +15,10 @@ from typing import Final, Literal
 import msgspec
 
 from adapters.codec import JSON, as_list, as_object, decode
-from adapters.types import Headers, Operation
+from adapters.types import Headers, HttpRequest, Operation
+from gateway.credentials.errors import CredentialUnavailable
 from gateway.credentials.resolve import operation_url, probe_url
+from gateway.credentials.sign import signed
 from gateway.registry.adapters import paths_of
 from gateway.registry.catalogue import Catalogue, Provider
 from gateway.transport.base import TransportError
@@ -108,8 +110,17 @@ class Discovery:
         """Asks one provider for its models."""
         base_url = base_url or provider.base_url
         began = time.monotonic()
-        url = operation_url(paths_of(provider.spec), base_url, Operation.MODELS)
-        reply = await self._get(url, provider.key_ring.headers() + provider.spec.headers, seconds)
+        paths = paths_of(provider.spec)
+        has_list = Operation.MODELS in paths
+        url = operation_url(paths, base_url, Operation.MODELS) if has_list else base_url
+        request = HttpRequest("GET", url, provider.spec.headers)
+        try:
+            request = signed(request, await provider.key_ring.sign(request))
+        except CredentialUnavailable as error:
+            return Probe(provider, base_url, "auth", detail=error.message, seconds=time.monotonic() - began)
+        if not has_list:
+            return Probe(provider, base_url, "ok", detail="has no list of models", seconds=time.monotonic() - began)
+        reply = await self._get(url, request.headers, seconds)
         if isinstance(reply, str):
             return Probe(provider, base_url, "offline", detail=reply, seconds=time.monotonic() - began)
         return _read(provider, base_url, reply, time.monotonic() - began)
