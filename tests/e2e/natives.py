@@ -50,6 +50,8 @@ def _chat(tools: Callable[[Object], list[Object]]) -> Callable[[str, Object, Obj
 def _expected(exchange: Object) -> Object | None:
     """The expectation with the prompt's tokens counted OpenAI's way: cached ones are part of them."""
     expect = exchange.get("expect")
+    if expect is not None and expect.get("plan"):  # Cohere's plan of its tool calls is told as reasoning
+        expect = {**expect, "thinking": expect["thinking"] + expect["plan"]}
     if expect is None or expect.get("in") is None:
         return expect
     cached = [expect.get(name) or 0 for name in ("cache_read", "cache_write")]

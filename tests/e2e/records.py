@@ -147,7 +147,7 @@ def _body(answer: dict[str, Any]) -> tuple[bytes, str]:
     return text.encode(), "application/x-ndjson" if text.startswith("{") else "application/json"
 
 
-_ID = re.compile(r"[a-z0-9-]+-[0-9a-f]{12}(~\d+)?")
+_ID = re.compile(r"[a-z][a-z-]+-[0-9a-z]{12}(~\d+)?")
 
 
 def asked_for(request: Recorded) -> str:

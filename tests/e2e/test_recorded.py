@@ -37,6 +37,9 @@ CUTS = {"builtin": (6, 20), "httpx": (0, 5)}
 _NOT_CHAT = "no model's answer in OpenAI's shape: "
 _REFUSED_KEY = "the message is scrubbed of what looks like a key, and says that our credential was refused"
 EXPLAINED: dict[str, str] = {
+    "cohere-8bdd48332678": "Cohere reports under status 200 that its model failed, which the client hears",
+    "cohere-a75e058b1032": "Cohere reports under status 200 that its model failed, which the client hears",
+    "cohere-v0a7386a2d53": "arguments of `null` reach the client as the empty object that a call without arguments has",
     "groq-6eb960cd519c": "Groq reports an error after the first words, which the client hears",
     "openai-4da50dff41e0": _NOT_CHAT + "a stream in Anthropic's shape",
     "openai-875e794b7f5b": "the expectation does not read custom tools; name and input arrive",
