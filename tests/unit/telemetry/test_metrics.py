@@ -160,6 +160,19 @@ def test_attempts_and_retries_are_counted_at_the_provider_that_was_tried() -> No
     assert label_sets(target, "anyport_retries_total") == [{"provider": "x_ai", "reason": "overloaded"}]
 
 
+def test_parts_of_one_call_are_attempts_but_no_retries() -> None:
+    target = metrics()
+    busy = Failure(FailureKind.OVERLOADED, "busy")
+    failed = Attempt(1, "openai/gpt", started=10.0, failure=busy, ended=10.2, part=0)
+    other = Attempt(2, "openai/gpt", started=10.0, first_byte=10.1, ended=10.4, part=1)
+    again = Attempt(3, "openai/gpt", started=10.2, first_byte=10.3, ended=10.5, part=0)
+    settle(target, outcome(attempts=[failed, other, again]))
+    assert value(target, "anyport_upstream_attempts_total", provider="openai", outcome="ok") == 2
+    assert value(target, "anyport_upstream_attempts_total", provider="openai", outcome="overloaded") == 1
+    assert value(target, "anyport_retries_total", provider="openai", reason="overloaded") == 1
+    assert value(target, "anyport_retries_total", provider="openai", reason="ok") is None
+
+
 def test_a_request_refused_before_any_attempt_has_no_provider() -> None:
     target = metrics()
     settle(
