@@ -30,30 +30,30 @@ _EMPTY_OBJECT: Final = b'"{}"'
 _NULL: Final = b'"null"'
 
 
-class _Content(Struct):
+class _Content(Struct, gc=False):
     type: str | None = None
     text: Raw = _ABSENT
     thinking: Raw = _ABSENT
 
 
-class _Function(Struct):
+class _Function(Struct, gc=False):
     name: str | None = None
     arguments: Raw = _ABSENT
 
 
-class _ToolCall(Struct):
+class _ToolCall(Struct, gc=False):
     id: str | None = None
     function: _Function | None = None
 
 
-class _Message(Struct):
+class _Message(Struct, gc=False):
     content: _Content | list[Any] | str | None = None
     tool_plan: Raw = _ABSENT
     tool_calls: _ToolCall | list[_ToolCall] | None = None
     citations: Raw = _ABSENT
 
 
-class _Delta(Struct):
+class _Delta(Struct, gc=False):
     message: _Message | None = None
     finish_reason: str | None = None
     error: Raw = _ABSENT
@@ -61,7 +61,7 @@ class _Delta(Struct):
     usage: Raw = _ABSENT
 
 
-class _Event(Struct):
+class _Event(Struct, gc=False):
     type: str = ""
     index: int | None = None
     delta: _Delta | None = None
