@@ -63,7 +63,7 @@ class ProviderSpec:
     """The row's default, possibly with `{VARIABLE}` parts; which one applies is decided by gateway.registry."""
     base_url_envs: tuple[str, ...] = ()
     base_url_variables: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
-    """Defaults of the `{VARIABLE}` parts."""
+    """Defaults of the `{VARIABLE}` parts: a text, or another variable as `{OTHER}` or `{OTHER:-text}`."""
     credential_envs: tuple[str, ...] = ()
     requires_credential: bool = True
     auth: AuthScheme | None = AuthScheme()

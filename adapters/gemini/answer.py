@@ -17,7 +17,7 @@ from adapters.gemini.wire import BROKEN, Blob, Candidate, FunctionCall, Part
 from adapters.types import Call
 
 Object = dict[str, Any]
-_QUOTE: Final = 0x22
+_QUOTE: Final = b'"'
 _OPENING: Final = 0x7B
 
 
@@ -48,15 +48,12 @@ class Names:
 
 def text_of(part: Part) -> bytes:
     """Returns a part's text as the JSON string that the upstream wrote, b"" if it has none."""
-    raw = part.text
-    view = memoryview(raw)
-    if not view.nbytes:
+    raw = bytes(part.text)
+    if raw[:1] == _QUOTE or not raw:
+        return raw
+    if raw == b"null":
         return b""
-    if view[0] != _QUOTE:
-        if is_null(raw):
-            return b""
-        raise Malformed("a part of the upstream's answer has a text that is no string")
-    return bytes(raw)
+    raise Malformed("a part of the upstream's answer has a text that is no string")
 
 
 def arguments_of(call: FunctionCall, *, is_custom: bool) -> str:

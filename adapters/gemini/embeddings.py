@@ -21,7 +21,7 @@ from adapters.fields import Fields, integer, text, value
 from adapters.gemini.failures import failure_of
 from adapters.gemini.request import JSON_HEADERS, model_path
 from adapters.gemini.tables import EMBEDDINGS
-from adapters.gemini.wire import read_usage
+from adapters.gemini.wire import Counts, read_usage
 from adapters.types import Call, Head, HttpRequest, Reply, Target, Usage
 
 Object = dict[str, Any]
@@ -48,7 +48,7 @@ class _Vector(Struct):
 class _Vectors(Struct):
     embedding: _Vector | None = None
     embeddings: list[_Vector] | None = None
-    usageMetadata: Raw = _ABSENT
+    usageMetadata: Counts | None = None
     error: Raw = _ABSENT
 
 

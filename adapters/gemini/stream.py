@@ -57,7 +57,8 @@ class GeminiStream(TranslatedStream[bytes]):
         self._details = 0
         self._images = 0
         self._partial: PartialCall | None = None
-        self._said: bytearray | None = bytearray() if _may_be_grounded(call) else None
+        self._said: list[bytes] = []
+        """The text as JSON strings: where sources belong can only be told with all of it at hand."""
 
     def event(self, event: bytes) -> None:
         """Reads one response; raises Malformed or UpstreamSaid."""
@@ -66,14 +67,14 @@ class GeminiStream(TranslatedStream[bytes]):
         if event.startswith(_OPEN_ARRAY):
             raise UpstreamSaid(failure_of(self._target, self._head, decode(event)))
         answer = read_answer(event)
-        if not is_null(answer.error):
+        if answer.error is not ABSENT and not is_null(answer.error):
             raise UpstreamSaid(failure_of(self._target, self._head, decode(event)))
         self.begin(answer.modelVersion)
         self.usage = read_usage(answer.usageMetadata, self.usage)
         for candidate in answer.candidates or ():
             if not candidate.index:
                 self._candidate(candidate)
-        if self.finish is None:
+        if answer.promptFeedback is not ABSENT and self.finish is None:
             self._blocked(answer)
 
     def _candidate(self, candidate: Candidate) -> None:
@@ -92,8 +93,7 @@ class GeminiStream(TranslatedStream[bytes]):
             self.think(text)
         elif text:
             self.say(text)
-            if self._said is not None:
-                self._said += decode(text).encode()
+            self._said.append(text)
         if part.functionCall is not None:
             self._call_of(part.functionCall, part.thoughtSignature)
         elif part.thoughtSignature and part.text is not ABSENT:
@@ -130,8 +130,10 @@ class GeminiStream(TranslatedStream[bytes]):
         finish = finish_of(candidate.finishReason)
         if finish is None:
             return
-        for annotation in annotations_of(candidate, bytes(self._said or b"")):
-            self.add(annotations=[annotation])
+        if not is_null(candidate.groundingMetadata) or not is_null(candidate.citationMetadata):
+            said = "".join(map(decode, self._said)).encode()
+            for annotation in annotations_of(candidate, said):
+                self.add(annotations=[annotation])
         if finish == "stop":
             if not self.has_content:
                 raise_for_nothing(candidate)
@@ -145,8 +147,3 @@ class GeminiStream(TranslatedStream[bytes]):
         if (reason := block_reason(answer.promptFeedback)) is not None:
             self.add(refusal=reason)
             self.end("content_filter")
-
-
-def _may_be_grounded(call: Call) -> bool:
-    """True if sources may come, whose places can only be told with the whole text at hand."""
-    return "web_search_options" in call.fields or "tools" in call.fields

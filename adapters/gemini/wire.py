@@ -63,18 +63,8 @@ class Candidate(Struct, gc=False):
     logprobsResult: Raw = ABSENT
 
 
-class Answer(Struct, gc=False):
-    """A whole answer, or one event of a stream."""
-
-    candidates: list[Candidate] | None = None
-    usageMetadata: Raw = ABSENT
-    modelVersion: str | None = None
-    promptFeedback: Raw = ABSENT
-    error: Raw = ABSENT
-
-
-class _Counts(Struct, gc=False):
-    """`usageMetadata`; a proxy may have put anything into it."""
+class Counts(Struct, gc=False):
+    """`usageMetadata`; a proxy may have put anything into its members."""
 
     promptTokenCount: JSON = None
     candidatesTokenCount: JSON = None
@@ -84,8 +74,17 @@ class _Counts(Struct, gc=False):
     cachedContentTokenCount: JSON = None
 
 
+class Answer(Struct, gc=False):
+    """A whole answer, or one event of a stream."""
+
+    candidates: list[Candidate] | None = None
+    usageMetadata: Counts | None = None
+    modelVersion: str | None = None
+    promptFeedback: Raw = ABSENT
+    error: Raw = ABSENT
+
+
 read_answer: Final = msgspec.json.Decoder(Answer).decode
-_read_counts: Final = msgspec.json.Decoder(_Counts).decode
 _STOP: Final = "stop"
 FINISH: Final[Mapping[str | int, str]] = {
     "STOP": _STOP,
@@ -136,16 +135,12 @@ def block_reason(feedback: Raw) -> str | None:
     return message if isinstance(message, str) and message else f"The prompt was blocked: {reason}"
 
 
-def read_usage(raw: Raw, before: Usage | None = None) -> Usage | None:
+def read_usage(counts: Counts | None, before: Usage | None = None) -> Usage | None:
     """Returns the counts of `usageMetadata`, which in a stream are running totals; `before` if it has none.
 
     Thoughts come beside the candidates' tokens, but some routes count them in: then the total gives it away.
     """
-    if is_null(raw):
-        return before
-    try:
-        counts = _read_counts(raw)
-    except msgspec.ValidationError:
+    if counts is None:
         return before
     prompt = _count(counts.promptTokenCount)
     answer = _count(counts.candidatesTokenCount)
@@ -167,8 +162,7 @@ def read_usage(raw: Raw, before: Usage | None = None) -> Usage | None:
 
 
 def _count(value: JSON) -> int | None:
-    is_count = isinstance(value, int) and not isinstance(value, bool) and 0 <= value < _MOST_TOKENS
-    return value if is_count else None
+    return value if type(value) is int and 0 <= value < _MOST_TOKENS else None
 
 
 def annotations_of(candidate: Candidate, text: bytes) -> list[Object]:

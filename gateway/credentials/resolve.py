@@ -21,6 +21,8 @@ from gateway.credentials.variables import ABI, PLUS, env_names, first, header_se
 from gateway.domain import AuthScheme, Connection, ProviderSpec
 
 _VARIABLE = re.compile(r"\{([A-Z][A-Z0-9_]*)\}")
+_OTHER = re.compile(r"\{([A-Z][A-Z0-9_]*)(?::-([^{}]+))?\}")
+"""A variable's default that is another variable, as `{OTHER}` or `{OTHER:-text}`."""
 _VERSION = re.compile(r"v\d+\w*")
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 _DIALABLE = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}  # noqa: S104 - what a server binds, not a client
@@ -184,8 +186,10 @@ def _authority(host: str, port: int | None) -> str:
 def _filled(url: str, spec: ProviderSpec, environ: Mapping[str, str]) -> str:
     def value(match: re.Match[str]) -> str:
         name = match[1]
-        found = first(environ, name)
-        text = found[1] if found else spec.base_url_variables.get(name)
+        default = spec.base_url_variables.get(name, "")
+        other = _OTHER.fullmatch(default)
+        found = first(environ, name) or (first(environ, other[1]) if other else None)
+        text = found[1] if found else (other[2] or "") if other else default
         if not text:
             raise MissingVariable(name, spec.id)
         return quote(text, safe="")

@@ -9,6 +9,7 @@ from typing import Final
 from adapters.anthropic import AnthropicAdapter
 from adapters.cohere import CohereAdapter
 from adapters.huggingface import HuggingFaceAdapter
+from adapters.gemini import GeminiAdapter
 from adapters.mistral import MistralAdapter
 from adapters.openai import OpenAIAdapter
 from adapters.tgi import TgiAdapter
@@ -19,7 +20,7 @@ _ALL: Final[tuple[Adapter, ...]] = (
     OpenAIAdapter(),
     AnthropicAdapter(),
     CohereAdapter(),
-    HuggingFaceAdapter(),
+    GeminiAdapter(),
     MistralAdapter(),
     TgiAdapter(),
 )

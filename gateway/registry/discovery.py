@@ -203,7 +203,7 @@ def _read(provider: Provider, base_url: str, reply: ControlReply, seconds: float
 
 
 def model_ids(body: bytes) -> tuple[str, ...] | None:
-    """Returns the ids of a model list in any of its shapes (OpenAI's, Together's bare array); None if it is none."""
+    """Returns the ids of a model list in any of its shapes (OpenAI's, Google's, Together's array); None if it is none."""
     try:
         decoded: JSON = decode(body)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
@@ -213,4 +213,5 @@ def model_ids(body: bytes) -> tuple[str, ...] | None:
         return None
     items = as_list(decoded) or as_list(members.get("data")) or as_list(members.get("models"))
     ids = (as_object(item).get("id") or as_object(item).get("name") for item in items[:MAX_MODELS])
-    return tuple(dict.fromkeys(id for id in ids if isinstance(id, str) and id))
+    # Google names a model by its place in its API: `models/gemini-...`.
+    return tuple(dict.fromkeys(id.removeprefix("models/") for id in ids if isinstance(id, str) and id))

@@ -17,6 +17,7 @@ from gateway.domain import ProviderSpec
 from gateway.registry.adapters import paths_of
 from gateway.registry.builtin import load_builtin, to_spec
 from gateway.registry.registry import Registry, custom_spec
+from gateway.settings.provider import ProviderRow
 
 CHAT, MODELS, EMBEDDINGS = Operation.CHAT, Operation.MODELS, Operation.EMBEDDINGS
 
@@ -130,7 +131,7 @@ def test_providers_without_a_version_get_none(registry: Registry) -> None:
 @pytest.mark.parametrize(
     ("name", "variable", "given", "expected"),
     [
-        ("gemini", "GEMINI_BASE_URL", "https://generativelanguage.googleapis.com/v1beta", "/v1beta/openai"),
+        ("gemini", "GEMINI_BASE_URL", "https://generativelanguage.googleapis.com", "googleapis.com/v1beta"),
         ("groq", "GROQ_BASE_URL", "https://api.groq.com/openai/", "/openai/v1"),
         ("openrouter", "OPENROUTER_API_BASE", "https://openrouter.ai/api", "/api/v1"),
         ("groq", "GROQ_BASE_URL", "https://proxy.example/openai", "/openai"),
@@ -168,6 +169,28 @@ def test_variables_are_filled_quoted_and_have_defaults(registry: Registry) -> No
     assert base == "https://gateway.ai.cloudflare.com/v1/a%2Fb/default/compat"
     environ = {"CLOUDFLARE_ACCOUNT_ID": "acc", "CLOUDFLARE_GATEWAY_ID": "gw", "CLOUDFLARE_BASE_URL": "p.example"}
     assert resolve_base_url(spec, environ).url == "https://p.example/v1/acc/gw/compat"
+
+
+@pytest.mark.parametrize(
+    ("environ", "expected"),
+    [
+        ({}, "https://h/global"),
+        ({"OTHER_PLACE": "b"}, "https://h/b"),
+        ({"PLACE": "a", "OTHER_PLACE": "b"}, "https://h/a"),
+        ({"PLACE": " ", "ABI_OTHER_PLACE": "c"}, "https://h/c"),
+    ],
+)
+def test_a_variable_may_fall_back_to_another(environ: dict[str, str], expected: str) -> None:
+    variables = {"PLACE": "{OTHER_PLACE:-global}"}
+    spec = to_spec("x", ProviderRow(base_url="https://h/{PLACE}", base_url_variables=variables))
+    assert resolve_base_url(spec, environ).url == expected
+
+
+def test_a_variable_without_any_value_is_named_by_its_first_name() -> None:
+    spec = to_spec("x", ProviderRow(base_url="https://h/{PLACE}", base_url_variables={"PLACE": "{OTHER_PLACE}"}))
+    with pytest.raises(MissingVariable) as caught:
+        resolve_base_url(spec, {})
+    assert caught.value.name == "PLACE"
 
 
 def test_a_variable_may_stand_in_the_host() -> None:

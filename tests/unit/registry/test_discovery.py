@@ -282,6 +282,7 @@ async def test_it_keeps_looking_until_it_is_cancelled() -> None:
         (b'[{"id":"a"}]', ("a",)),
         (b'{"models":[{"name":"a"},{"name":"b","id":"c"}]}', ("a", "c")),
         (b'{"data":[{"id":5},{"id":""},{},null,"x",{"id":"a"}]}', ("a",)),
+        (b'{"models":[{"name":"models/gemini-2.5-pro","version":"001"}]}', ("gemini-2.5-pro",)),
         (b'{"data":null}', None),
         (b'{"data":{}}', None),
         (b"{}", None),

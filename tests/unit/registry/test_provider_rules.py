@@ -200,18 +200,6 @@ def test_more_stop_texts_or_inputs_than_the_vendor_takes_are_refused() -> None:
         ("siliconflow", 401, b'"Token is invalid"', FailureKind.AUTH),
         ("volcengine", 403, {"error": {"code": "AccountOverdueError", "message": ""}}, FailureKind.QUOTA),
         ("cerebras", 401, {"message": "Wrong API Key", "code": "wrong_api_key"}, FailureKind.AUTH),
-        (
-            "gemini",
-            400,
-            [{"error": {"code": 400, "message": "API key not valid.", "status": "INVALID_ARGUMENT"}}],
-            FailureKind.AUTH,
-        ),
-        (
-            "gemini",
-            429,
-            [{"error": {"code": 429, "message": "You exceeded your current quota. Please retry in 17.2s."}}],
-            FailureKind.RATE_LIMIT,
-        ),
         ("lmstudio", 400, {"error": "No models loaded. Please load a model"}, FailureKind.MODEL_MISSING),
         ("openai", 429, {"error": {"code": "insufficient_quota", "message": "quota"}}, FailureKind.QUOTA),
     ],
