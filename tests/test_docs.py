@@ -170,7 +170,8 @@ def codes_of(path: Path) -> Iterator[Raised]:
         if isinstance(node, ast.Call):
             name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
             at, status_at = _POSITIONS.get(name, (None, None))
-            given: list[ast.expr] = [word.value for word in node.keywords if word.arg == "code"]
+            reads_it = name == "FailureRule"  # a vendor's word, which no client of ours sees under a documented name
+            given: list[ast.expr] = [word.value for word in node.keywords if word.arg == "code" and not reads_it]
             if at is not None and len(node.args) > at:
                 given.append(node.args[at])
             status = constant(node.args[status_at]) if status_at is not None and len(node.args) > status_at else None
