@@ -92,17 +92,23 @@ class Executor:
         deployment = plan.candidates[0]
         outcome.deployment, outcome.provider = deployment.id, deployment.provider
         parts = _parts(call, deployment)
-        run = _Run(parts[0], plan, outcome, self._clock() + self._limits.total)
+        started = self._clock()
+        run = _Run(parts[0], plan, outcome, started + self._limits.total)
         if len(parts) == 1:
             return await self._attempts(run)
-        if not call.stream:
-            return await self._gathered(call, parts, run)
+        together = self._joined if call.stream else self._gathered
+        try:
+            return await together(call, parts, run)
+        finally:
+            outcome.upstream_seconds = self._clock() - started  # what passes at the same time passes once
+
+    async def _joined(self, call: Call, parts: Sequence[Call], run: _Run) -> Stream:
+        """Returns the streams of all parts as one, of which the first content has come."""
         stream = JoinedStream(call, parts, self._play(run))
         try:
             await stream.begin()
         finally:
-            outcome.usage = stream.usage
-            outcome.upstream_seconds = self._clock() - run.deadline + self._limits.total
+            run.outcome.usage = stream.usage
         return stream
 
     async def _gathered(self, call: Call, parts: Sequence[Call], run: _Run) -> Answer:
@@ -131,7 +137,6 @@ class Executor:
             raise self.client_error(failure, run.outcome.deployment) from None
         finally:
             run.outcome.usage = sum_usage(answer.reply.usage for answer in answers.values())
-            run.outcome.upstream_seconds = self._clock() - run.deadline + self._limits.total
 
     def _play(self, run: _Run) -> Play:
         """Returns how one part is run: its attempts join the others', its times are its own."""
@@ -142,8 +147,8 @@ class Executor:
             try:
                 return await self._attempts(_Run(part, run.plan, own, run.deadline, number))
             finally:
-                whole.deployment, whole.provider = own.deployment, own.provider
-                whole.dropped = own.dropped
+                if own.deployment:
+                    whole.deployment, whole.provider, whole.dropped = own.deployment, own.provider, own.dropped
 
         return play
 

@@ -110,7 +110,7 @@ class Stage:
             provider="p",
             target=target_of(rules=rules),
             adapter=adapter or OpenAIAdapter(),
-            key_ring=KeyRing(SPEC, (Secret(SECRET),), signer=signer),
+            key_ring=KeyRing(SPEC, () if signer else (Secret(SECRET),), signer=signer),
         )
         self.plan = Plan("p/m", (self.deployment,), is_strict)
         self.executor = Executor(

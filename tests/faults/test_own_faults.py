@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.faults.shapes import ROLE, WORDS, delta, event, fine
-from tests.faults.stage import Stage
+from tests.faults.stage import Stage, eventually
 from tests.faults.streaming import CHUNKED, stream_of
 from tests.upstreams.scripted import STALL, chunk, json_response, raw
 
@@ -38,12 +38,14 @@ SETTINGS = {"providers": {"up": {"rules": {"reject_above": {"n": 1}}}}}
 
 
 async def assert_told_once(stage: Stage, id: str) -> None:
+    said = f"request {id} failed inside the gateway"
+    await eventually(lambda: said in stage.gateway.log)  # the log is written behind the answer
+    await stage.quiet()
     log = stage.gateway.log
-    assert log.count(f"request {id} failed inside the gateway") == 1
+    assert log.count(said) == 1
     assert "without a complete response" not in log
     assert "unhandled exception" not in log
     assert "never retrieved" not in log
-    await stage.quiet()
 
 
 @pytest.mark.parametrize("place", ["parts", "request", "reply", "stream", "failure"])

@@ -7,13 +7,14 @@ import json
 import socket
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import openai
 import pytest
 
 from tests.faults.client import connected, request_bytes, reset
 from tests.faults.shapes import FINISH, ROLE, WORDS, completion, delta, fine
-from tests.faults.stage import SLACK, Scene, Stage, eventually
+from tests.faults.stage import SLACK, Scene, Stage, eventually, staged
 from tests.faults.streaming import stream_of
 from tests.upstreams.scripted import FIN, RESET, STALL, Step, json_response, raw
 from tests.upstreams.scripted import Answer as Played
@@ -200,3 +201,20 @@ async def test_what_is_over_a_limit_above_one_is_still_refused(stage: Stage) -> 
     assert (answer.status, answer.error["code"], answer.error["param"]) == (400, "unsupported_parameter", "n")
     assert not scene.requests
     await stage.settled(answer, error="unsupported_parameter", attempts=0)
+
+
+async def test_a_joined_stream_is_told_of_the_end_of_the_grace(tmp_path: Path) -> None:
+    settings = {**SETTINGS, "server": {"grace_seconds": 0.3}}
+    async with staged(tmp_path, settings) as own:
+        scene = own.plays(stream_of(ROLE, *WORDS, end=(STALL,)))
+        asking = asyncio.create_task(scene.ask(stream=True, n=2))
+        await scene.heard(2)
+        own.gateway.signal()
+        answer = await asking
+        assert answer.event_error is not None
+        assert answer.event_error["code"] == "server_shutting_down"
+        for connection in connections(scene):
+            await own.upstream.wait_closed(connection, 2)
+        assert await own.gateway.exit_code() == 0
+        assert "never retrieved" not in own.gateway.log
+        assert "Traceback" not in own.gateway.log
