@@ -50,6 +50,8 @@ class AuthScheme:
     """Variable -> how what stands in it goes on the wire instead."""
     by_prefix: tuple[tuple[str, AuthScheme], ...] = ()
     """Beginning of a secret -> how such a secret goes on the wire instead."""
+    also: tuple[tuple[str, AuthScheme], ...] = ()
+    """Variable of a second credential -> how it goes along, if it is set."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from typing import Final
 
 import jsonschema
 import yaml
@@ -14,6 +15,12 @@ from gateway.domain import Connection
 from gateway.registry.builtin import PROVIDERS_FILE, ProvidersFile, config_directory, parse_file
 from gateway.settings.provider import ProviderRow
 
+_OTHERWISE: Final = {
+    "bearer_remote_only": "never sent to this machine",
+    "sigv4": "or AWS's own chain",
+    "google_adc": "or Google's default credentials",
+    "entra": "or an Entra application",
+}
 _OPERATIONS = ", ".join(f"`{operation}`" for operation in Operation if operation is not Operation.MODELS)
 _HEAD = """\
 <!-- Made from config/providers.yaml by `make docs`; changes made here are lost. -->
@@ -79,6 +86,10 @@ def _keys(row: ProviderRow) -> str:
     if row.auth == "none":
         return "none, never sent"
     names = _listed(row.credential_envs or [])
+    if row.auth in _OTHERWISE:
+        names += f", {_OTHERWISE[row.auth]}"
+    if row.auth_also:
+        names += f"; also {_listed(row.auth_also)}"
     return f"{names} (optional)" if row.requires_credential is False else names
 
 

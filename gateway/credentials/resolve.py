@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import AddressValueError, IPv4Address, IPv6Address
 from urllib.parse import SplitResult, quote, urlsplit
 
@@ -50,6 +50,8 @@ class Resolved:
     auth: AuthScheme | None = None
     signer: Signer | None = None
     """What authenticates instead of secrets that are sent as they are."""
+    also: tuple[tuple[AuthScheme, Secret], ...] = ()
+    """Second credentials that go along with each of these."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,11 +76,26 @@ def resolve_credentials(
     machine is searched for a login that was not asked for. Raises `InvalidCredential` and `CredentialUnavailable`.
     """
     auth = spec.auth
-    if auth is not None and auth.is_remote_only and is_local_host(base_url):
+    if auth is None or (auth.is_remote_only and is_local_host(base_url)):
         return Resolved((), "none")
+    found = _main_credential(spec, auth, environ, explicit, base_url, is_named=is_named)
+    second = ((scheme, first(environ, name)) for name, scheme in auth.also)
+    also = tuple((scheme, header_secret(pair[1], f"env {pair[0]}")) for scheme, pair in second if pair)
+    return replace(found, also=also) if also else found
+
+
+def _main_credential(
+    spec: ProviderSpec,
+    auth: AuthScheme,
+    environ: Mapping[str, str],
+    explicit: Sequence[str],
+    base_url: str,
+    *,
+    is_named: bool,
+) -> Resolved:
     if given := [value.strip() for value in explicit if value.strip()]:
         return Resolved(tuple(header_secret(value, "config") for value in given), "config", auth)
-    cloud = auth.cloud if auth else None
+    cloud = auth.cloud
     for name in env_names(spec.credential_envs):
         if cloud and (PLUS in name or name in NO_KEYS):
             if signer := signer_of(cloud, name, spec.id, environ, base_url):
@@ -91,8 +108,8 @@ def resolve_credentials(
     return Resolved((), "none", auth)
 
 
-def _auth_for(auth: AuthScheme | None, name: str) -> AuthScheme | None:
-    return dict(auth.by_env).get(name.removeprefix(ABI), auth) if auth else None
+def _auth_for(auth: AuthScheme, name: str) -> AuthScheme:
+    return dict(auth.by_env).get(name.removeprefix(ABI), auth)
 
 
 def resolve_base_url(

@@ -166,12 +166,18 @@ def to_spec(id: str, row: ProviderRow) -> ProviderSpec:
 
 
 def auth_scheme(text: str) -> AuthScheme | None:
-    """Returns what a word for `auth` means; `x-api-key`, `api-key` and `header:NAME` are the header of a bare key.
+    """Returns what a word for `auth` means.
+
+    `x-api-key`, `api-key` and `header:NAME` are the header of a bare key, `bearer:NAME` that of a bearer token.
 
     The three of clouds say two things: how a key is sent if there is one (Bedrock's as a bearer token, Vertex's as
     `x-goog-api-key`, Azure's as `api-key`), and whose signature or token serves if there is none.
     """
-    return _AUTH[text] if text in _AUTH else AuthScheme(text.removeprefix("header:").lower(), "")
+    if text in _AUTH:
+        return _AUTH[text]
+    if text.startswith("bearer:"):
+        return AuthScheme(text.removeprefix("bearer:").lower())
+    return AuthScheme(text.removeprefix("header:").lower(), "")
 
 
 def _auth(id: str, row: ProviderRow) -> AuthScheme | None:
@@ -181,17 +187,21 @@ def _auth(id: str, row: ProviderRow) -> AuthScheme | None:
         raise ValueError(f"provider `{id}` has `{pairs[0]}` in credential_envs: only `auth: sigv4` takes two at once")
     if scheme is None:
         return None
-    by_env = {name: auth_scheme(text) for name, text in (row.auth_by_env or {}).items()}
     special = {prefix: (auth_scheme(each.auth), each.headers) for prefix, each in (row.auth_by_prefix or {}).items()}
     return replace(
         scheme,
-        by_env=tuple((name, found) for name, found in by_env.items() if found),
+        by_env=_schemes(row.auth_by_env),
+        also=_schemes(row.auth_also),
         by_prefix=tuple(
             (prefix, replace(found, headers=tuple((name.lower(), value) for name, value in headers.items())))
             for prefix, (found, headers) in special.items()
             if found
         ),
     )
+
+
+def _schemes(words: Mapping[str, str] | None) -> tuple[tuple[str, AuthScheme], ...]:
+    return tuple((name, scheme) for name, text in (words or {}).items() if (scheme := auth_scheme(text)))
 
 
 def _region_url(id: str, regions: Mapping[str, str], region: str) -> str:

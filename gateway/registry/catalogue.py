@@ -132,6 +132,7 @@ class Catalogue:
         for provider in self:
             ring = provider.key_ring
             yield from ring.signer.secrets if ring.signer else ring.secrets
+            yield from (secret for _, secret in ring.also)
 
     def watch(self, learn: Callable[[Secret], None]) -> None:
         """Calls `learn` with every upstream secret that is fetched from now on, before it is used."""
@@ -283,7 +284,8 @@ class Catalogue:
 
 
 def _key_ring(spec: ProviderSpec, found: Resolved) -> KeyRing:
-    return KeyRing(spec if found.auth == spec.auth else replace(spec, auth=found.auth), found.secrets, found.signer)
+    shown = spec if found.auth == spec.auth else replace(spec, auth=found.auth)
+    return KeyRing(shown, found.secrets, found.signer, found.also)
 
 
 def _warning(spec: ProviderSpec, row: ProviderRow | None, base_url: str, found: Resolved) -> str | None:

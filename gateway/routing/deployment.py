@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from adapters.types import Adapter, Headers, HttpRequest, Target
 from gateway.credentials.secret import Secret
 from gateway.credentials.sign import Signer, auth_headers
-from gateway.domain import ProviderSpec
+from gateway.domain import AuthScheme, ProviderSpec
 
 
 @dataclass(slots=True)
@@ -21,12 +21,14 @@ class KeyRing:
     secrets: tuple[Secret, ...] = ()
     signer: Signer | None = None
     """Takes the place of the secrets where the credential depends on the request or has to be fetched."""
+    also: tuple[tuple[AuthScheme, Secret], ...] = ()
+    """Second credentials, which go along with whichever is used."""
     _next: int = field(default=0, repr=False)
 
     @property
     def is_empty(self) -> bool:
         """True if there is no credential at all."""
-        return not self.secrets and self.signer is None
+        return not self.secrets and not self.also and self.signer is None
 
     @property
     def is_static(self) -> bool:
@@ -35,15 +37,18 @@ class KeyRing:
 
     def headers(self) -> Headers:
         """Returns the headers that authenticate the next attempt, none if there is no secret."""
-        if not self.secrets:
-            return ()
-        secret = self.secrets[self._next % len(self.secrets)]
-        self._next += 1
-        return auth_headers(self.spec.auth, secret)
+        headers: Headers = ()
+        if self.secrets:
+            headers = auth_headers(self.spec.auth, self.secrets[self._next % len(self.secrets)])
+            self._next += 1
+        for scheme, secret in self.also:
+            headers += auth_headers(scheme, secret)
+        return headers
 
     async def sign(self, request: HttpRequest) -> Headers:
         """Returns the headers that authenticate exactly this request; raises `CredentialUnavailable`."""
-        return self.headers() if self.signer is None else await self.signer.sign(request)
+        headers = self.headers()
+        return headers if self.signer is None else headers + await self.signer.sign(request)
 
 
 @dataclass(frozen=True, slots=True)

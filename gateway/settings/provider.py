@@ -115,11 +115,12 @@ class OptionsRow(Strict):
 Auth = Annotated[
     str,
     Field(
-        pattern=r"^(bearer|bearer_remote_only|none|x-api-key|api-key|header:[A-Za-z0-9-]+|sigv4|google_adc|entra)$"
+        pattern=r"^(bearer|bearer_remote_only|none|x-api-key|api-key|(header|bearer):[A-Za-z0-9-]+"
+        r"|sigv4|google_adc|entra)$"
     ),
 ]
 """How a credential goes on the wire (gateway.registry.builtin.auth_scheme says what each means)."""
-KeyAuth = Annotated[str, Field(pattern=r"^(bearer|x-api-key|api-key|header:[A-Za-z0-9-]+)$")]
+KeyAuth = Annotated[str, Field(pattern=r"^(bearer|x-api-key|api-key|(header|bearer):[A-Za-z0-9-]+)$")]
 
 
 class PrefixAuthRow(Strict):
@@ -148,6 +149,8 @@ class ProviderRow(Strict):
     """Variable -> how the credential from it goes on the wire instead."""
     auth_by_prefix: dict[str, PrefixAuthRow] | None = None
     """Beginning of a credential -> how such a credential goes on the wire instead."""
+    auth_also: dict[str, KeyAuth] | None = None
+    """Variable of a second credential -> how it goes along, if it is set."""
     key_prefix: str | None = None
     connection: Connection | None = None
     category: Literal["Local", "US Labs", "China Labs", "Model Hosts", "Other Labs", "Platforms"] | None = None

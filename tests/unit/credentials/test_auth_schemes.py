@@ -6,11 +6,13 @@ import pytest
 from pydantic import ValidationError
 
 from adapters.types import HttpRequest
+from gateway.credentials.errors import InvalidCredential
 from gateway.credentials.resolve import resolve_credentials
 from gateway.credentials.secret import Secret
 from gateway.credentials.sign import auth_headers, signed
 from gateway.domain import AuthScheme, Cloud, ProviderSpec
-from gateway.registry.builtin import auth_scheme, to_spec
+from gateway.registry.builtin import auth_scheme, load_builtin, to_spec
+from gateway.routing.deployment import KeyRing
 from gateway.settings.provider import ProviderRow
 
 OAUTH = {"sk-ant-oat01-": {"auth": "bearer", "headers": {"Anthropic-Beta": "oauth-2025-04-20"}}}
@@ -100,3 +102,27 @@ def test_an_ordinary_credential_is_put_behind_the_headers_of_the_request() -> No
         ("accept", "*/*"),
         ("authorization", "Bearer t"),
     )
+
+
+def test_a_second_credential_goes_along_if_it_is_set() -> None:
+    cloudflare = spec(credential_envs=["TOKEN"], auth_also={"AIG_TOKEN": "bearer:Cf-Aig-Authorization"})
+    second = ("cf-aig-authorization", "Bearer a")
+    assert ring(cloudflare, {"TOKEN": "t", "AIG_TOKEN": "a"}).headers() == (("authorization", "Bearer t"), second)
+    assert ring(cloudflare, {"TOKEN": "t"}).headers() == (("authorization", "Bearer t"),)
+    alone = ring(cloudflare, {"ABI_AIG_TOKEN": "a"})
+    assert (alone.headers(), alone.is_empty) == ((second,), False)
+    with pytest.raises(InvalidCredential, match="env AIG_TOKEN"):
+        ring(cloudflare, {"AIG_TOKEN": "a b"})
+
+
+def ring(of: ProviderSpec, environ: dict[str, str]) -> KeyRing:
+    found = resolve_credentials(of, environ)
+    return KeyRing(of, found.secrets, found.signer, found.also)
+
+
+def test_cloudflares_token_for_its_gateway_goes_beside_the_key() -> None:
+    cloudflare = to_spec("cloudflare", load_builtin()["cloudflare"])
+    assert dict(ring(cloudflare, {"CLOUDFLARE_API_TOKEN": "t", "CF_AIG_TOKEN": "a"}).headers()) == {
+        "authorization": "Bearer t",
+        "cf-aig-authorization": "Bearer a",
+    }
