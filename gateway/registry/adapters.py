@@ -8,8 +8,8 @@ from typing import Final
 
 from adapters.anthropic import AnthropicAdapter
 from adapters.cohere import CohereAdapter
-from adapters.huggingface import HuggingFaceAdapter
 from adapters.gemini import GeminiAdapter
+from adapters.huggingface import HuggingFaceAdapter
 from adapters.mistral import MistralAdapter
 from adapters.openai import OpenAIAdapter
 from adapters.tgi import TgiAdapter
@@ -22,6 +22,7 @@ _ALL: Final[tuple[Adapter, ...]] = (
     CohereAdapter(),
     GeminiAdapter(),
     MistralAdapter(),
+    HuggingFaceAdapter(),
     TgiAdapter(),
 )
 
