@@ -55,6 +55,7 @@ class FailureRule:
     kind: FailureKind
     status: int | None = None
     code: str | None = None
+    """The error's code or type; `Throttling.*` means all that begin so."""
     phrase: str | None = None
     """Looked for in the message, case-insensitively."""
 
@@ -191,7 +192,7 @@ def _kind(said: Description, status: int, rules: Sequence[FailureRule]) -> Failu
     for rule in rules:
         if (
             (rule.status is None or rule.status == status)
-            and (rule.code is None or rule.code in (said.code, said.type))
+            and (rule.code is None or _is_code(rule.code, said))
             and (rule.phrase is None or rule.phrase.lower() in message)
         ):
             return rule.kind
@@ -204,6 +205,12 @@ def _kind(said: Description, status: int, rules: Sequence[FailureRule]) -> Failu
     if coded and not (coded is FailureKind.SERVER and 400 <= status < 500):
         return coded
     return _kind_of_phrase(message) or _kind_of_class(status)
+
+
+def _is_code(code: str, said: Description) -> bool:
+    if code.endswith("*"):
+        return any(word and word.startswith(code[:-1]) for word in (said.code, said.type))
+    return code in (said.code, said.type)
 
 
 def _kind_of_code(said: Description) -> FailureKind | None:
@@ -247,6 +254,9 @@ def describe(value: JSON) -> Description:
         inner = members.get(name)
         if inner:
             return _inner(members, name, inner)
+    nested = as_object(members.get("message"))
+    if nested.get("detail") and (said := describe(nested)).message:  # Mistral wraps FastAPI's errors
+        return said
     return _flat(members)
 
 

@@ -27,6 +27,7 @@ RULES: Final = (
     FailureRule(FailureKind.QUOTA, status=402),
     FailureRule(FailureKind.MODEL_MISSING, status=400, phrase="not supported by any provider"),
     FailureRule(FailureKind.MODEL_MISSING, status=400, phrase="does not exist"),
+    FailureRule(FailureKind.OVERLOADED, phrase="is currently loading"),
     # The old host: answered so since November 2025 for every model, so that no model is missing.
     FailureRule(FailureKind.UNKNOWN, status=410),
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from typing import Any, Final
 
@@ -27,6 +28,8 @@ ANY_MODEL: Final = "tgi"
 """The name that means the server's own model; every other one is looked for among its adapters (404 or 422)."""
 _PASSED: Final = ("temperature", "top_p", "frequency_penalty", "logprobs", "top_logprobs", "tool_prompt")
 _WIRE: Final = ParamRules(wrap_functions=True)
+_ENDS: Final = ("stop", "eos_token")
+_END: Final = re.compile(rb'"finish_reason":"(?:stop|eos_token)"')
 _NO_ID: Final = b'"id":""'
 _NO_MODEL: Final = b'"model":"tgi"'
 _NO_PARAMETERS: Final[Object] = {"type": "object", "properties": {}}
@@ -123,8 +126,8 @@ def as_openai(target: Target) -> Target:
 def read_chat(call: Call, target: Target, head: Head, body: bytes) -> Reply:
     """Returns the checked answer; raises Malformed or UpstreamSaid."""
     body = named(body, call, target)
-    if b"_name" in body:
-        body = _without_wrappers(body)
+    if b'"tool_calls"' in body:
+        body = _with_calls(body)
     return read_reply(call, as_openai(target), head, body)
 
 
@@ -141,14 +144,17 @@ def named(data: bytes, call: Call, target: Target) -> bytes:
     return head + choices + rest
 
 
-def _without_wrappers(body: bytes) -> bytes:
-    """Takes `_name` out of tool arguments: TGI 2 tells the function's name there, too."""
+def _with_calls(body: bytes) -> bytes:
+    """Says that tool calls end an answer, which is a plain end at TGI, and takes `_name` out of TGI 2's arguments."""
     try:
         answer = as_object(decode(body))
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
         return body  # the reader says what is wrong with it
     for choice in map(as_object, as_list(answer.get("choices"))):
-        for call in map(as_object, as_list(as_object(choice.get("message")).get("tool_calls"))):
+        calls = as_list(as_object(choice.get("message")).get("tool_calls"))
+        if calls and choice.get("finish_reason") in _ENDS:
+            choice["finish_reason"] = "tool_calls"
+        for call in map(as_object, calls):
             arguments = as_object(as_object(call.get("function")).get("arguments"))
             arguments.pop("_name", None)
     return encode(answer) if answer else body
@@ -162,5 +168,7 @@ class ChatStream(OpenAIStream):
 
     def _event(self, block: bytes) -> bytes | None:
         changed = named(block, self._call, self._target)
+        if b'"finish_reason":"' in changed and any(state.tool_calls for state in self._choices.values()):
+            changed = _END.sub(b'"finish_reason":"tool_calls"', changed)
         instead = super()._event(changed)
         return changed + b"\n\n" if instead is None and changed is not block else instead

@@ -137,12 +137,16 @@ def _text(answer: _Generated) -> str | None:
 def _choice(call: Call, answer: _Generated) -> tuple[str, str, JSON]:
     fields = call.fields
     text = _text(answer) or ""
-    if not boolean(fields, "echo"):
+    offset = 0
+    if boolean(fields, "echo"):
+        offset = len(one_prompt(fields))
+    else:
         text = text.removeprefix(one_prompt(fields))  # some handlers repeat it whatever they are told
     details = answer.details or Details()
     if details.finish_reason == "stop_sequence":
         text = without_stop(text, texts(fields, "stop"))
-    logprobs = log_probabilities(details.tokens, details.top_tokens) if integer(fields, "logprobs") else None
+    wants_logprobs = bool(integer(fields, "logprobs"))
+    logprobs = log_probabilities(details.tokens, details.top_tokens, offset) if wants_logprobs else None
     return text, FINISH.get(details.finish_reason or "", "stop"), logprobs
 
 
@@ -174,10 +178,8 @@ def counted(prompt: bytes, completion: bytes) -> Usage | None:
     """Returns the counts of two JSON numbers, None where they make no sense."""
     if not completion.isdigit() or len(completion) > _MOST_DIGITS:
         return None
-    return Usage(
-        prompt=int(prompt) if prompt.isdigit() and len(prompt) <= _MOST_DIGITS else 0,
-        completion=int(completion),
-    )
+    is_whole = prompt.isdigit() and len(prompt) <= _MOST_DIGITS
+    return Usage(prompt=int(prompt) if is_whole else 0, completion=int(completion), estimated=not is_whole)
 
 
 def _usage(answers: list[_Generated], head: Head) -> Usage | None:
@@ -185,7 +187,10 @@ def _usage(answers: list[_Generated], head: Head) -> Usage | None:
     prompt = head.headers.get("x-prompt-tokens", "").encode()
     each = [counted(prompt, bytes(answer.details.generated_tokens)) for answer in answers if answer.details is not None]
     known = [usage for usage in each if usage is not None]
-    return Usage(prompt=known[0].prompt, completion=sum(usage.completion for usage in known)) if known else None
+    if not known:
+        return None
+    completion = sum(usage.completion for usage in known)
+    return Usage(prompt=known[0].prompt, completion=completion, estimated=known[0].estimated)
 
 
 def _refusal(target: Target, head: Head, body: bytes, message: str) -> Malformed | UpstreamSaid:

@@ -74,7 +74,7 @@ CHAT: Final[Table] = {
     "modalities": refused("TGI answers with text only; leave modalities out"),
 }
 COMPLETIONS: Final[Table] = {
-    "model": dropped("a server has one"),
+    "model": emulated("a server has one; it is in the path of the older task"),
     "prompt": renamed("inputs", "one text"),
     "stream": emulated("by the path `/generate_stream`, or by the same field where the path is another"),
     "stream_options": emulated("usage comes unasked"),

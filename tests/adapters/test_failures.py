@@ -77,6 +77,8 @@ BODIES: list[tuple[str, int, Any, K, str, str | None]] = [
     ("mistral validation", 422, {"object": "error", "message": {"detail": [{"loc": ["body", "n"]}]},
      "type": "invalid_request_error", "param": None, "code": None}, K.BAD_REQUEST,
      '{"detail":[{"loc":["body","n"]}]}', None),
+    ("mistral validation, said", 422, {"object": "error", "message": {"detail": [{"loc": ["body", "n"], "msg": "no"}]},
+     "type": "invalid_request_error", "param": None, "code": None}, K.BAD_REQUEST, "no", None),
     ("mistral model", 400, {"object": "error", "message": "Invalid model: x", "type": "invalid_model", "param": None,
      "code": "1500"}, K.MODEL_MISSING, "Invalid model: x", "1500"),
     ("fastapi text", 404, {"detail": "Not Found"}, K.MODEL_MISSING, "Not Found", None),
@@ -213,6 +215,11 @@ def test_the_first_rule_that_holds_wins() -> None:
     rules = [FailureRule(K.SERVER, phrase="x"), FailureRule(K.AUTH, status=500)]
     assert classify(500, {}, b"x", rules).kind is K.SERVER
     assert classify(500, {}, b"y", rules).kind is K.AUTH
+    by_beginning = [FailureRule(K.RATE_LIMIT, code="Throttling.*")]
+    assert (
+        classify(400, {}, b'{"error":{"code":"Throttling.RateQuota","message":"m"}}', by_beginning).kind is K.RATE_LIMIT
+    )
+    assert classify(400, {}, b'{"error":{"code":"Throttled","message":"m"}}', by_beginning).kind is K.BAD_REQUEST
     by_type = [FailureRule(K.QUOTA, code="broke")]
     assert classify(400, {}, b'{"error":{"type":"broke","message":"m"}}', by_type).kind is K.QUOTA
 
