@@ -48,7 +48,8 @@ def _chat(tools: Callable[[Object], list[Object]]) -> Callable[[str, Object, Obj
 
 
 def _expected(exchange: Object) -> Object | None:
-    """The expectation with the prompt's tokens counted OpenAI's way: cached ones are part of them."""
+    """The expectation with the prompt's tokens counted OpenAI's way: what was cached, and what a tool of the provider's
+    own put into the prompt, is part of them."""
     expect = exchange.get("expect")
     if expect is not None and expect.get("plan"):  # Cohere's plan of its tool calls is told as reasoning
         expect = {**expect, "thinking": expect["thinking"] + expect["plan"]}
@@ -58,7 +59,14 @@ def _expected(exchange: Object) -> Object | None:
     if exchange["provider"] == "bedrock":
         usage = _bedrock_usage(exchange["response"])
         cached = [usage.get(name) or 0 for name in ("cacheReadInputTokens", "cacheWriteInputTokens")]
+    if exchange["provider"] in ("gemini", "vertexai"):
+        found = re.findall(r'"toolUsePromptTokenCount": ?(\d+)', _text_of(exchange["response"]))
+        cached = [int(count) for count in found[-1:]]
     return {**expect, "in": expect["in"] + sum(cached)}
+
+
+def _text_of(answer: Object) -> str:
+    return answer["text"] if "text" in answer else json.dumps(answer["body"])
 
 
 def _bedrock_usage(answer: Object) -> Object:

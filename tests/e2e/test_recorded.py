@@ -35,8 +35,24 @@ CUTS = {"builtin": (6, 20), "httpx": (0, 5)}
 """By transport: how many of the smallest streams are cut at every offset, and how often the others are."""
 
 _NOT_CHAT = "no model's answer in OpenAI's shape: "
+_NOTHING_SAID = "the answer holds neither a word nor a reason: an empty success is an error"
+_PARTIAL_ARGUMENTS = "the expectation takes each piece of streamed arguments for a call of its own"
+_LONG_MESSAGE = "messages of upstreams are cut to 200 characters"
 _REFUSED_KEY = "the message is scrubbed of what looks like a key, and says that our credential was refused"
 EXPLAINED: dict[str, str] = {
+    "gemini-75a9478a1414": "the expectation is the error's JSON in a JSON string; its message arrives",
+    "gemini-f1512e868668": _LONG_MESSAGE,
+    "gemini-f253a0091638": _NOTHING_SAID,
+    "gemini-f347d2830fda": _NOTHING_SAID,
+    "gemini-f3cd7465e853": "the model failed under status 200, with a finish message that the client hears",
+    "gemini-f40a0c0c4e56": _NOTHING_SAID,
+    "gemini-f469e4648a1e": _NOTHING_SAID,
+    "gemini-f5f406e64a37": _REFUSED_KEY,
+    "gemini-f8795162b142": _REFUSED_KEY,
+    "gemini-f93f9ee95022": _NOTHING_SAID,
+    "gemini-fecdfa14b1d8": "the recorded stream ends without a finish reason, as a cut one does",
+    "gemini-v33c39931472": _PARTIAL_ARGUMENTS,
+    "gemini-vea54ea9ac8e": _PARTIAL_ARGUMENTS,
     "cohere-8bdd48332678": "Cohere reports under status 200 that its model failed, which the client hears",
     "cohere-a75e058b1032": "Cohere reports under status 200 that its model failed, which the client hears",
     "cohere-v0a7386a2d53": "arguments of `null` reach the client as the empty object that a call without arguments has",
@@ -48,7 +64,7 @@ EXPLAINED: dict[str, str] = {
     "openai-cb5ac942e5fd": _NOT_CHAT + "the receipt of a tracing service",
     "openai-cef374793e75": "an empty text to embed is refused before any provider sees it",
     "openai-d22beec71d2b": _REFUSED_KEY,
-    "openrouter-e1e088886195": "messages of upstreams are cut to 200 characters",
+    "openrouter-e1e088886195": _LONG_MESSAGE,
     "perplexity-279f191477f3": "a defect with a test of its own below: integers are taken for floats",
     "perplexity-ecb2c38a6960": "the expectation adds up the text so far that Perplexity repeats in every chunk",
     "together-72c60193693d": "`eos` is Together's word for `stop`",
