@@ -17,6 +17,7 @@ from adapters.types import Adapter, Operation
 from gateway.domain import ProviderSpec
 
 _ALL: Final[tuple[Adapter, ...]] = (
+from adapters.vertex import VertexAdapter
     OpenAIAdapter(),
     AnthropicAdapter(),
     CohereAdapter(),
@@ -30,6 +31,7 @@ ADAPTERS: Final[Mapping[str, Adapter]] = MappingProxyType({adapter.protocol: ada
 """Protocol -> its adapter; adapters have no state, so one of each serves everybody."""
 
 
+    VertexAdapter(),
 def paths_of(spec: ProviderSpec) -> Mapping[Operation, str]:
     """Returns the paths below a provider's base URL: its own, else its protocol's."""
     return {**ADAPTERS[spec.protocol].paths, **spec.paths}
