@@ -14,10 +14,10 @@ from adapters.mistral import MistralAdapter
 from adapters.openai import OpenAIAdapter
 from adapters.tgi import TgiAdapter
 from adapters.types import Adapter, Operation
+from adapters.vertex import VertexAdapter
 from gateway.domain import ProviderSpec
 
 _ALL: Final[tuple[Adapter, ...]] = (
-from adapters.vertex import VertexAdapter
     OpenAIAdapter(),
     AnthropicAdapter(),
     CohereAdapter(),
@@ -25,13 +25,13 @@ from adapters.vertex import VertexAdapter
     MistralAdapter(),
     HuggingFaceAdapter(),
     TgiAdapter(),
+    VertexAdapter(),
 )
 
 ADAPTERS: Final[Mapping[str, Adapter]] = MappingProxyType({adapter.protocol: adapter for adapter in _ALL})
 """Protocol -> its adapter; adapters have no state, so one of each serves everybody."""
 
 
-    VertexAdapter(),
 def paths_of(spec: ProviderSpec) -> Mapping[Operation, str]:
     """Returns the paths below a provider's base URL: its own, else its protocol's."""
     return {**ADAPTERS[spec.protocol].paths, **spec.paths}
