@@ -56,6 +56,8 @@ def decide(format: Format, claude: Claude, *, has_tools: bool, may_force: bool) 
     schema = format.schema
     if schema is None:
         return Form(prompt=format.prompt)
+    if format.description and "description" not in schema:
+        schema = {**schema, "description": format.description}
     if claude.has_json_schema:
         try:
             fitted = fit(schema, SUBSET)
@@ -65,6 +67,5 @@ def decide(format: Format, claude: Claude, *, has_tools: bool, may_force: bool) 
             if fitted.optional <= MOST_OPTIONAL and fitted.unions <= MOST_UNIONS:
                 return Form(schema=fitted.schema)
     if may_force and not has_tools and schema.get("type") == "object" and not schema.keys() & _NOT_AT_TOP:
-        description = f"{_TOOL_TEXT} {format.description}".rstrip()
-        return Form(tool={"name": wire_name(format.name), "description": description, "input_schema": schema})
+        return Form(tool={"name": wire_name(format.name), "description": _TOOL_TEXT, "input_schema": schema})
     return Form(prompt=format.prompt)

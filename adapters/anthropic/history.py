@@ -82,6 +82,8 @@ class _Writer:
         """Writes any other turn; it may depend on the role that follows, which never changes later."""
         if turn.name and turn.role != "tool":
             self._report.drop("messages.name")
+        if turn.extra is not None or any(call.extra is not None for call in turn.calls):
+            self._report.drop("messages.extra_content")
         if turn.role == "assistant":
             self._assistant(turn)
         elif turn.role == "tool":

@@ -69,6 +69,8 @@ class _Answer:
         self._thoughts: list[str] = []
         self._details: list[Object] = []
         self._notes: list[Object] = []
+        self._answer: str | None = None
+        """The input of the tool that is the answer; of several calls, the first one's."""
         self.calls: list[Object] = []
 
     def take(self, block: Object) -> None:
@@ -90,7 +92,7 @@ class _Answer:
         """Returns the message; a refusal takes the place of what was said before it."""
         if reason == "refusal":
             return message(None, refusal=refusal_of(details))
-        text = "".join(self._texts)
+        text = "".join(self._texts) if self._answer is None else self._answer
         if self._reading.is_fenced:
             text = unfenced(text)
         return message(
@@ -118,7 +120,7 @@ class _Answer:
             raise Malformed("a tool call of the upstream's answer has no name")
         input: JSON = block.get("input")
         if name == self._reading.answer_tool:
-            self._text(encode(input).decode(), [])
+            self._answer = encode(input).decode() if self._answer is None else self._answer
             return
         is_custom = name in self._reading.customs
         if isinstance(input, str):  # servers that are compatible only leave the JSON text as it is

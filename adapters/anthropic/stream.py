@@ -78,6 +78,23 @@ class _Call:
         self.has_arguments = False
 
 
+class _Preface:
+    """Words before an answer that comes through a tool: told only if that call never comes."""
+
+    __slots__ = ("_size", "held", "is_answered")
+
+    def __init__(self) -> None:
+        self.held: list[bytes] = []
+        self.is_answered = False
+        self._size = 0
+
+    def hold(self, raw: bytes) -> None:
+        self._size += len(raw)
+        if self._size > MAX_EVENT_BYTES:
+            raise Malformed("the upstream's answer is too long")
+        self.held.append(raw)
+
+
 _decode_event: Final = msgspec.json.Decoder(_Event).decode
 
 
@@ -102,6 +119,7 @@ class AnthropicStream(TranslatedStream[bytes]):
         self._signature = ""
         self._details = 0
         self._fence = Fence() if self._reading.is_fenced else None
+        self._preface = _Preface() if self._reading.answer_tool else None
         self._steps: dict[str, Callable[[_Event], None]] = {
             "content_block_start": self._start,
             "content_block_stop": self._stop,
@@ -142,10 +160,12 @@ class AnthropicStream(TranslatedStream[bytes]):
                 raise Malformed("a signature of the upstream's answer is too long")
 
     def _text(self, raw: bytes) -> None:
-        if self._fence is None:
+        if self._fence is not None and raw not in EMPTY_STRINGS:
+            raw = encode(self._fence.feed(decode(raw)))
+        if self._preface is None:
             self.say(raw)
-        elif raw not in EMPTY_STRINGS:
-            self.say(encode(self._fence.feed(decode(raw))))
+        else:
+            self._preface.hold(raw)
 
     def _arguments(self, index: int, raw: bytes) -> None:
         call = self._calls.get(index)
@@ -192,8 +212,10 @@ class AnthropicStream(TranslatedStream[bytes]):
         name, id = block.get("name"), block.get("id")
         if not isinstance(name, str) or not name:
             raise Malformed("a tool call of the upstream's answer has no name")
-        if name == self._reading.answer_tool:
-            self._calls[index] = _Call(block.get("input"), -1, is_answer=True, custom=None)
+        if self._preface is not None and name == self._reading.answer_tool:
+            if not self._preface.is_answered:  # of several calls, the first is the answer
+                self._preface.is_answered = True
+                self._calls[index] = _Call(block.get("input"), -1, is_answer=True, custom=None)
             return
         is_custom = name in self._reading.customs
         made = id if isinstance(id, str) and id else f"call_{self.tool_count}"
@@ -254,7 +276,10 @@ class AnthropicStream(TranslatedStream[bytes]):
         """Tells what was held back, before the end."""
         self._close_calls()
         if self._fence is not None:
-            self.say(encode(self._fence.close()))
+            self._text(encode(self._fence.close()))
+        if self._preface is not None and not self._preface.is_answered:
+            for raw in self._preface.held:
+                self.say(raw)
         super().complete()
 
     def _ping(self, event: _Event) -> None:

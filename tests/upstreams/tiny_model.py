@@ -75,7 +75,8 @@ WORDS = [
 CONTROL = ("<unk>", "<s>", "</s>")
 CALL = "<tool_call>\n"
 CALL_TOKEN = len(CONTROL) + 256
-"""Id of the token that begins a function call; the model says it only to requests with a `logit_bias` for it."""
+"""Id of the token that begins a function call; the model says it only to requests with a `logit_bias` for it, unless
+it was written with another bias."""
 BIAS_WORD, BIAS_END, BIAS_CLOSING, BIAS_ALPHANUMERIC, BIAS_OTHER = 5.0, 6.2, 6.0, 0.0, -14.0
 _NOISE = 0.05
 
@@ -110,13 +111,13 @@ Call one with <tool_call>, a line with {"name": NAME, "arguments": OBJECT}, and 
 """
 
 
-def write_model(path: Path, *, seed: int = 1) -> Path:
-    """Writes the model to `path` and returns it."""
+def write_model(path: Path, *, seed: int = 1, call_bias: float = BIAS_OTHER) -> Path:
+    """Writes the model to `path` and returns it; with a `call_bias` like a word's it calls functions unasked."""
     pieces = [*CONTROL, *(f"<0x{byte:02X}>" for byte in range(256)), CALL, *("\u2581" + word for word in WORDS)]
     writer = gguf.GGUFWriter(str(path), "llama")
     _add_shape(writer, len(pieces))
     _add_tokenizer(writer, pieces)
-    for name, tensor in _tensors(len(pieces), np.random.default_rng(seed)).items():
+    for name, tensor in _tensors(len(pieces), np.random.default_rng(seed), call_bias).items():
         writer.add_tensor(name, tensor)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
@@ -154,14 +155,14 @@ def _add_tokenizer(writer: gguf.GGUFWriter, pieces: list[str]) -> None:
     writer.add_chat_template(TEMPLATE)
 
 
-def _bias(piece: int) -> float:
+def _bias(piece: int, call_bias: float) -> float:
     byte = piece - len(CONTROL)
     if piece == CONTROL.index("</s>"):
         return BIAS_END
     if byte < 0:
         return -60.0
     if piece == CALL_TOKEN:
-        return BIAS_OTHER
+        return call_bias
     if byte >= 256:
         return BIAS_WORD
     sign = chr(byte)
@@ -170,7 +171,7 @@ def _bias(piece: int) -> float:
     return BIAS_ALPHANUMERIC if sign.isascii() and sign.isalnum() else BIAS_OTHER
 
 
-def _tensors(vocabulary: int, random: np.random.Generator) -> dict[str, np.ndarray]:
+def _tensors(vocabulary: int, random: np.random.Generator, call_bias: float) -> dict[str, np.ndarray]:
     def noise(*shape: int) -> np.ndarray:
         return (random.standard_normal(shape) * _NOISE).astype(np.float32)
 
@@ -178,7 +179,7 @@ def _tensors(vocabulary: int, random: np.random.Generator) -> dict[str, np.ndarr
     embedding[:, 0] = 1.0
     # After the last normalisation dimension 0 holds nearly the whole length, sqrt(HIDDEN).
     head = noise(vocabulary, HIDDEN) * 6
-    head[:, 0] = np.array([_bias(piece) for piece in range(vocabulary)]) / np.sqrt(HIDDEN)
+    head[:, 0] = np.array([_bias(piece, call_bias) for piece in range(vocabulary)]) / np.sqrt(HIDDEN)
     into_stream = {
         "blk.0.attn_output.weight": noise(HIDDEN, HIDDEN),
         "blk.0.ffn_down.weight": noise(HIDDEN, FEED_FORWARD),

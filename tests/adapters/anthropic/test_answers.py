@@ -77,7 +77,8 @@ SCHEMA = {"type": "json_schema", "json_schema": {"name": "s", "schema": {"type":
 
 
 def test_an_answer_through_a_tool_is_an_answer() -> None:
-    blocks = [{"type": "tool_use", "id": "t", "name": "s", "input": {"a": 1}}]
+    call = {"type": "tool_use", "id": "t", "name": "s", "input": {"a": 1}}
+    blocks = [*TEXT, call, {**call, "input": {"a": 2}}]
     made = answer(blocks, "tool_use", model="claude-opus-4-1", ask_response_format=SCHEMA)
     assert message(made) == {"role": "assistant", "content": '{"a":1}', "refusal": None}
     assert made["choices"][0]["finish_reason"] == "stop"

@@ -172,6 +172,15 @@ def test_an_answer_through_a_tool_streams_as_text() -> None:
     assert (streamed.text, streamed.finishes, streamed.tool_deltas) == ('{"a":1}', ["stop"], [])
 
 
+@pytest.mark.parametrize("is_called", [True, False])
+def test_of_an_answer_through_a_tool_the_first_call_counts_and_no_words_beside_it(is_called: bool) -> None:
+    schema = {"type": "json_schema", "json_schema": {"name": "s", "schema": {"type": "object", "properties": {}}}}
+    twice = [*tool_blocks(1, "a", "s", '{"a":1}'), *tool_blocks(2, "b", "s", '{"a":2}')] if is_called else []
+    streamed = Streamed(START, *HI, *twice, ended("tool_use"), STOP, model="claude-opus-4-1", response_format=schema)
+    assert streamed.text == ('{"a":1}' if is_called else "hi")
+    assert streamed.finishes == ["stop"]
+
+
 def test_json_asked_for_in_words_streams_without_its_fence() -> None:
     said = [piece(0, text=text) for text in ("`", "``json\n{", '"a": "``', '`"}\n', "``", "`\n")]
     streamed = Streamed(
