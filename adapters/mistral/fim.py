@@ -27,8 +27,11 @@ from adapters.types import MAX_EVENT_BYTES, Call, Head, Operation, Reply, Target
 _CHAT_ONLY: Final = ("n", "presence_penalty", "frequency_penalty", "guardrails", "safe_prompt", "prompt_mode")
 
 
+_ABSENT = Raw()
+
+
 class _Delta(Struct):
-    content: Raw = Raw()
+    content: Raw = _ABSENT
 
 
 class _Choice(Struct):
@@ -39,9 +42,9 @@ class _Choice(Struct):
 
 class _Chunk(Struct):
     choices: list[_Choice] | None = None
-    usage: Raw = Raw()
+    usage: Raw = _ABSENT
     model: str | None = None
-    error: Raw = Raw()
+    error: Raw = _ABSENT
     object: str | None = None
 
 
@@ -101,10 +104,14 @@ class FimStream(TranslatedStream[bytes]):
         chunk = _chunk(event)
         if not event.isascii():
             event.decode()
-        if not is_null(chunk.error) or chunk.object == "error" or chunk.choices is None:
+        if (
+            (chunk.error is not _ABSENT and not is_null(chunk.error))
+            or chunk.object == "error"
+            or chunk.choices is None
+        ):
             raise self._error(event)
         self.begin(chunk.model)
-        if not is_null(chunk.usage):
+        if chunk.usage is not _ABSENT and not is_null(chunk.usage):
             self.usage = read_usage(chunk.usage, NO_RULES) or self.usage
         for choice in chunk.choices[:1]:
             self._choice(choice)

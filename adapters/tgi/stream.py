@@ -15,12 +15,14 @@ from adapters.tgi.generation import FINISH, Details, Token, counted, log_probabi
 from adapters.translated import TranslatedStream
 from adapters.types import MAX_EVENT_BYTES, Call, Head, Target
 
+_ABSENT = Raw()
+
 
 class _Event(Struct):
     token: Token | None = None
-    generated_text: Raw = Raw()
+    generated_text: str | None = None
     details: Details | None = None
-    error: Raw = Raw()
+    error: Raw = _ABSENT
     top_tokens: list[Token] | None = None
 
 
@@ -52,7 +54,7 @@ class GenerationStream(TranslatedStream[bytes]):
         said = _event(event)
         if not event.isascii():
             event.decode()
-        if not is_null(said.error):
+        if said.error is not _ABSENT and not is_null(said.error):
             raise UpstreamSaid(read_failure(self._target, self._head, event))
         if self._echo:
             self.say(encode(self._echo))
@@ -60,7 +62,7 @@ class GenerationStream(TranslatedStream[bytes]):
         token = said.token
         if token is not None and not token.special and bytes(token.text)[:1] == b'"':
             self._token(token, said.top_tokens)
-        if said.details is not None or not is_null(said.generated_text):
+        if said.details is not None or said.generated_text is not None:
             self._last(said.details or Details())
 
     def _token(self, token: Token, top: list[Token] | None) -> None:
