@@ -80,7 +80,7 @@ async def test_a_route_that_is_not_strict_becomes_so_by_the_header(stage: Stage)
     await stage.settled(answer, error="unsupported_parameter", attempts=0)
 
 
-@pytest.mark.parametrize("value", ["", "yes", "2", "true, false", "tru\xeb", "null"])
+@pytest.mark.parametrize("value", ["", "yes", "2", "true, false", "ja\xeb", "null"])
 async def test_a_header_that_is_no_yes_or_no_is_refused_by_name(stage: Stage, value: str) -> None:
     scene = stage.plays(fine())
     answer = await scene.send(scene.body(), headers={"x-anyport-strict": value})
