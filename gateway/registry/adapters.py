@@ -7,6 +7,8 @@ from types import MappingProxyType
 from typing import Final
 
 from adapters.anthropic import AnthropicAdapter
+from adapters.azure import AzureAdapter
+from adapters.bedrock import BedrockAdapter
 from adapters.cohere import CohereAdapter
 from adapters.gemini import GeminiAdapter
 from adapters.huggingface import HuggingFaceAdapter
@@ -20,6 +22,8 @@ from gateway.domain import ProviderSpec
 _ALL: Final[tuple[Adapter, ...]] = (
     OpenAIAdapter(),
     AnthropicAdapter(),
+    AzureAdapter(),
+    BedrockAdapter(),
     CohereAdapter(),
     GeminiAdapter(),
     MistralAdapter(),

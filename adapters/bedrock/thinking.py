@@ -1,0 +1,136 @@
+"""What goes to the model itself, past Converse's own members: thinking, `top_k`, one call at a time.
+
+Each family has its own words for them in `additionalModelRequestFields`. (Claude: docs.aws.amazon.com/bedrock, extended
+and adaptive thinking; Nova 2: docs.aws.amazon.com/nova, extended thinking; gpt-oss: `reasoning_effort`; 2026-11-21.)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+from adapters.bedrock.messages import CLAUDE_FORMAT
+from adapters.bedrock.models import Model
+from adapters.bedrock.names import tool_name
+from adapters.conversation import Turn
+from adapters.fidelity import Report
+from adapters.fields import Fields, boolean, integer, max_tokens, members, text
+from adapters.tools import Toolbox, ToolChoice
+
+Object = dict[str, Any]
+_BUDGETS: Final = {"minimal": 1_024, "low": 2_048, "medium": 8_192, "high": 16_384, "xhigh": 32_768, "max": 32_768}
+"""Effort -> tokens of thinking, for models that are told a budget."""
+_LEAST_BUDGET: Final = 1_024
+_NOVA_EFFORTS: Final = {
+    "minimal": "low",
+    "low": "low",
+    "medium": "medium",
+    "high": "high",
+    "xhigh": "high",
+    "max": "high",
+}
+_OPENAI_EFFORTS: Final = {"none": "low", "minimal": "low", "low": "low", "medium": "medium", "high": "high"}
+
+
+def model_fields(
+    fields: Fields, knows: Model, toolbox: Toolbox, turns: Sequence[Turn], config: Object | None, report: Report
+) -> Object:
+    """Returns `additionalModelRequestFields`; takes `toolChoice` out of `config` where the model is told itself."""
+    found = _thinking(fields, knows, toolbox, turns, report)
+    top_k = integer(fields, "top_k")
+    if top_k is not None:
+        if knows.top_k and "thinking" not in found and knows.claude.sampling != "none":
+            _place(found, knows.top_k, top_k)
+        else:
+            report.drop("top_k")
+    if boolean(fields, "parallel_tool_calls") is False and config is not None:
+        if knows.claude.is_known:
+            config.pop("toolChoice", None)
+            found["tool_choice"] = _one_at_a_time(toolbox.choice, knows)
+        else:
+            report.drop("parallel_tool_calls")
+    return {**found, **(members(fields, "additionalModelRequestFields") or {})}
+
+
+def _place(found: Object, path: tuple[str, ...], value: int) -> None:
+    for name in path[:-1]:
+        found = found.setdefault(name, {})
+    found[path[-1]] = value
+
+
+def _one_at_a_time(choice: ToolChoice | None, knows: Model) -> Object:
+    """Returns Claude's own `tool_choice`: Converse has no word for one call at a time."""
+    alone: Object = {"disable_parallel_tool_use": True}
+    if choice is None or choice.mode == "auto" or knows.claude.forced_tools == "no":
+        return {"type": "auto", **alone}
+    if choice.mode == "named":
+        return {"type": "tool", "name": tool_name(choice.name), **alone}
+    return {"type": "any", **alone}
+
+
+def _thinking(fields: Fields, knows: Model, toolbox: Toolbox, turns: Sequence[Turn], report: Report) -> Object:
+    effort = text(fields, "reasoning_effort")
+    own = members(fields, "thinking")
+    if knows.effort == "claude":
+        if own is not None:
+            return {"thinking": own}
+        return {} if effort is None else _claude(effort, fields, knows, toolbox, turns, report)
+    if own is not None:
+        report.drop("thinking")
+    if effort is None:
+        return {}
+    if knows.effort == "openai" and effort in _OPENAI_EFFORTS:
+        if effort == "none":
+            report.drop("reasoning_effort")
+        return {"reasoning_effort": _OPENAI_EFFORTS[effort]}
+    if knows.effort == "nova" and effort in _NOVA_EFFORTS:
+        return {"reasoningConfig": {"type": "enabled", "maxReasoningEffort": _NOVA_EFFORTS[effort]}}
+    if not (knows.effort == "nova" and effort == "none"):
+        report.drop("reasoning_effort")
+    return {}
+
+
+def _claude(
+    effort: str, fields: Fields, knows: Model, toolbox: Toolbox, turns: Sequence[Turn], report: Report
+) -> Object:
+    claude = knows.claude
+    if effort == "none":
+        if not claude.thinks_by_default:
+            return {}
+        if "disabled" in claude.thinking:
+            return {"thinking": {"type": "disabled"}}
+    elif "adaptive" in claude.thinking:
+        thinking: Object = {"type": "adaptive"}
+        if claude.hides_thinking:
+            thinking["display"] = "summarized"
+        level = claude.effort("low" if effort == "minimal" else effort)
+        return {"thinking": thinking, "output_config": {"effort": level}} if level else {"thinking": thinking}
+    elif claude.budgets_thinking and effort in _BUDGETS:
+        budget = _budget(effort, max_tokens(fields))
+        if budget and not _forces(toolbox.choice) and _can_think(turns):
+            return {"thinking": {"type": "enabled", "budget_tokens": budget}}
+    report.drop("reasoning_effort")
+    return {}
+
+
+def _budget(effort: str, limit: int | None) -> int:
+    """Returns the tokens that may be thought, 0 if the limit of the answer leaves none."""
+    budget = _BUDGETS[effort]
+    if limit is None or limit > budget * 2:
+        return budget
+    return limit // 2 if limit // 2 >= _LEAST_BUDGET else 0
+
+
+def _forces(choice: ToolChoice | None) -> bool:
+    return choice is not None and choice.mode in ("required", "named")
+
+
+def _can_think(turns: Sequence[Turn]) -> bool:
+    """False while a call is being answered that was made without thinking, or whose thinking did not come back.
+
+    Claude refuses to think then (docs.aws.amazon.com/bedrock, extended thinking with tool use, 2026-11-21).
+    """
+    last = next((turn for turn in reversed(turns) if turn.role in ("assistant", "user")), None)
+    if last is None or not last.calls:
+        return True
+    return any((each.signature or each.data) and each.format in ("", CLAUDE_FORMAT) for each in last.thinking)

@@ -1,0 +1,431 @@
+"""What Converse answers, whole and as a stream, as the client gets it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from adapters.errors import Malformed, UpstreamSaid
+from adapters.failures import FailureKind, FailureRule
+from adapters.framing.eventstream import encode
+from adapters.types import MAX_EVENT_BYTES, Call, Head, Reply, StreamDecoder, Target, Usage
+from tests.adapters.bedrock.asking import ADAPTER, CLAUDE, CLAUDE_3, NOVA, TOOL, call_of, target
+from tests.adapters.recorded import events
+from tests.adapters.streams import cuts
+
+OK = Head(200)
+HEAD = Head(200, {"content-type": "application/vnd.amazon.eventstream"})
+COUNTS = {"inputTokens": 3, "outputTokens": 5, "totalTokens": 8}
+CUSTOM = {"type": "custom", "custom": {"name": "run"}}
+
+
+def event(name: str, payload: Any, kind: str = "event") -> bytes:
+    headers = {f":{kind}-type": name, ":content-type": "application/json", ":message-type": kind}
+    return encode(headers, json.dumps({**payload, "p": "abcd"}, ensure_ascii=False).encode())
+
+
+def delta(index: int, **members: Any) -> bytes:
+    return event("contentBlockDelta", {"contentBlockIndex": index, "delta": members})
+
+
+def tool_start(index: int, id: str = "t", name: str = "f", **members: Any) -> bytes:
+    use = {"toolUse": {"toolUseId": id, "name": name, **members}}
+    return event("contentBlockStart", {"contentBlockIndex": index, "start": use})
+
+
+def stop(index: int) -> bytes:
+    return event("contentBlockStop", {"contentBlockIndex": index})
+
+
+def ended(reason: str = "end_turn", usage: Any = COUNTS) -> bytes:
+    return event("messageStop", {"stopReason": reason}) + event("metadata", {"usage": usage, "metrics": {}})
+
+
+START = event("messageStart", {"role": "assistant"})
+
+
+def streamed(*parts: bytes, model: str = CLAUDE, **fields: Any) -> tuple[list[Any], StreamDecoder]:
+    call = call_of(stream=True, **fields)
+    decoder = ADAPTER.stream(call, target(model), HEAD)
+    out = decoder.feed(START + b"".join(parts)) + decoder.close()
+    return events(out), decoder
+
+
+def deltas(found: Sequence[Any]) -> list[Any]:
+    """Returns what the frames bring, without the role and the end."""
+    said = [each["choices"][0]["delta"] for each in found if each != "[DONE]" and each["choices"]]
+    return [each for each in said if each and "role" not in each]
+
+
+def whole(content: Any, reason: Any = "end_turn", usage: Any = COUNTS) -> bytes:
+    return json.dumps({"output": {"message": {"content": content}}, "stopReason": reason, "usage": usage}).encode()
+
+
+def replied(body: bytes, model: str = CLAUDE, head: Head = OK, **fields: Any) -> Reply:
+    return ADAPTER.reply(call_of(**fields), target(model), head, body)
+
+
+def test_text_needs_no_start_of_its_block() -> None:
+    found, decoder = streamed(delta(0, text="a"), delta(0, text=""), delta(0, text="é"), ended())
+    assert deltas(found) == [{"content": "a"}, {"content": "é"}]
+    assert decoder.finish == "stop"
+    assert decoder.is_done
+
+
+def test_the_reason_the_counts_and_the_end_come_in_this_order() -> None:
+    found, _ = streamed(delta(0, text="a"), ended(), stream_options={"include_usage": True})
+    assert found[-3]["choices"][0]["finish_reason"] == "stop"
+    assert found[-2]["usage"]["total_tokens"] == 8
+    assert found[-1] == "[DONE]"
+
+
+def test_the_end_is_held_until_the_counts_came() -> None:
+    decoder = ADAPTER.stream(call_of(stream=True), target(), HEAD)
+    decoder.feed(START + delta(0, text="a"))
+    assert decoder.feed(event("messageStop", {"stopReason": "end_turn"})) == b""
+    assert not decoder.is_done
+    assert decoder.feed(event("metadata", {"usage": COUNTS})).endswith(b"[DONE]\n\n")
+
+
+def test_a_start_alone_is_no_content() -> None:
+    decoder = ADAPTER.stream(call_of(stream=True), target(), HEAD)
+    assert decoder.feed(START + delta(0, text="")) == b""
+    assert not decoder.has_content
+
+
+def test_calls_are_numbered_on_their_own() -> None:
+    found, decoder = streamed(
+        delta(0, text="wait"), stop(0),
+        tool_start(1, "a"), delta(1, toolUse={"input": '{"x":'}), delta(1, toolUse={"input": "1}"}), stop(1),
+        tool_start(2, "b"), stop(2),
+        ended("tool_use"), tools=[TOOL],
+    )  # fmt: skip
+    calls = [each["tool_calls"][0] for each in deltas(found) if "tool_calls" in each]
+    assert [call["index"] for call in calls] == [0, 0, 0, 1, 1]
+    assert [call["function"]["arguments"] for call in calls] == ["", '{"x":', "1}", "", "{}"]
+    assert [call["id"] for call in calls if "id" in call] == ["a", "b"]
+    assert decoder.finish == "tool_calls"
+
+
+def test_a_call_that_never_closed_still_has_arguments() -> None:
+    found, _ = streamed(tool_start(0), ended("tool_use"), tools=[TOOL])
+    assert deltas(found)[-1] == {"tool_calls": [{"index": 0, "function": {"arguments": "{}"}}]}
+
+
+def test_arguments_of_no_call_are_an_error() -> None:
+    _, decoder = streamed(delta(4, toolUse={"input": "{}"}), ended())
+    assert decoder.failure is not None
+    assert decoder.failure.kind is FailureKind.MALFORMED
+
+
+def test_calls_that_bedrock_carries_out_itself_are_not_the_clients() -> None:
+    found, decoder = streamed(
+        tool_start(0, type="server_tool_use"), delta(0, toolUse={"input": "{}"}), stop(0),
+        event("contentBlockStart", {"contentBlockIndex": 1, "start": {"toolResult": {"toolUseId": "t"}}}),
+        delta(1, toolResult=[{"text": "found"}]), delta(2, text="Paris"), ended(),
+        model=NOVA,
+    )  # fmt: skip
+    assert deltas(found) == [{"content": "Paris"}]
+    assert decoder.finish == "stop"
+
+
+def test_the_text_of_a_custom_tool_is_taken_out_of_its_arguments() -> None:
+    pieces = [delta(0, toolUse={"input": piece}) for piece in ('{"inp', 'ut":"print(', '\\"é\\")"}')]
+    found, _ = streamed(tool_start(0, name="run"), *pieces, stop(0), ended("tool_use"), tools=[CUSTOM])
+    assert deltas(found)[1] == {"tool_calls": [{"index": 0, "custom": {"input": 'print("é")'}}]}
+    use = {"toolUse": {"toolUseId": "t", "name": "run", "input": {"input": "x"}}}
+    made = json.loads(replied(whole([use], "tool_use"), tools=[CUSTOM]).body)["choices"][0]["message"]
+    assert made["tool_calls"] == [{"id": "t", "type": "custom", "custom": {"name": "run", "input": "x"}}]
+
+
+@pytest.mark.parametrize("pieces", [[], ['{"inp'], ["5"], ['{"a":1}']])
+def test_arguments_of_a_custom_tool_that_make_no_sense_are_told_as_they_are(pieces: list[str]) -> None:
+    sent = [delta(0, toolUse={"input": piece}) for piece in pieces]
+    found, decoder = streamed(tool_start(0, name="run"), *sent, ended("tool_use"), tools=[CUSTOM])
+    assert decoder.failure is None
+    assert [each["tool_calls"][0]["custom"]["input"] for each in deltas(found)] == ["", *pieces]
+
+
+FORM = {"type": "json_schema", "json_schema": {"name": "x", "schema": {"type": "object"}}}
+
+
+def test_an_answer_given_by_a_tool_is_text() -> None:
+    pieces = [delta(0, toolUse={"input": piece}) for piece in ('{"a":', '"b"}')]
+    found, decoder = streamed(
+        tool_start(0, name="answer_in_this_form"), *pieces, ended("tool_use"), model=CLAUDE_3, response_format=FORM
+    )
+    assert deltas(found) == [{"content": '{"a":'}, {"content": '"b"}'}]
+    assert decoder.finish == "stop"
+    use = {"toolUse": {"toolUseId": "t", "name": "answer_in_this_form", "input": {"a": "b"}}}
+    reply = replied(whole([use], "tool_use"), CLAUDE_3, response_format=FORM)
+    assert reply.finish == "stop"
+    assert json.loads(reply.body)["choices"][0]["message"]["content"] == '{"a":"b"}'
+
+
+def test_names_that_bedrock_forbids_come_back_as_the_client_wrote_them() -> None:
+    name = "a.b c"
+    tools = [{"type": "function", "function": {"name": name}}]
+    body = json.loads(ADAPTER.request(call_of(tools=tools), target()).body)
+    sent = body["toolConfig"]["tools"][0]["toolSpec"]["name"]
+    found, _ = streamed(tool_start(0, name=sent), ended("tool_use"), tools=tools)
+    assert deltas(found)[0]["tool_calls"][0]["function"]["name"] == name
+    made = replied(whole([{"toolUse": {"toolUseId": "t", "name": sent, "input": {}}}], "tool_use"), tools=tools)
+    assert f'"name":"{name}"'.encode() in made.body
+
+
+def test_reasoning_comes_with_what_is_needed_to_send_it_back() -> None:
+    found, _ = streamed(
+        delta(0, reasoningContent={"text": "hm "}), delta(0, reasoningContent={"text": "so"}),
+        delta(0, reasoningContent={"signature": "sig"}), stop(0),
+        delta(1, reasoningContent={"redactedContent": "ZGF0YQ=="}), stop(1), delta(2, text="a"), ended(),
+    )  # fmt: skip
+    signed = {
+        "type": "reasoning.text", "text": "hm so", "signature": "sig", "format": "anthropic-claude-v1", "index": 0
+    }  # fmt: skip
+    hidden = {"type": "reasoning.encrypted", "data": "ZGF0YQ==", "format": "bedrock-converse-v1", "index": 1}
+    assert deltas(found) == [
+        {"reasoning_content": "hm "},
+        {"reasoning_content": "so"},
+        {"reasoning_details": [signed]},
+        {"reasoning_details": [hidden]},
+        {"content": "a"},
+    ]
+    content = [
+        {"reasoningContent": {"reasoningText": {"text": "hm so", "signature": "sig"}}},
+        {"reasoningContent": {"redactedContent": "ZGF0YQ=="}},
+        {"text": "a"},
+    ]
+    made = json.loads(replied(whole(content)).body)["choices"][0]["message"]
+    assert made["reasoning_content"] == "hm so"
+    assert made["reasoning_details"] == [signed, hidden]
+
+
+def test_reasoning_without_a_signature_is_text_only() -> None:
+    found, _ = streamed(delta(0, reasoningContent={"text": "hm"}), stop(0), delta(1, text="a"), ended())
+    assert deltas(found) == [{"reasoning_content": "hm"}, {"content": "a"}]
+    made = json.loads(replied(whole([{"reasoningContent": {"reasoningText": {"text": "hm"}}}])).body)
+    assert "reasoning_details" not in made["choices"][0]["message"]
+
+
+@pytest.mark.parametrize(
+    ("reason", "finish"),
+    [
+        ("end_turn", "stop"),
+        ("stop_sequence", "stop"),
+        ("max_tokens", "length"),
+        ("model_context_window_exceeded", "length"),
+        ("guardrail_intervened", "content_filter"),
+        ("content_filtered", "content_filter"),
+        ("something_new", "stop"),
+        ("tool_use", "stop"),
+    ],
+)
+def test_every_reason_has_its_word(reason: str, finish: str) -> None:
+    assert replied(whole([{"text": "a"}], reason)).finish == finish
+    assert streamed(delta(0, text="a"), ended(reason))[1].finish == finish
+
+
+@pytest.mark.parametrize("reason", ["malformed_model_output", "malformed_tool_use"])
+def test_nonsense_of_the_model_is_an_error(reason: str) -> None:
+    with pytest.raises(UpstreamSaid) as said:
+        replied(whole([{"text": "a"}], reason))
+    assert said.value.failure.kind is FailureKind.SERVER
+    found, decoder = streamed(delta(0, text="a"), ended(reason))
+    assert decoder.failure is not None
+    assert "[DONE]" not in found
+
+
+@pytest.mark.parametrize(
+    ("usage", "expected"),
+    [
+        (COUNTS, Usage(3, 5)),
+        ({**COUNTS, "cacheReadInputTokens": 10, "cacheWriteInputTokens": 4}, Usage(17, 5, 10, 4)),
+        ({"inputTokens": None, "outputTokens": -1}, Usage(0, 0)),
+        ({"inputTokens": "7", "outputTokens": 2**70}, Usage(0, 0)),
+        ({"inputTokens": True, "outputTokens": 2.5}, Usage(0, 0)),
+        ({}, None),
+        (None, None),
+        ([1], None),
+    ],
+)
+def test_counts_are_read_if_they_make_sense(usage: Any, expected: Any) -> None:
+    assert replied(whole([{"text": "a"}], usage=usage)).usage == expected
+    assert streamed(delta(0, text="a"), ended(usage=usage))[1].usage == expected
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"", b"junk", b"\xff", b"[]", b"{}", b'{"output":{"message":{"content":[]}}}', b'{"stopReason":"end_turn"}'],
+)
+def test_what_is_no_answer_is_malformed(body: bytes) -> None:
+    with pytest.raises(Malformed):
+        replied(body)
+
+
+def test_an_error_under_200_is_the_upstreams() -> None:
+    with pytest.raises(UpstreamSaid) as said:
+        replied(b'{"message":"Too many requests"}', head=Head(200, {"x-amzn-errortype": "ThrottlingException"}))
+    assert said.value.failure.kind is FailureKind.RATE_LIMIT
+
+
+def test_a_call_without_a_name_is_malformed() -> None:
+    with pytest.raises(Malformed):
+        replied(whole([{"toolUse": {"toolUseId": "t", "input": {}}}], "tool_use"))
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("throttlingException", FailureKind.RATE_LIMIT),
+        ("internalServerException", FailureKind.SERVER),
+        ("modelStreamErrorException", FailureKind.SERVER),
+        ("serviceUnavailableException", FailureKind.OVERLOADED),
+        ("validationException", FailureKind.BAD_REQUEST),
+        ("modelTimeoutException", FailureKind.TIMEOUT),
+    ],
+)
+def test_an_exception_ends_the_stream_as_a_failure(name: str, kind: FailureKind) -> None:
+    found, decoder = streamed(delta(0, text="a"), event(name, {"message": "no"}, "exception"), delta(0, text="b"))
+    assert deltas(found) == [{"content": "a"}]
+    assert "[DONE]" not in found
+    assert decoder.failure is not None
+    assert (decoder.failure.kind, decoder.failure.message) == (kind, "no")
+
+
+def test_an_exception_names_the_models_own_status() -> None:
+    payload = {"message": "no", "originalStatusCode": 429, "originalMessage": "slow"}
+    _, decoder = streamed(event("modelStreamErrorException", payload, "exception"))
+    assert decoder.failure is not None
+    assert decoder.failure.status == 429
+
+
+def test_a_stream_that_stops_is_a_failure() -> None:
+    for parts in ([delta(0, text="a")], [delta(0, text="a")[:-5]], [delta(0, text="a"), b"1234567"]):
+        found, decoder = streamed(*parts)
+        assert decoder.failure is not None
+        assert "[DONE]" not in found
+
+
+def test_a_stream_without_counts_is_whole_if_it_has_its_reason() -> None:
+    found, decoder = streamed(delta(0, text="a"), event("messageStop", {"stopReason": "end_turn"}))
+    assert found[-1] == "[DONE]"
+    assert decoder.usage is None
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [b'{"delta":{"text":5}}', b'{"delta":{"text":"\xff"}}', b"{", b"[]", b'{"delta":{"toolUse":{"input":{}}}}', b"{}"],
+)
+def test_an_event_that_cannot_be_read_is_a_failure(payload: bytes) -> None:
+    headers = {":event-type": "contentBlockDelta", ":message-type": "event"}
+    _, decoder = streamed(delta(0, text="a"), tool_start(0), encode(headers, payload))
+    assert decoder.failure is not None
+    assert decoder.failure.kind is FailureKind.MALFORMED
+
+
+def test_events_that_nobody_knows_are_passed_over() -> None:
+    found, decoder = streamed(event("newEvent", {"x": 1}), delta(0, image={"x": 1}), delta(0, text="a"), ended())
+    assert deltas(found) == [{"content": "a"}]
+    assert decoder.failure is None
+
+
+def test_a_block_that_is_gathered_has_a_cap() -> None:
+    piece = delta(0, reasoningContent={"text": "x" * (MAX_EVENT_BYTES // 4)})
+    decoder = ADAPTER.stream(call_of(stream=True), target(), HEAD)
+    for _ in range(5):
+        decoder.feed(piece)
+    assert decoder.failure is not None
+
+
+ATOMS = st.sampled_from(
+    [
+        delta(0, text="a"), delta(0, text="é漢🙂\u2028\""), tool_start(1, "a"), delta(1, toolUse={"input": '{"x":1}'}),
+        stop(1), tool_start(2, "b", name="run"), delta(2, toolUse={"input": '{"input":"y"}'}), stop(2), stop(0),
+        delta(3, reasoningContent={"text": "hm"}), delta(3, reasoningContent={"signature": "s"}), stop(3),
+        delta(4, reasoningContent={"redactedContent": "eA=="}), ended(), ended("tool_use"),
+        event("throttlingException", {"message": "no"}, "exception"), b"\x00\x01",
+    ]
+)  # fmt: skip
+
+
+@given(parts=st.lists(ATOMS, max_size=10), data=st.data())
+def test_any_stream_is_the_same_however_it_is_cut(parts: list[bytes], data: st.DataObject) -> None:
+    stream = START + b"".join(parts)
+    call = call_of(stream=True, tools=[TOOL, CUSTOM])
+    outputs = []
+    for pieces in ([stream], data.draw(cuts(stream))):
+        decoder = ADAPTER.stream(call, target(), HEAD)
+        out = b"".join(decoder.feed(piece) for piece in pieces) + decoder.close()
+        kind = decoder.failure and (decoder.failure.kind, decoder.failure.code)
+        outputs.append((out, decoder.finish, decoder.usage, decoder.is_done, kind))
+    assert outputs[0] == outputs[1]
+    found = events(outputs[0][0])
+    assert ("[DONE]" in found) == outputs[0][3]
+
+
+def classified(status: int, body: Any, name: str = "", to: Target | None = None) -> Any:
+    head = Head(status, {"x-amzn-errortype": name} if name else {})
+    return ADAPTER.failure(to or target(), head, body if isinstance(body, bytes) else json.dumps(body).encode())
+
+
+@pytest.mark.parametrize(
+    ("status", "name", "message", "kind"),
+    [
+        (400, "ValidationException", "The provided model identifier is invalid.", FailureKind.MODEL_MISSING),
+        (400, "ValidationException:http://x/", "Input is too long for requested model.", FailureKind.CONTEXT_LENGTH),
+        (400, "ValidationException", "prompt is too long: 210000 tokens > 200000 maximum", FailureKind.CONTEXT_LENGTH),
+        (400, "", "This model doesn't support the video content block.", FailureKind.BAD_REQUEST),
+        (400, "ServiceQuotaExceededException", "no more", FailureKind.QUOTA),
+        (403, "", "The security token included in the request is expired", FailureKind.AUTH),
+        (403, "AccessDeniedException", "You don't have access to the model with the specified model ID.",
+         FailureKind.MODEL_MISSING),
+        (403, "com.amazon#UnrecognizedClientException", "no", FailureKind.AUTH),
+        (403, "InvalidSignatureException", "Signature expired", FailureKind.AUTH),
+        (404, "ResourceNotFoundException", "This model version has reached the end of its life.",
+         FailureKind.MODEL_MISSING),
+        (408, "ModelTimeoutException", "slow", FailureKind.TIMEOUT),
+        (424, "ModelErrorException", "broken", FailureKind.SERVER),
+        (429, "ThrottlingException:http://internal.amazon.com/", "Too many requests", FailureKind.RATE_LIMIT),
+        (429, "ThrottlingException", "Too many tokens per day, please wait before trying again.", FailureKind.QUOTA),
+        (429, "ModelNotReadyException", "wait", FailureKind.OVERLOADED),
+        (500, "InternalServerException", "oops", FailureKind.SERVER),
+        (503, "ServiceUnavailableException", "busy", FailureKind.OVERLOADED),
+    ],
+)  # fmt: skip
+def test_an_error_is_known_by_its_name_and_words(status: int, name: str, message: str, kind: FailureKind) -> None:
+    failure = classified(status, {"message": message}, name)
+    assert (failure.kind, failure.message, failure.status) == (kind, message, status)
+    assert ":" not in (failure.code or "")
+    assert "#" not in (failure.code or "")
+
+
+def test_an_error_may_be_named_in_its_body() -> None:
+    failure = classified(403, {"__type": "com.amazon.coral#AccessDeniedException", "Message": "no"})
+    assert (failure.kind, failure.message, failure.code) == (FailureKind.AUTH, "no", "AccessDeniedException")
+
+
+def test_an_error_without_a_body_is_known_by_its_status() -> None:
+    assert classified(503, b"").kind is FailureKind.OVERLOADED
+    assert classified(502, b"<html>").kind is FailureKind.SERVER
+
+
+def test_a_rows_own_rules_come_first() -> None:
+    row = Target("m", "http://h", {}, failure_rules=(FailureRule(FailureKind.QUOTA, phrase="too many requests"),))
+    assert classified(429, {"message": "Too many requests"}, "ThrottlingException", row).kind is FailureKind.QUOTA
+
+
+def a_call() -> Call:
+    return call_of(stream=True)
+
+
+def test_plain_json_to_a_stream_request_is_told_as_a_stream() -> None:
+    decoder = ADAPTER.stream(a_call(), target(), Head(200, {"content-type": "application/json"}))
+    out = decoder.feed(whole([{"text": "hi"}])) + decoder.close()
+    assert deltas(events(out)) == []
+    assert events(out)[0]["choices"][0]["delta"]["content"] == "hi"
+    assert decoder.is_done
