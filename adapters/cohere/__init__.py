@@ -31,7 +31,7 @@ class CohereAdapter:
             Operation.CHAT: "/v2/chat",
             Operation.EMBEDDINGS: "/v2/embed",
             Operation.RERANK: "/v2/rerank",
-            Operation.MODELS: "/v1/models",
+            Operation.MODELS: "/v1/models?page_size=1000",  # 20 otherwise; v2 has no list
         }
     )
     fidelity: ClassVar[Mapping[Operation, Table]] = MappingProxyType(

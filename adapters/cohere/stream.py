@@ -147,8 +147,11 @@ class CohereStream(TranslatedStream[bytes]):
             if self._names is None:
                 self._names = given_names(self._call)
             number = self.tool_count
+            place = number if index is None else index
+            if place in self._calls:  # the same index again: the call before it is over
+                self._end_tool(self._calls.pop(place))
             opened = _OpenCall(self.open_tool(call.id or call_id(self._call, number), self._names.get(name, name)))
-            self._calls[number if index is None else index] = opened
+            self._calls[place] = opened
             self._arguments(opened, call)
 
     def _open(self, index: int | None) -> _OpenCall:
@@ -196,7 +199,7 @@ class CohereStream(TranslatedStream[bytes]):
             raise UpstreamSaid(broken_finish(self._target, self._head, word, text, code))
         for opened in self._calls.values():
             self._end_tool(opened)
-        self.end(finish_reason(word, bool(self._calls)))
+        self.end(finish_reason(word, self.tool_count > 0))
         self.complete()
 
     def _error(self, event: bytes) -> None:

@@ -109,6 +109,18 @@ def test_arguments_that_only_begin_like_null_are_kept() -> None:
     assert "".join(call["function"].get("arguments", "") for call in calls) == "nullify"
 
 
+def test_two_calls_under_one_index_are_two_calls() -> None:
+    starts = [{"message": {"tool_calls": {"id": id, "function": {"name": "f"}}}} for id in ("a", "b")]
+    found, decoder = streamed(*({"type": "tool-call-start", "index": 0, "delta": start} for start in starts), END)
+    calls = [call for event in found[:-1] for call in event["choices"][0]["delta"].get("tool_calls", ())]
+    assert [call["id"] for call in calls if "id" in call] == ["a", "b"]
+    assert [(call["index"], call["function"]["arguments"]) for call in calls if "id" not in call] == [
+        (0, "{}"),
+        (1, "{}"),
+    ]
+    assert decoder.finish == "tool_calls"
+
+
 def test_a_call_that_goes_on_without_having_begun_is_malformed() -> None:
     _, decoder = streamed({"type": "tool-call-delta", "index": 4, "delta": {"message": {}}})
     assert decoder.failure is not None

@@ -14,8 +14,10 @@ from adapters.cohere import CohereAdapter
 from adapters.cohere.names import given_names, legal_name, legal_names
 from adapters.errors import Unsupported
 from adapters.types import Call, HttpRequest, Operation
+from gateway.errors import GatewayError
 from gateway.http.inbound import read_call
 from tests.adapters.recorded import target_of
+from tests.adapters.test_fuzz import REQUEST, replaced
 
 ADAPTER = CohereAdapter()
 USER = {"role": "user", "content": "hello"}
@@ -296,3 +298,34 @@ def test_tokens_and_empty_texts_are_refused(given: Any) -> None:
 def test_an_input_type_is_always_sent(given: str | None, sent: str) -> None:
     call = call_of(Operation.EMBEDDINGS, input="a", input_type=given)
     assert json.loads(ADAPTER.request(call, target_of(protocol="cohere")).body)["input_type"] == sent
+
+
+WIDE = {
+    **REQUEST,
+    "reasoning_effort": "low",
+    "documents": ["a"],
+    "seed": 5,
+    "top_p": 0.5,
+    "top_k": 3,
+    "frequency_penalty": 0.5,
+    "safety_mode": "STRICT",
+    "parallel_tool_calls": False,
+}
+EMBED = {"model": "p/m", "input": ["a", "b"], "dimensions": 8, "input_type": "query", "truncate": "END"}
+
+
+@given(data=st.data(), operation=st.sampled_from([Operation.CHAT, Operation.EMBEDDINGS]))
+def test_any_request_is_made_or_refused(data: st.DataObject, operation: Operation) -> None:
+    body = data.draw(replaced(json.dumps(WIDE if operation is Operation.CHAT else EMBED).encode()))
+    try:
+        call = read_call(operation, body, id="chatcmpl-1", created=1)
+    except GatewayError:
+        return
+    before = dict(call.fields)
+    try:
+        request = ADAPTER.request(call, target_of(protocol="cohere"))
+    except Unsupported as refused:
+        assert refused.message
+        return
+    assert json.loads(request.body)["model"] == "upstream-model"
+    assert call.fields == before
