@@ -16,8 +16,8 @@ from urllib.parse import urlsplit
 
 from adapters.types import Headers, HttpRequest
 from gateway.credentials.errors import CredentialUnavailable
-from gateway.credentials.extras import has_package, need_package, package
-from gateway.credentials.renewed import Clock, Lease, Renewed
+from gateway.credentials.extras import has_package, need_package, package, silence
+from gateway.credentials.renewed import CALL_SECONDS, Clock, Lease, Renewed
 from gateway.credentials.scrub import Scrubber
 from gateway.credentials.secret import Secret
 from gateway.credentials.variables import ABI, PLUS, header_secret, value_of
@@ -159,13 +159,25 @@ def chain_signer(provider: str, environ: Mapping[str, str], base_url: str, clock
     return SigV4Signer(source, keys, region_of(environ, base_url, provider), clock)
 
 
+class _Session(Protocol):
+    def get_credentials(self) -> _Credentials | None: ...
+
+
+def _session_of(profile: str) -> _Session:
+    silence("botocore", "urllib3")
+    session = package("botocore.session").Session(profile=profile or None)
+    limits = {"connect_timeout": CALL_SECONDS, "read_timeout": CALL_SECONDS, "retries": {"total_max_attempts": 2}}
+    session.set_default_client_config(package("botocore.config").Config(**limits))
+    return session
+
+
 def _chain(provider: str, profile: str, clock: Clock) -> Callable[[], Lease[AwsKeys]]:
     held: list[_Credentials] = []  # botocore keeps what it found and renews that
 
     def fetch() -> Lease[AwsKeys]:
         errors = package("botocore.exceptions")
         try:
-            if not held and (found := package("botocore.session").Session(profile=profile or None).get_credentials()):
+            if found := None if held else _session_of(profile).get_credentials():
                 held.append(found)
             if not held:
                 raise CredentialUnavailable(

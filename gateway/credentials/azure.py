@@ -7,8 +7,8 @@ from typing import Any, Final, Protocol
 
 from gateway.credentials.bearer import BearerSigner, Token
 from gateway.credentials.errors import CredentialUnavailable
-from gateway.credentials.extras import need_package, package
-from gateway.credentials.renewed import Clock, Lease, Renewed, lease_until
+from gateway.credentials.extras import need_package, package, silence
+from gateway.credentials.renewed import CALL_SECONDS, Clock, Lease, Renewed, lease_until
 from gateway.credentials.scrub import Scrubber
 from gateway.credentials.secret import Secret
 from gateway.credentials.variables import value_of
@@ -41,9 +41,11 @@ def entra_signer(provider: str, environ: Mapping[str, str], clock: Clock) -> Bea
     authority = value_of(environ, "AZURE_AUTHORITY_HOST")
 
     def opened() -> _Credential:
+        silence("azure", "msal", "urllib3")
         # An authority that the operator names is not looked up at Microsoft's public one first.
         own: dict[str, Any] = {"authority": authority, "disable_instance_discovery": True} if authority else {}
-        return package("azure.identity").ClientSecretCredential(values[0], values[1], secret.reveal(), **own)
+        limits = {"connection_timeout": CALL_SECONDS, "read_timeout": CALL_SECONDS, "retry_total": 1}
+        return package("azure.identity").ClientSecretCredential(values[0], values[1], secret.reveal(), **limits, **own)
 
     return BearerSigner(f"entra (env {_CLIENT})", Renewed(_fetcher(provider, opened, secret), clock), (secret,))
 

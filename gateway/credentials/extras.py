@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
@@ -21,6 +22,12 @@ def need_package(name: str, extra: str, purpose: str) -> None:
     """Raises `CredentialUnavailable` that names the extra if a package is not installed."""
     if not has_package(name):
         raise CredentialUnavailable(f"{purpose} needs the package {name}: pip install 'anyport[{extra}]'")
+
+
+def silence(*names: str) -> None:
+    """Lets these packages log nothing: they quote answers that may hold secrets, and we tell of every failure."""
+    for name in names:
+        logging.getLogger(name).setLevel(logging.CRITICAL + 1)
 
 
 def package(name: str) -> Any:

@@ -17,8 +17,8 @@ from typing import Any, Final, Protocol
 from adapters.types import Headers
 from gateway.credentials.bearer import BearerSigner, Token
 from gateway.credentials.errors import CredentialUnavailable
-from gateway.credentials.extras import has_package, need_package, package
-from gateway.credentials.renewed import Clock, Lease, Renewed, lease_until
+from gateway.credentials.extras import has_package, need_package, package, silence
+from gateway.credentials.renewed import CALL_SECONDS, Clock, Lease, Renewed, lease_until
 from gateway.credentials.scrub import Scrubber
 from gateway.credentials.secret import Secret
 from gateway.credentials.variables import value_of
@@ -46,6 +46,7 @@ class _Login:
 
 
 Open = Callable[[], _Login]
+_PACKAGES: Final = "google.auth", "requests"
 _HIDDEN: Final = "private_key", "refresh_token", "client_secret"
 
 
@@ -57,7 +58,8 @@ def signer_of_file(name: str, provider: str, environ: Mapping[str, str], clock: 
     path = environ.get(name, "").strip()
     if not path:
         return None
-    need_package("google.auth", "google", f"{provider}: {name}")
+    for needed in _PACKAGES:
+        need_package(needed, "google", f"{provider}: {name}")
     if not Path(path).is_file():
         raise CredentialUnavailable(f"{provider}: {name} names {path}, where no file is")
     return _signer("google adc (file)", f"{provider}: {name}", partial(_of_file, Path(path)), environ, clock)
@@ -66,7 +68,7 @@ def signer_of_file(name: str, provider: str, environ: Mapping[str, str], clock: 
 def signer_by_itself(provider: str, environ: Mapping[str, str], clock: Clock, *, is_named: bool) -> BearerSigner | None:
     """Returns a signer with gcloud's login or else the metadata server, None if nobody said that they are meant."""
     is_wanted = is_named or bool(value_of(environ, *_WANTED))
-    if not is_wanted or not has_package("google.auth"):
+    if not is_wanted or not all(has_package(needed) for needed in _PACKAGES):
         return None
     login = _gcloud_file(environ)
     if login.is_file():
@@ -121,6 +123,7 @@ def _fetcher(what: str, opened: Open, quota: str) -> Callable[[], Lease[Token]]:
     held: list[_Login] = []  # a login may carry on with a refresh token that it was given later
 
     def fetch() -> Lease[Token]:
+        silence("google", "urllib3")
         errors = package("google.auth.exceptions")
         login = held[0] if held else None
         try:
@@ -145,4 +148,5 @@ def _request() -> object:
     """Returns google-auth's transport, without redirects and proxies of the environment, as everywhere here."""
     session = package("requests").Session()
     session.trust_env = False
-    return partial(package("google.auth.transport.requests").Request(session), allow_redirects=False)
+    request = package("google.auth.transport.requests").Request(session)
+    return partial(request, allow_redirects=False, timeout=CALL_SECONDS)

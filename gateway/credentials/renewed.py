@@ -21,7 +21,9 @@ MARGIN_SECONDS: Final = 10.0
 PAUSE_SECONDS: Final = 10.0
 """Between two renewals of what is still good: a metadata server gives out one token until shortly before its end."""
 FETCH_SECONDS: Final = 30.0
-"""How long a request waits for a credential; the ways to get one have shorter deadlines of their own."""
+"""How long a request waits for a credential, with all attempts to get it."""
+CALL_SECONDS: Final = 8.0
+"""Of one call to whoever gives credentials out; their libraries' own minutes would outlast the end of the process."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -126,3 +126,18 @@ def test_cloudflares_token_for_its_gateway_goes_beside_the_key() -> None:
         "authorization": "Bearer t",
         "cf-aig-authorization": "Bearer a",
     }
+
+
+def test_a_login_of_anthropic_comes_before_its_key_and_goes_as_a_bearer_token() -> None:
+    anthropic = to_spec("anthropic", load_builtin()["anthropic"])
+    environ = {"ANTHROPIC_OAUTH_TOKEN": "sk-ant-oat01-x", "ANTHROPIC_API_KEY": "sk-ant-api03-y"}
+    assert dict(ring(anthropic, environ).headers()) == {
+        "authorization": "Bearer sk-ant-oat01-x",
+        "anthropic-beta": "oauth-2025-04-20",
+    }
+    assert ring(anthropic, {"ANTHROPIC_API_KEY": "sk-ant-api03-y"}).headers() == (("x-api-key", "sk-ant-api03-y"),)
+
+
+def test_vertex_takes_a_key_as_google_does() -> None:
+    vertex = to_spec("vertex", load_builtin()["vertex"])
+    assert ring(vertex, {"GOOGLE_VERTEX_API_KEY": "AIzaX"}).headers() == (("x-goog-api-key", "AIzaX"),)

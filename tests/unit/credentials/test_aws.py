@@ -294,7 +294,10 @@ def container(bare: pytest.MonkeyPatch) -> Iterator[list[str]]:
         thread.join()
 
 
-async def test_a_session_is_fetched_once_for_many_requests(container: list[str]) -> None:
+async def test_a_session_is_fetched_once_for_many_requests(
+    container: list[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("DEBUG")
     found = resolved({}, is_named=True)
     assert container == [], "asked before anybody wanted it"
     signer = found.signer
@@ -302,3 +305,5 @@ async def test_a_session_is_fetched_once_for_many_requests(container: list[str])
     all_headers = await asyncio.gather(*(signer.sign(converse(MODELS[0])) for _ in range(20)))
     assert {dict(headers)["x-amz-security-token"] for headers in all_headers} == {"session-1"}
     assert container == ["/session"]
+    assert SECRET not in caplog.text
+    assert "session-1" not in caplog.text

@@ -97,7 +97,10 @@ async def test_an_application_gets_one_token_for_many_requests(authority: TokenE
     assert learned == [Secret("ya29.t1")]
 
 
-async def test_a_refusal_names_the_variables_and_shows_no_secret(authority: TokenEndpoint) -> None:
+async def test_a_refusal_names_the_variables_and_shows_no_secret(
+    authority: TokenEndpoint, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("DEBUG")
     authority.refusal = {
         "error": "invalid_client",
         "error_description": f"AADSTS7000215: Invalid client secret provided: {SECRET}",
@@ -108,6 +111,7 @@ async def test_a_refusal_names_the_variables_and_shows_no_secret(authority: Toke
         await signer.sign(REQUEST)
     assert "check AZURE_TENANT_ID, AZURE_CLIENT_ID and AZURE_CLIENT_SECRET" in caught.value.message
     assert SECRET not in caught.value.message
+    assert SECRET not in caplog.text
 
 
 def test_without_the_package_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

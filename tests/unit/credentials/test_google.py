@@ -179,7 +179,10 @@ def test_without_the_package_the_extra_is_named(account: Path, monkeypatch: pyte
     assert resolved({}, is_named=True).signer is None
 
 
-async def test_a_refusal_says_what_to_do_and_shows_no_secret(tmp_path: Path, endpoint: TokenEndpoint) -> None:
+async def test_a_refusal_says_what_to_do_and_shows_no_secret(
+    tmp_path: Path, endpoint: TokenEndpoint, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("DEBUG")
     endpoint.refusal = {"error": "invalid_grant", "error_description": f"{REFRESH} has expired or been revoked."}
     login = written(tmp_path / "user.json", {**USER, "token_uri": endpoint.url + "/token"})
     found = signer({ADC: str(login)})
@@ -189,6 +192,7 @@ async def test_a_refusal_says_what_to_do_and_shows_no_secret(tmp_path: Path, end
     assert "invalid_grant" in said
     assert "check GOOGLE_APPLICATION_CREDENTIALS or log in with `gcloud auth application-default login`" in said
     assert REFRESH not in said
+    assert REFRESH not in caplog.text
     endpoint.refusal = None
     assert await found.sign(REQUEST) == (("authorization", "Bearer ya29.t1"),)
 
