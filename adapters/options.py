@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 RerankShape = Literal["jina", "cohere", "voyage", "tei"]
+CloudSuffix = Literal["strip", "keep"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +21,9 @@ class Options:
     """Azure's `api-version` of the deployment paths; empty means the v1 paths, which need none."""
     rerank: RerankShape = "jina"
     """OpenAI's protocol: in whose words a server of that kind takes `rerank`."""
+    cloud_suffix: CloudSuffix = "strip"
+    """Ollama's protocol: `strip` takes `:cloud` off a model and refuses it for a server on this machine; `keep` leaves
+    it, for a server of one's own that is signed in and passes such models on."""
 
 
 NO_OPTIONS: Final = Options()

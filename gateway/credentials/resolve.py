@@ -10,9 +10,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from ipaddress import AddressValueError, IPv4Address, IPv6Address
+from ipaddress import AddressValueError, IPv6Address
 from urllib.parse import SplitResult, quote, urlsplit
 
+from adapters.hosts import is_local_host, is_local_name
 from adapters.types import Operation
 from gateway.credentials.clouds import NO_KEYS, signer_by_itself, signer_of
 from gateway.credentials.secret import Secret
@@ -157,7 +158,7 @@ def _normal(spec: ProviderSpec, environ: Mapping[str, str], text: str, source: s
     if not has_scheme:
         # Servers of one's own are named bare (OLLAMA_HOST=gpu-box): the row's scheme and port are meant.
         is_own = spec.connection is Connection.LOCAL
-        scheme = default.scheme if is_own else "http" if port or _is_local(host) else "https"
+        scheme = default.scheme if is_own else "http" if port or is_local_name(host) else "https"
         port = port or (default.port if is_own else None)
     path, own = parts.path.rstrip("/"), default.path.rstrip("/")
     # The vendor's other root on its own host is meant for other clients: Groq's `/openai`, Gemini's `/v1beta`.
@@ -173,7 +174,7 @@ def with_scheme(text: str) -> str:
     address = "//" + _bracketed(text)
     try:
         parts = urlsplit(address)
-        is_plain = parts.port is not None or _is_local(parts.hostname or "")
+        is_plain = parts.port is not None or is_local_name(parts.hostname or "")
     except ValueError:  # said again, with its source, by whoever resolves it
         is_plain = False
     return f"{'http' if is_plain else 'https'}:{address}"
@@ -241,27 +242,6 @@ def probe_url(spec: ProviderSpec, base_url: str) -> str | None:
         return None
     parts = urlsplit(base_url)
     return f"{parts.scheme}://{parts.netloc}{spec.probe}"
-
-
-def is_local_host(url: str) -> bool:
-    """True iff the URL's host is this machine: localhost and below, 127.0.0.0/8, ::1, 0.0.0.0, ::."""
-    try:
-        return _is_local(urlsplit(url).hostname or "")
-    except ValueError:
-        return False
-
-
-def _is_local(host: str) -> bool:
-    name = host.lower().removesuffix(".")
-    if name == "localhost" or name.endswith(".localhost"):
-        return True
-    try:
-        address = IPv6Address(name) if ":" in name else IPv4Address(name)
-    except AddressValueError:
-        return False
-    if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
-        address = address.ipv4_mapped
-    return address.is_loopback or address.is_unspecified
 
 
 def key_warning(spec: ProviderSpec, base_url: str, secret: Secret) -> str | None:

@@ -13,6 +13,7 @@ from adapters.cohere import CohereAdapter
 from adapters.gemini import GeminiAdapter
 from adapters.huggingface import HuggingFaceAdapter
 from adapters.mistral import MistralAdapter
+from adapters.ollama import OllamaAdapter
 from adapters.openai import OpenAIAdapter
 from adapters.tgi import TgiAdapter
 from adapters.types import Adapter, Operation
@@ -28,6 +29,7 @@ _ALL: Final[tuple[Adapter, ...]] = (
     GeminiAdapter(),
     MistralAdapter(),
     HuggingFaceAdapter(),
+    OllamaAdapter(),
     TgiAdapter(),
     VertexAdapter(),
 )

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr
 
 from adapters.failures import FailureKind
-from adapters.options import RerankShape
+from adapters.options import CloudSuffix, RerankShape
 from adapters.rules import (
     JsonObjectSupport,
     JsonSchemaSupport,
@@ -128,6 +128,7 @@ class PrefixAuthRow(Strict):
 
     auth: KeyAuth
     headers: dict[str, str] = {}
+    cloud_suffix: CloudSuffix | None = None
 
 
 class ProviderRow(Strict):

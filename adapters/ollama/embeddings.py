@@ -1,0 +1,79 @@
+"""OpenAI embeddings <-> Ollama's `/api/embed` (docs.ollama.com/api/embed, read 2026-08-21)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from adapters.chunks import embedding_list
+from adapters.codec import JSON, as_list, as_object, decode
+from adapters.errors import Malformed, Unsupported, UpstreamSaid
+from adapters.failures import describe
+from adapters.fidelity import survey
+from adapters.fields import Fields, integer, members, value
+from adapters.ollama.failures import said_failure
+from adapters.ollama.models import upstream_model
+from adapters.ollama.sampling import add, add_flags, add_lifetime, post
+from adapters.ollama.table import EMBEDDINGS
+from adapters.types import Call, Head, HttpRequest, Reply, Target, Usage
+
+_MOST: float = 2**53
+"""Counts from here on are not exact in JSON, and nobody's tokens."""
+
+
+def embedding_request(call: Call, target: Target) -> HttpRequest:
+    """Returns the upstream request; raises Unsupported for what Ollama cannot be told."""
+    fields = call.fields
+    report = survey(fields, EMBEDDINGS)
+    inputs = _inputs(fields)
+    body: dict[str, Any] = {"model": upstream_model(target)}
+    add(body, "dimensions", integer(fields, "dimensions"))
+    add_flags(body, fields, "truncate")
+    add_lifetime(body, fields)
+    add(body, "options", members(fields, "options"))
+    body["input"] = inputs
+    return post(call, target, body, report)
+
+
+def _inputs(fields: Fields) -> list[str]:
+    """Returns the texts to embed.
+
+    Raises Unsupported for tokens, which Ollama refuses, and for an empty text, of which it makes no vector at all.
+    """
+    found: JSON = value(fields, "input")
+    items = [found] if isinstance(found, str) else as_list(found)
+    if not items:
+        raise Unsupported("input", "input must be a string or an array of strings that is not empty")
+    for item in items:
+        if not isinstance(item, str):
+            raise Unsupported("input", "input: Ollama takes strings, not tokens; send the text itself")
+        if not item:
+            raise Unsupported("input", "input must not hold empty strings")
+    return items
+
+
+def read_embeddings(call: Call, target: Target, head: Head, body: bytes) -> Reply:
+    """Returns the checked answer; raises Malformed, or UpstreamSaid for an error under a 2xx status."""
+    try:
+        answer = as_object(decode(body))
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+        raise Malformed("the upstream's answer is not JSON") from error
+    if answer.get("error"):
+        raise UpstreamSaid(said_failure(target, head, describe(answer)))
+    vectors = as_list(answer.get("embeddings"))
+    wanted = len(_inputs(call.fields))
+    if vectors and len(vectors) != wanted:
+        raise Malformed(f"the upstream made {len(vectors)} embeddings of {wanted} inputs")
+    if not all(map(as_list, vectors)):
+        raise Malformed("an embedding of the upstream's answer cannot be read")
+    model = answer.get("model")
+    usage = _usage(answer.get("prompt_eval_count"))
+    name = model if isinstance(model, str) and model else target.model
+    return embedding_list(call, model=name, vectors=vectors, usage=usage)
+
+
+def _usage(count: JSON) -> Usage | None:
+    if isinstance(count, bool) or not isinstance(count, int) or not 0 <= count < _MOST:
+        return None
+    return Usage(count)

@@ -1,0 +1,82 @@
+"""Turns of a conversation -> Ollama's messages, whose content is one text (docs.ollama.com/api/chat, 2026-08-21)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+from adapters.conversation import Media, Text, Turn
+from adapters.errors import Unsupported
+from adapters.fidelity import Report
+
+Object = dict[str, Any]
+_IMAGES: Final = ("image", "audio")
+"""What stands in `images`: servers find out by the bytes themselves that some are sounds."""
+
+
+def write_messages(turns: Sequence[Turn], report: Report, prompt: str = "") -> list[Object]:
+    """Returns the messages, with `prompt` at the end of the leading system message; raises Unsupported."""
+    messages = [_message(turn, report) for turn in turns]
+    if prompt:
+        first = messages[0] if messages and messages[0]["role"] == "system" else None
+        if first is None:
+            messages.insert(0, {"role": "system", "content": prompt})
+        else:
+            first["content"] = f"{first['content']}\n\n{prompt}" if first["content"] else prompt
+    return messages
+
+
+def _message(turn: Turn, report: Report) -> Object:
+    _report(turn, report)
+    texts = [part.text for part in turn.parts if isinstance(part, Text)]
+    made: Object = {"role": turn.role, "content": "\n".join(texts)}
+    if thinking := _thinking(turn, report):
+        made["thinking"] = thinking
+    if turn.media:
+        made["images"] = [_data(media, report) for media in turn.media]
+    if turn.calls:
+        made["tool_calls"] = [
+            {"id": call.id, "function": {"name": call.name, "arguments": call.input()}}
+            if call.id
+            else {"function": {"name": call.name, "arguments": call.input()}}
+            for call in turn.calls
+        ]
+    if turn.tool_name:
+        made["tool_name"] = turn.tool_name
+    if turn.call_id:
+        made["tool_call_id"] = turn.call_id
+    return made
+
+
+def _thinking(turn: Turn, report: Report) -> str:
+    """Returns reasoning in plain words: a signature or encrypted data is another vendor's."""
+    if any(each.signature or each.data for each in turn.thinking):
+        report.drop("messages.reasoning_details")
+    return "".join(each.text for each in turn.thinking if not (each.signature or each.data))
+
+
+def _data(media: Media, report: Report) -> str:
+    where = media.where
+    if media.kind not in _IMAGES:
+        raise Unsupported(where, f"{where}: Ollama takes text, images and sounds; send the text of a {media.kind}")
+    if not media.data:
+        advice = "send it as a `data:` URL with base64" if media.url else "send its data as base64"
+        raise Unsupported(where, f"{where}: Ollama does not fetch what it is told about; {advice}")
+    if media.detail not in ("", "auto"):
+        report.drop("messages.content.image_url.detail")
+    return media.data
+
+
+def _report(turn: Turn, report: Report) -> None:
+    if turn.name and turn.role != "tool":
+        report.drop("messages.name")
+    if turn.cache is not None or any(part.cache is not None for part in turn.parts):
+        report.drop("messages.cache_control")
+    if turn.is_prefix:
+        report.drop("messages.prefix")
+    if turn.is_error:
+        report.drop("messages.is_error")
+    if turn.audio_id:
+        report.drop("messages.audio")
+    if turn.extra is not None or any(call.extra is not None for call in turn.calls):
+        report.drop("messages.extra_content")
