@@ -104,15 +104,13 @@ def build_body(call: Call, target: Target, report: Report, host: Host = DIRECT) 
     history = build_history(turns, known, host, report, may_prefill=may_prefill)
     if form.prompt:
         history.system.append({"type": "text", "text": form.prompt})
-    tools = build_tools(offered(toolbox), known, report)
-    choice = _choice(asked, history, report)
-    if form.tool is not None:
-        tools = [form.tool]
+    tools = [form.tool] if form.tool is not None else build_tools(offered(toolbox), known, report)
     place_marks(
         tools, history.system, history.messages, report,
         is_wanted=target.options.prompt_cache and known.is_known,
         has_automatic=members(fields, "cache_control") is not None,
     )  # fmt: skip
+    choice = _choice(asked, history, report)  # after the marks: its words are gone in the next turn
     thinking = _bound(thought, history, known, host)
     body: Object = {"anthropic_version": host.body_version} if host.body_version else {"model": target.model}
     body["max_tokens"] = thought.max_tokens
