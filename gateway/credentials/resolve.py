@@ -26,6 +26,10 @@ _OTHER = re.compile(r"\{([A-Z][A-Z0-9_]*)(?::-([^{}]+))?\}")
 """A variable's default that is another variable, as `{OTHER}` or `{OTHER:-text}`."""
 _VERSION = re.compile(r"v\d+\w*")
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
+_OTHER_ROOTS = {"ollama": re.compile(r"(/api(/[a-z]+)?|/v1(/chat/completions)?)$")}
+"""By protocol: what people copy along with the root of a server, and what is no part of it."""
+_HOSTED = frozenset({"ollama.com", "www.ollama.com"})
+"""Hosts that the variable of a server of one's own may name bare, and that are nobody's own."""
 _DIALABLE = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}  # noqa: S104 - what a server binds, not a client
 
 
@@ -157,10 +161,13 @@ def _normal(spec: ProviderSpec, environ: Mapping[str, str], text: str, source: s
     scheme = parts.scheme
     if not has_scheme:
         # Servers of one's own are named bare (OLLAMA_HOST=gpu-box): the row's scheme and port are meant.
-        is_own = spec.connection is Connection.LOCAL
-        scheme = default.scheme if is_own else "http" if port or is_local_name(host) else "https"
+        is_own = spec.connection is Connection.LOCAL and host not in _HOSTED
+        is_plain = host not in _HOSTED and (port is not None or is_local_name(host))
+        scheme = default.scheme if is_own else "http" if is_plain else "https"
         port = port or (default.port if is_own else None)
     path, own = parts.path.rstrip("/"), default.path.rstrip("/")
+    if spec.protocol in _OTHER_ROOTS:
+        path = _OTHER_ROOTS[spec.protocol].sub("", path)
     # The vendor's other root on its own host is meant for other clients: Groq's `/openai`, Gemini's `/v1beta`.
     if not path or (host == default.hostname and own.startswith(path + "/")):
         path = _filled(own, spec, environ)

@@ -59,9 +59,9 @@ def test_a_generic_variable_is_nobodys_key(provider: str) -> None:
 
 def test_local_ollama_never_gets_the_key_of_the_cloud() -> None:
     ollama = spec("ollama")
-    resolved = resolve_credentials(ollama, {"OLLAMA_API_KEY": "k"})
-    assert resolved.secrets == ()
-    assert auth_headers(ollama.auth, Secret("k")) == ()
+    resolved = resolve_credentials(ollama, {"OLLAMA_API_KEY": "k"}, base_url=ollama.base_url)
+    assert (resolved.secrets, resolved.auth) == ((), None)
+    assert found(resolve_credentials(ollama, {"OLLAMA_API_KEY": "k"}, base_url="https://ollama.com"))[0] == ["k"]
     assert found(resolve_credentials(spec("ollama-cloud"), {"OLLAMA_API_KEY": "k"}))[0] == ["k"]
 
 
