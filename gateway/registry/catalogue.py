@@ -24,7 +24,7 @@ from gateway.credentials.secret import Secret
 from gateway.credentials.variables import first
 from gateway.domain import AuthScheme, Connection, ProviderSpec
 from gateway.registry.adapters import ADAPTERS, paths_of
-from gateway.registry.registry import CUSTOM, GENERIC, Registry, custom_spec
+from gateway.registry.registry import GENERIC, Registry, names_url
 from gateway.routing.deployment import Deployment, KeyRing
 from gateway.settings.provider import ProviderRow
 
@@ -102,6 +102,8 @@ class Catalogue:
         self.listing = Listing()
         self.problems: dict[str, str] = {}
         """Provider id -> why it cannot be used although it is configured."""
+        self.unusable: dict[str, str] = {}
+        """Provider id -> why a credential of the environment cannot be used, of those that nobody configured."""
         self._lacking: dict[str, str] = {}
         """Provider id -> what its base URL needs, of those that nobody configured."""
         self._resolve_all()
@@ -168,7 +170,7 @@ class Catalogue:
         """Returns the deployment that `provider/model` means, or one sentence that says why there is none."""
         if name == DEMO_MODEL:
             return self._demo()
-        if name.lower().startswith(CUSTOM):
+        if names_url(name):
             return "custom: URLs are for the configuration file, never for a request"
         split = self._registry.split_model(name)
         if split is None:
@@ -187,12 +189,11 @@ class Catalogue:
         return self._deployment(provider, model)
 
     def custom(self, provider: str, model: str) -> Deployment | str:
-        """Returns a deployment at a provider of the file: an id, an alias, or `custom:URL`."""
-        if not provider.startswith(CUSTOM):
-            return self.deploy(f"{provider}/{model}")
-        generic = self._registry.get("openai-compatible")
+        """Returns a deployment at a provider of the file: an id, an alias, or a prefix and a URL."""
         try:
-            spec = custom_spec(provider[len(CUSTOM) :], like=generic.spec if generic else None)
+            spec = self._registry.custom(provider)
+            if spec is None:
+                return self.deploy(f"{provider}/{model}")
             found = resolve_credentials(spec, self._environ, base_url=spec.base_url)
         except ValueError as error:
             return str(error)
@@ -217,7 +218,7 @@ class Catalogue:
             failure_rules=spec.failure_rules,
             options=spec.options,
         )
-        name = spec.label if spec.id.startswith(CUSTOM) else spec.id  # clients see it: no URL
+        name = spec.label if names_url(spec.id) else spec.id  # clients see it: no URL
         return Deployment(
             id=f"{name}/{model}",
             provider=name,
@@ -236,7 +237,7 @@ class Catalogue:
         if key not in self._providers and spec.id not in self.problems:
             self._resolve(spec, region)
         provider = self._providers.get(key)
-        return provider or self.problems.get(spec.id) or self._lacking[spec.id]
+        return provider or self.problems.get(spec.id) or self.unusable.get(spec.id) or self._lacking[spec.id]
 
     def _resolve_all(self) -> None:
         for spec in self._registry:
@@ -252,9 +253,12 @@ class Catalogue:
                 region=region or (row.region if row else None),
             )
             found = self._credentials(spec, row, place.url)
-        except (MissingVariable, CredentialUnavailable) as error:
-            is_wanted = row is not None or (isinstance(error, MissingVariable) and self._has_variable(spec))
+        except MissingVariable as error:
+            is_wanted = row is not None or self._has_variable(spec)
             (self.problems if is_wanted else self._lacking)[spec.id] = str(error)
+            return
+        except CredentialUnavailable as error:  # AWS's variables are often there for something else
+            (self.unusable if row is None else self.problems)[spec.id] = error.message
             return
         except (InvalidBaseUrl, InvalidCredential) as error:
             self.problems[spec.id] = str(error)

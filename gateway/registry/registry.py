@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from difflib import get_close_matches
+from types import MappingProxyType
 from typing import NamedTuple
 
 from gateway.credentials.resolve import is_local_host, with_scheme
 from gateway.domain import Connection, ProviderSpec
 from gateway.registry.builtin import GENERIC
 
-CUSTOM = "custom:"
+CUSTOM: Mapping[str, str] = MappingProxyType({"custom:": GENERIC, "anthropic-custom:": "anthropic-compatible"})
+"""What a provider begins with that is a URL -> the row that it is like."""
 
 
 class Named(NamedTuple):
@@ -57,9 +59,15 @@ class Registry:
     def get(self, name: str) -> Named | None:
         """Returns the provider called `name`, in any case, or None; `custom:URL` makes one."""
         name = name.strip()
-        if name.lower().startswith(CUSTOM):
-            return Named(custom_spec(name[len(CUSTOM) :], like=self._specs.get(GENERIC)), None)
-        return self._named.get(name.lower())
+        custom = self.custom(name)
+        return self._named.get(name.lower()) if custom is None else Named(custom, None)
+
+    def custom(self, name: str) -> ProviderSpec | None:
+        """Returns the provider that `custom:URL` or `anthropic-custom:URL` makes; None for any other name."""
+        word, colon, url = name.partition(":")
+        prefix = word.lower() + colon
+        like = CUSTOM.get(prefix)
+        return None if like is None else custom_spec(url, prefix=prefix, like=self._specs.get(like))
 
     def nearest(self, name: str, n: int = 3) -> list[str]:
         """Returns at most `n` ids and aliases that look like `name`, the likeliest first."""
@@ -103,7 +111,12 @@ def _matches(pattern: str, model: str) -> bool:
     return re.fullmatch(re.escape(pattern).replace(r"\*", "[^/]*"), model) is not None
 
 
-def custom_spec(url: str, *, like: ProviderSpec | None = None) -> ProviderSpec:
+def names_url(name: str) -> bool:
+    """True for the name of a provider that is a URL."""
+    return name.lower().startswith(tuple(CUSTOM))
+
+
+def custom_spec(url: str, *, prefix: str = "custom:", like: ProviderSpec | None = None) -> ProviderSpec:
     """Returns a provider at `url`, taken literally: case and colons stay, no path is added.
 
     Its rules are those of `like`; its credential comes from the settings or from `like`'s variables.
@@ -113,7 +126,7 @@ def custom_spec(url: str, *, like: ProviderSpec | None = None) -> ProviderSpec:
     base = like or ProviderSpec(id=GENERIC, display_name="", protocol="openai", base_url=url)
     return replace(
         base,
-        id=CUSTOM + url,
+        id=prefix + url,
         display_name=url,
         base_url=url,
         base_url_envs=(),

@@ -15,7 +15,7 @@ MAX_SECONDS = 86_400
 _PROVIDER_ID = re.compile(r"[a-z0-9][a-z0-9._-]*")
 _HOST = re.compile(r"[A-Za-z0-9._-]+|\[?[0-9A-Fa-f:.]+(%[A-Za-z0-9]+)?\]?")
 _WORD = re.compile(r"[^\s\x00-\x1f\x7f]+")
-_CUSTOM = re.compile(r"custom:https?://[^\s/?#@]+(/[^\s?#]*)?")
+_CUSTOM = re.compile(r"(?:anthropic-)?custom:https?://[^\s/?#@]+(/[^\s?#]*)?")
 
 
 def _not_a_boolean(value: object) -> object:
@@ -130,7 +130,7 @@ class DeploymentSettings(Strict):
     provider: ProviderName | None = Field(
         default=None,
         description="A provider's id or alias, or `custom:URL` for a server that is nowhere described: it is taken "
-        "to speak OpenAI's wire below exactly that URL.",
+        "to speak OpenAI's wire below exactly that URL; with `anthropic-custom:URL`, Anthropic's Messages API.",
         examples=["custom:https://llm.example.com/v1"],
     )
 
