@@ -55,10 +55,7 @@ def build_embeddings(call: Call, target: Target) -> HttpRequest:
 
 def read_embeddings(call: Call, target: Target, head: Head, body: bytes) -> Reply:
     """Returns the checked vectors; raises Malformed, or UpstreamSaid for an error under a 2xx status."""
-    try:
-        answer = as_object(decode(body))
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
-        raise Malformed(f"the upstream's answer is not JSON ({len(body)} bytes)") from error
+    answer = read_invoked(body)
     vectors = _vectors(answer)
     if not vectors:
         failure = classify_body(target, head, body)
@@ -66,8 +63,25 @@ def read_embeddings(call: Call, target: Target, head: Head, body: bytes) -> Repl
             raise UpstreamSaid(failure)
     if vectors and len(vectors) != len(_inputs(call.fields)):
         raise Malformed("the upstream's answer has not one embedding for each input")
-    counted: JSON = answer.get("inputTextTokenCount", answer.get("inputTokenCount"))
-    return embedding_list(call, model=target.model, vectors=vectors, usage=_usage(counted, head))
+    tokens: JSON = answer.get("inputTextTokenCount", answer.get("inputTokenCount"))
+    return embedding_list(call, model=target.model, vectors=vectors, usage=counted(tokens, head))
+
+
+def read_invoked(body: bytes) -> Object:
+    """Returns what a model answered, empty if it is no object; raises Malformed for what is not JSON."""
+    try:
+        return as_object(decode(body))
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+        raise Malformed(f"the upstream's answer is not JSON ({len(body)} bytes)") from error
+
+
+def counted(tokens: JSON, head: Head) -> Usage | None:
+    """Returns the count in the answer, else the one in its header; None if neither has one."""
+    told = head.headers.get(_COUNT_HEADER, "")
+    count = tokens if isinstance(tokens, int) and not isinstance(tokens, bool) else None
+    if count is None and told.isascii() and told.isdecimal() and len(told) <= 15:
+        count = int(told)
+    return Usage(prompt=count) if count is not None and 0 <= count < 2**53 else None
 
 
 def _maker(target: Target) -> Maker:
@@ -164,12 +178,3 @@ def _vector(item: JSON) -> list[float]:
     if not numbers or not all(type(each) in (int, float) for each in numbers):
         raise Malformed("an embedding of the upstream's answer cannot be read")
     return numbers
-
-
-def _usage(counted: JSON, head: Head) -> Usage | None:
-    """Returns the count in the answer, else the one in its header; None if neither has one."""
-    told = head.headers.get(_COUNT_HEADER, "")
-    count = counted if isinstance(counted, int) and not isinstance(counted, bool) else None
-    if count is None and told.isascii() and told.isdecimal() and len(told) <= 15:
-        count = int(told)
-    return Usage(prompt=count) if count is not None and 0 <= count < 2**53 else None

@@ -7,6 +7,7 @@ conversation begins with the same bytes.
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import Any, Final
 from urllib.parse import quote
 
@@ -51,7 +52,12 @@ def build_chat(call: Call, target: Target) -> HttpRequest:
 
 def model_url(target: Target, action: str) -> str:
     """Returns the URL for the target's model: its whole id is one part of the path, so `:` and `/` are encoded."""
-    return f"{target.base_url}/model/{quote(target.model, safe='')}/{action}"
+    return f"{target.base_url}/model/{_encoded(target.model)}/{action}"
+
+
+@lru_cache(maxsize=1024)
+def _encoded(id: str) -> str:
+    return quote(id, safe="")
 
 
 class _Body:

@@ -104,3 +104,17 @@ EMBEDDINGS: Final[Table] = MappingProxyType(
         "user": dropped(_NO_WORD),
     }
 )
+
+RERANK: Final[Table] = MappingProxyType(
+    {
+        "model": renamed("the path"),
+        "query": passed(),
+        "documents": passed("objects are told as text"),
+        "rank_fields": emulated("only these members of a document are told"),
+        "top_n": passed(),
+        "return_documents": emulated("they are given back from the request"),
+        "max_tokens_per_doc": dropped(_NO_WORD),
+        "priority": dropped(_NO_WORD),
+        "user": dropped(_NO_WORD),
+    }
+)

@@ -18,7 +18,7 @@ from adapters.fields import Fields, boolean, integer, max_tokens, members, text
 from adapters.tools import Toolbox, ToolChoice
 
 Object = dict[str, Any]
-_BUDGETS: Final = {"minimal": 1_024, "low": 2_048, "medium": 8_192, "high": 16_384, "xhigh": 32_768, "max": 32_768}
+_BUDGETS: Final = {"minimal": 1_024, "low": 2_048, "medium": 8_192, "high": 16_384, "xhigh": 32_000, "max": 64_000}
 """Effort -> tokens of thinking, for models that are told a budget."""
 _LEAST_BUDGET: Final = 1_024
 _NOVA_EFFORTS: Final = {
@@ -116,9 +116,10 @@ def _claude(
 def _budget(effort: str, limit: int | None) -> int:
     """Returns the tokens that may be thought, 0 if the limit of the answer leaves none."""
     budget = _BUDGETS[effort]
-    if limit is None or limit > budget * 2:
+    if limit is None:
         return budget
-    return limit // 2 if limit // 2 >= _LEAST_BUDGET else 0
+    # A quarter stays for the answer itself, as far as the smallest budget leaves it.
+    return max(_LEAST_BUDGET, min(budget, limit * 3 // 4)) if limit > _LEAST_BUDGET else 0
 
 
 def _forces(choice: ToolChoice | None) -> bool:
