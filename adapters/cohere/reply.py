@@ -11,6 +11,7 @@ from adapters.chunks import completion, message, tool_call
 from adapters.codec import JSON, as_list, as_object, decode
 from adapters.cohere.citations import annotations_of, is_of_text
 from adapters.cohere.failures import broken_finish, said_failure
+from adapters.cohere.logprobs import read_logprobs
 from adapters.cohere.names import given_names
 from adapters.cohere.usage import read_usage
 from adapters.errors import Malformed, UpstreamSaid
@@ -81,7 +82,13 @@ def read_chat(call: Call, target: Target, head: Head, body: bytes) -> Reply:
     if citations:
         made["citations"] = citations
     finish = finish_reason(word, bool(calls))
-    return completion(call, model=target.model, choices=[(made, finish)], usage=read_usage(answer.get("usage")))
+    return completion(
+        call,
+        model=target.model,
+        choices=[(made, finish)],
+        usage=read_usage(answer.get("usage")),
+        logprobs=[read_logprobs(answer.get("logprobs"))],
+    )
 
 
 def _text(value: JSON) -> str:

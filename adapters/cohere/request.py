@@ -16,7 +16,7 @@ from adapters.cohere.names import legal_names
 from adapters.conversation import read_turns
 from adapters.errors import Unsupported
 from adapters.fidelity import Report, survey
-from adapters.fields import Fields, integer, max_tokens, number, text, texts, value
+from adapters.fields import Fields, boolean, integer, max_tokens, number, text, texts, value
 from adapters.structured import Format, read_format
 from adapters.tools import Tool, Toolbox, read_tools
 from adapters.types import Call, HttpRequest, Operation, Target
@@ -100,6 +100,7 @@ def _sampling(body: Object, fields: Fields, report: Report) -> None:
         presence = None
     _add(body, "frequency_penalty", frequency or None)
     _add(body, "presence_penalty", presence or None)
+    _add(body, "logprobs", boolean(fields, "logprobs") or None)
     top_p = number(fields, "top_p")
     _add(body, "p", value(fields, "p") if top_p is None or "p" in fields else min(max(top_p, 0.01), 0.99))
     top_k = integer(fields, "top_k")

@@ -15,6 +15,7 @@ from msgspec import Raw, Struct
 from adapters.codec import as_object, decode
 from adapters.cohere.citations import annotations_of, is_of_text
 from adapters.cohere.failures import broken_finish, said_failure
+from adapters.cohere.logprobs import read_logprobs
 from adapters.cohere.names import given_names
 from adapters.cohere.reply import BROKEN, call_id, finish_reason, read_chat
 from adapters.cohere.usage import read_usage
@@ -65,6 +66,7 @@ class _Event(Struct, gc=False):
     type: str = ""
     index: int | None = None
     delta: _Delta | None = None
+    logprobs: Raw = _ABSENT
 
 
 _event = msgspec.json.Decoder(_Event)
@@ -109,7 +111,7 @@ class CohereStream(TranslatedStream[bytes]):
         kind, delta = read.type, read.delta
         said = (delta.message if delta is not None else None) or _NOTHING
         if kind in ("content-delta", "content-start"):
-            self._content(read.index, said.content)
+            self._content(read, said.content)
         elif kind == "tool-plan-delta":
             self.think(_string(said.tool_plan))
         elif kind.startswith("tool-call-"):
@@ -121,13 +123,15 @@ class CohereStream(TranslatedStream[bytes]):
         elif kind in ("", "error"):
             self._error(event)
 
-    def _content(self, index: int | None, content: object) -> None:
+    def _content(self, event: _Event, content: object) -> None:
         if not isinstance(content, _Content):
             return
         if content.text:
             if self._text_block is None:
-                self._text_block = index or 0
+                self._text_block = event.index or 0
             self.say(_string(content.text))
+            if event.logprobs and (found := read_logprobs([decode(event.logprobs)])) is not None:
+                self.add_logprobs(found)
         if content.thinking:
             self.think(_string(content.thinking))
 

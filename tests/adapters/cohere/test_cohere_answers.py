@@ -160,6 +160,15 @@ def test_an_error_under_a_success_status_is_one_in_both_forms(error: dict[str, A
     assert decoder.failure.message == "odd"
 
 
+@pytest.mark.parametrize(
+    "items", [None, 5, [], ["x"], [{"text": "a"}], [{"text": 5, "logprobs": [1]}], [{"text": "a", "logprobs": ["1"]}],
+              [{"text": "a", "logprobs": [1e308, 1e308]}]]
+)  # fmt: skip
+def test_log_probabilities_that_make_no_sense_are_left_out(items: Any) -> None:
+    answer = {**whole([{"type": "text", "text": "a"}]), "logprobs": items}
+    assert json.loads(reply(answer).body)["choices"][0]["logprobs"] is None
+
+
 @pytest.mark.parametrize("text", [5, ["a"], {"a": 1}, True])
 def test_a_text_that_is_no_string_is_malformed(text: Any) -> None:
     _, decoder = streamed({"type": "content-delta", "delta": {"message": {"content": {"text": text}}}})

@@ -21,7 +21,7 @@ RENAMED = {
 EMULATED = {"stream_options", "messages", "n", "encoding_format", "parallel_tool_calls", "function_call"}
 CHAT_FIELDS = {
     "model", "stream", "max_tokens", "stop_sequences", "temperature", "seed", "frequency_penalty", "presence_penalty",
-    "p", "k", "thinking", "citation_options", "safety_mode", "priority", "tools", "strict_tools", "tool_choice",
+    "p", "k", "logprobs", "thinking", "citation_options", "safety_mode", "priority", "tools", "strict_tools", "tool_choice",
     "response_format", "documents", "messages",
 }  # fmt: skip
 EMBED_FIELDS = {
