@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import ClassVar
 
-from adapters.errors import Unsupported
 from adapters.failures import Failure
 from adapters.fidelity import Table
 from adapters.fields import integer
@@ -61,9 +60,7 @@ class GeminiAdapter:
 
 def choices_apart(call: Call, target: Target) -> Sequence[Call]:
     """Returns the call itself where the model makes all choices at once, else one call for each choice."""
-    count = integer(call.fields, "n") or 1
-    if count < 1:
-        raise Unsupported("n", "n must be at least 1")
-    if not call.stream and count <= model_of(target.model).most_candidates:
+    count = integer(call.fields, "n")
+    if count is not None and not call.stream and 1 <= count <= model_of(target.model).most_candidates:
         return (call,)
     return split_choices(call)

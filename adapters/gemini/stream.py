@@ -108,6 +108,8 @@ class GeminiStream(TranslatedStream[bytes]):
         if self._partial is not None and not call.name:
             self._continue(call)
             return
+        if self.finish == "stop":
+            self.end("tool_calls")  # it came behind the finish reason
         name, is_custom = self._names.name(call.name or "")
         index = self.open_tool(self._names.id(call.id), name, extra_of(signature), is_custom=is_custom)
         if call.willContinue:
