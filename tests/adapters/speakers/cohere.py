@@ -21,8 +21,8 @@ RENAMED = {
 EMULATED = {"stream_options", "messages", "n", "encoding_format", "parallel_tool_calls", "function_call"}
 CHAT_FIELDS = {
     "model", "stream", "max_tokens", "stop_sequences", "temperature", "seed", "frequency_penalty", "presence_penalty",
-    "p", "k", "logprobs", "thinking", "citation_options", "safety_mode", "priority", "tools", "strict_tools", "tool_choice",
-    "response_format", "documents", "messages",
+    "p", "k", "logprobs", "thinking", "citation_options", "safety_mode", "priority", "tools", "strict_tools",
+    "tool_choice", "response_format", "documents", "messages",
 }  # fmt: skip
 EMBED_FIELDS = {
     "model", "input_type", "embedding_types", "output_dimension", "truncate", "max_tokens", "priority", "texts"
