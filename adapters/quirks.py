@@ -15,7 +15,8 @@ from msgspec import Raw
 
 from adapters.codec import JSON, as_list, as_object, decode, is_null, raw
 from adapters.errors import Unsupported
-from adapters.rules import ModelRules, ParamRules
+from adapters.plain_schema import plain_schema
+from adapters.rules import Addition, ModelRules, ParamRules
 from adapters.structured import SCHEMA_PROMPT
 
 Fields = MutableMapping[str, Raw]
@@ -32,7 +33,12 @@ FILLER_REASONING = " "
 
 def concern(fields: Mapping[str, Raw], body: bytes, rules: ParamRules) -> bool:
     """Returns whether any rule may have to do with a request; a false alarm costs only the time of `apply`."""
-    if rules.defaults or not rules.touches.isdisjoint(fields) or (rules.strip_nulls and b"null" in body):
+    if (
+        rules.defaults
+        or rules.additions
+        or not rules.touches.isdisjoint(fields)
+        or (rules.strip_nulls and b"null" in body)
+    ):
         return True
     return any(word in body for word in rules.message_words) or (rules.wrap_functions and b'"function' in body)
 
@@ -52,33 +58,55 @@ def apply(fields: Fields, rules: ParamRules, model: str) -> tuple[str, ...]:
     for name, value in rules.defaults.items():
         if is_null(fields.get(name)):
             fields[name] = raw(value)
+    for addition in rules.additions:
+        if _is_meant(addition, fields, model):
+            fields.update({name: raw(value) for name, value in addition.fields.items() if is_null(fields.get(name))})
     return tuple(dict.fromkeys(dropped))
+
+
+def _is_meant(addition: Addition, fields: Fields, model: str) -> bool:
+    is_stream = bytes(fields.get("stream", b"")) == b"true"
+    return (
+        (not addition.given or not is_null(fields.get(addition.given)))
+        and addition.stream in (None, is_stream)
+        and (not addition.match or is_one_of(model, addition.match))
+    )
 
 
 def _top_level(fields: Fields, rules: ParamRules, model: str, dropped: list[str]) -> None:
     if rules.wrap_functions:
         _wrap_functions(fields)
     _refuse(fields, rules)
+    _limit_chars(fields, rules.limit_chars, dropped)
     _rename(fields, rules.rename)
     _drop(fields, rules.drop, dropped)
     for name, values in rules.drop_values.items():
         if name in fields and bytes(fields[name]).decode("utf-8", "replace") in values:
             del fields[name]
     _clamp(fields, rules.clamp)
+    _words(fields, rules.values, dropped)
+    if rules.logprobs == "count":
+        _count_logprobs(fields, dropped)
     _tool_choice(fields, rules.tool_choice, dropped)
     for extra in rules.by_model:
         if matches(model, extra):
             _rename(fields, extra.rename)
             _drop(fields, extra.drop, dropped)
             _clamp(fields, extra.clamp)
+            _words(fields, extra.values, dropped)
             _tool_choice(fields, extra.tool_choice, dropped)
-    _tools(fields, rules.tool_drop)
+    _tools(fields, rules)
     _response_format(fields, rules, dropped)
 
 
 def matches(model: str, rules: ModelRules) -> bool:
     """True if the rules are meant for this upstream model id."""
-    return any(fnmatchcase(model.lower(), pattern.lower()) for pattern in rules.match)
+    return is_one_of(model, rules.match)
+
+
+def is_one_of(model: str, patterns: Iterable[str]) -> bool:
+    """True for a model id that fits one of the patterns."""
+    return any(fnmatchcase(model.lower(), pattern.lower()) for pattern in patterns)
 
 
 def _refuse(fields: Fields, rules: ParamRules) -> None:
@@ -116,6 +144,38 @@ def _clamp(fields: Fields, ranges: Mapping[str, tuple[float | None, float | None
             fields[name] = raw(low)
         elif high is not None and value > high:
             fields[name] = raw(high)
+
+
+def _words(fields: Fields, words: Mapping[str, Mapping[str, str]], dropped: list[str]) -> None:
+    """Says the nearest value that the upstream knows."""
+    for name, instead in words.items():
+        member = fields.get(name)
+        value: JSON = None if member is None else decode(member)
+        if isinstance(value, str) and value in instead:
+            fields[name] = raw(instead[value])
+            dropped.append(name)
+
+
+def _limit_chars(fields: Fields, limits: Mapping[str, tuple[int, int]], dropped: list[str]) -> None:
+    for name, (fewest, most) in limits.items():
+        member = fields.get(name)
+        value: JSON = None if member is None else decode(member)
+        if isinstance(value, str) and not fewest <= len(value) <= most:
+            del fields[name]
+            dropped.append(name)
+
+
+def _count_logprobs(fields: Fields, dropped: list[str]) -> None:
+    """Says OpenAI's two fields as one number: how many alternatives are told of each token."""
+    flag = bytes(fields.get("logprobs", b""))
+    count = fields.pop("top_logprobs", None)
+    if flag == b"false":
+        del fields["logprobs"]
+    elif flag == b"true":
+        fields["logprobs"] = Raw(b"1") if count is None or is_null(count) else count
+        return
+    if not is_null(count):
+        dropped.append("top_logprobs")
 
 
 def _number(member: Raw | None) -> float | None:
@@ -171,15 +231,18 @@ def _keep_tool(fields: Fields, choice: Object) -> None:
     fields["tool_choice"] = raw("required")
 
 
-def _tools(fields: Fields, names: frozenset[str]) -> None:
+def _tools(fields: Fields, rules: ParamRules) -> None:
     member = fields.get("tools")
-    if member is None or not _mentions(bytes(member), names):
+    names, is_plain = rules.tool_drop, rules.tool_schema == "plain"
+    if member is None or not (is_plain or _mentions(bytes(member), names)):
         return
     tools = decode(member)
     for tool in as_list(tools):
         function = as_object(as_object(tool).get("function"))
         for name in names:
             function.pop(name, None)
+        if is_plain and isinstance(function.get("parameters"), dict):
+            function["parameters"] = plain_schema(as_object(function["parameters"]))
     fields["tools"] = raw(tools)
 
 
@@ -226,6 +289,8 @@ def _messages(fields: Fields, rules: ParamRules) -> None:
     if member is None or not _messages_need(member, rules):
         return
     messages = [_message(as_object(message), rules) for message in as_list(decode(member))]
+    if rules.one_system:
+        messages = _with_one_system(messages)
     fields["messages"] = raw(messages)
 
 
@@ -261,6 +326,20 @@ def _message(message: Object, rules: ParamRules) -> Object:
     if role == "assistant" and rules.reasoning_in != "keep":
         _replay_reasoning(changed, rules)
     return changed
+
+
+def _with_one_system(messages: list[Object]) -> list[Object]:
+    systems = [message for message in messages if message.get("role") == "system"]
+    if len(systems) < 2:
+        return messages
+    texts = (message.get("content") for message in systems)
+    texts = (text if isinstance(text, str) else joined_text(as_list(text)) for text in texts)
+    one = {**systems[0], "content": "\n\n".join(text for text in texts if text)}
+    return [
+        one if message is systems[0] else message
+        for message in messages
+        if message is systems[0] or message.get("role") != "system"
+    ]
 
 
 def _modern(message: Object) -> Object:

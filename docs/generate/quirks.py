@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 
-from gateway.settings.provider import ModelRulesRow, RulesRow
+from gateway.settings.provider import AdditionRow, ModelRulesRow, RulesRow
 
 _JSON_SCHEMA = {
     "json_object": "a JSON schema goes into the prompt",
@@ -27,7 +27,7 @@ _STREAM_USAGE = {"always": "usage comes unasked in streams", "none": "no usage i
 
 def rules_in_words(rules: RulesRow) -> list[str]:
     """Returns one phrase for every rule that is not the default, in a fixed order."""
-    return [*_fields(rules), *_messages(rules), *_answers(rules), *map(_by_model, rules.by_model)]
+    return [*_fields(rules), *_forms(rules), *_messages(rules), *_answers(rules), *map(_by_model, rules.by_model)]
 
 
 def _fields(rules: RulesRow) -> Iterator[str]:
@@ -38,11 +38,20 @@ def _fields(rules: RulesRow) -> Iterator[str]:
         if name not in rules.reject_above:
             yield f"drops `{name}` of {' or '.join(values)}"
     yield from _clamped(rules.clamp)
+    yield from _words(rules.values)
+    for name, (fewest, most) in rules.limit_chars.items():
+        yield f"`{name}` outside {fewest} to {most} characters is dropped"
     yield from (f"at most {most} items in `{name}`" for name, most in rules.limit_items.items())
     for name, most in rules.reject_above.items():
         is_split = (name, most) == ("n", 1)
         yield "each choice of a chat is a request of its own" if is_split else f"`{name}` above {most} is refused"
     yield from (f"`{name}` is {value} if unset" for name, value in rules.defaults.items())
+    yield from map(_addition, rules.additions)
+
+
+def _forms(rules: RulesRow) -> Iterator[str]:
+    if rules.logprobs == "count":
+        yield "`logprobs` and `top_logprobs` are sent as one number"
     if rules.strip_nulls:
         yield "removes `null` values"
     if rules.wrap_functions:
@@ -50,6 +59,8 @@ def _fields(rules: RulesRow) -> Iterator[str]:
     yield from _tool_choice(rules.tool_choice)
     if rules.tool_drop:
         yield f"drops {_listed(rules.tool_drop)} of tools"
+    if rules.tool_schema == "plain":
+        yield "schemas of tools are put in plain words"
     if rules.model_prefix:
         yield f"puts `{rules.model_prefix}` before ids without `/`"
 
@@ -60,6 +71,8 @@ def _messages(rules: RulesRow) -> Iterator[str]:
         yield f"knows the role `{role}`" if same else f"the role `{role}` is sent as `{other}`"
     if rules.message_drop:
         yield f"drops {_listed(rules.message_drop)} of messages"
+    if rules.one_system:
+        yield "several system messages become one"
     if rules.string_content:
         yield "text parts become one string"
     if rules.reasoning_in != "keep":
@@ -83,9 +96,26 @@ def _answers(rules: RulesRow) -> Iterator[str]:
 
 def _by_model(rules: ModelRulesRow) -> str:
     phrases = [*_renamed(rules.rename), *_clamped(rules.clamp), *_tool_choice(rules.tool_choice)]
+    phrases += _words(rules.values)
     if rules.drop:
         phrases.append(f"drops {_listed(rules.drop)}")
     return f"{_listed(rules.match)}: {' and '.join(phrases)}"
+
+
+def _words(values: Mapping[str, Mapping[str, str]]) -> Iterator[str]:
+    for name, words in values.items():
+        told = ", ".join(f"{word} as {instead}" for word, instead in words.items())
+        yield f"`{name}`: {told}"
+
+
+def _addition(row: AdditionRow) -> str:
+    added = ", ".join(f"`{name}: {str(value).lower()}`" for name, value in row.fields.items())
+    when = [_listed(row.match)] if row.match else []
+    if row.stream is not None:
+        when.append("streams" if row.stream else "whole answers")
+    if row.given:
+        when.append(f"requests with `{row.given}`")
+    return f"adds {added} for {' and '.join(when) or 'every request'}"
 
 
 def _renamed(names: Mapping[str, str]) -> Iterator[str]:

@@ -18,13 +18,13 @@ from pydantic import BaseModel, Field, ValidationError
 import gateway
 from adapters.failures import FailureRule
 from adapters.options import Options
-from adapters.rules import ModelRules, ParamRules
+from adapters.rules import Addition, ModelRules, ParamRules
 from gateway.domain import AuthScheme, Cloud, Connection, ProviderSpec
 from gateway.errors import ConfigError
 from gateway.registry.adapters import ADAPTERS
 from gateway.settings.document import read_document
 from gateway.settings.explain import explain
-from gateway.settings.provider import ModelRulesRow, OptionsRow, ProviderRow, RulesRow, Strict
+from gateway.settings.provider import AdditionRow, ModelRulesRow, OptionsRow, ProviderRow, RulesRow, Strict
 
 PROVIDERS_FILE = "providers.yaml"
 GENERIC = "openai-compatible"
@@ -229,16 +229,22 @@ def _param_rules(row: RulesRow) -> ParamRules:
         drop=frozenset(row.drop),
         drop_values=_frozen({name: tuple(values) for name, values in row.drop_values.items()}),
         clamp=_frozen(row.clamp),
+        values=_words(row.values),
+        limit_chars=_frozen(row.limit_chars),
         limit_items=_frozen(row.limit_items),
         reject_above=_frozen(row.reject_above),
         defaults=_frozen(row.defaults),
+        additions=tuple(_addition(each) for each in row.additions),
         roles=_changes(row.roles),
         message_drop=frozenset(row.message_drop),
+        one_system=row.one_system,
         string_content=row.string_content,
         strip_nulls=row.strip_nulls,
         wrap_functions=row.wrap_functions,
         tool_choice=_frozen(row.tool_choice),
         tool_drop=frozenset(row.tool_drop),
+        tool_schema=row.tool_schema,
+        logprobs=row.logprobs,
         json_schema=row.json_schema,
         json_object=row.json_object,
         reasoning_out=row.reasoning_out,
@@ -258,7 +264,16 @@ def _model_rules(row: ModelRulesRow) -> ModelRules:
         rename=_changes(row.rename),
         clamp=_frozen(row.clamp),
         tool_choice=_frozen(row.tool_choice),
+        values=_words(row.values),
     )
+
+
+def _addition(row: AdditionRow) -> Addition:
+    return Addition(_frozen(row.fields), row.given, tuple(row.match), row.stream)
+
+
+def _words(values: Mapping[str, Mapping[str, str]]) -> Mapping[str, Mapping[str, str]]:
+    return _frozen({name: _frozen(words) for name, words in values.items()})
 
 
 def _changes(names: Mapping[str, str]) -> Mapping[str, str]:

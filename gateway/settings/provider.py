@@ -11,10 +11,12 @@ from adapters.options import CloudSuffix, RerankShape
 from adapters.rules import (
     JsonObjectSupport,
     JsonSchemaSupport,
+    LogProbs,
     ReasoningIn,
     ReasoningOut,
     StreamUsage,
     ToolChoiceMap,
+    ToolSchemas,
     VectorBytes,
 )
 from adapters.types import Operation
@@ -64,6 +66,16 @@ class ModelRulesRow(Strict):
     rename: dict[str, str] = {}
     clamp: dict[str, Range] = {}
     tool_choice: dict[ToolChoiceKey, ToolChoiceMap] = {}
+    values: dict[str, dict[str, str]] = {}
+
+
+class AdditionRow(Strict):
+    """Fields added to some requests (adapters.rules.Addition)."""
+
+    fields: dict[str, object] = Field(min_length=1)
+    given: str = ""
+    match: list[str] = []
+    stream: bool | None = None
 
 
 class RulesRow(Strict):
@@ -73,16 +85,22 @@ class RulesRow(Strict):
     drop: list[str] = []
     drop_values: dict[str, list[str]] = {}
     clamp: dict[str, Range] = {}
+    values: dict[str, dict[str, str]] = {}
+    limit_chars: dict[str, tuple[int, int]] = {}
     limit_items: dict[str, int] = {}
     reject_above: dict[str, int] = {}
     defaults: dict[str, object] = {}
+    additions: list[AdditionRow] = []
     roles: dict[str, str] = {}
     message_drop: list[str] = []
+    one_system: bool = False
     string_content: bool = False
     strip_nulls: bool = False
     wrap_functions: bool = False
     tool_choice: dict[ToolChoiceKey, ToolChoiceMap] = {}
     tool_drop: list[str] = []
+    tool_schema: ToolSchemas = "native"
+    logprobs: LogProbs = "flag"
     json_schema: JsonSchemaSupport = "native"
     json_object: JsonObjectSupport = "native"
     reasoning_out: ReasoningOut = "fields"

@@ -229,6 +229,69 @@ RULES: dict[str, tuple[dict[str, Any], dict[str, Any], dict[str, Any], tuple[str
         },
         (),
     ),
+    "values": ({"values": {"effort": {"medium": "high"}}}, {"effort": "medium"}, {"effort": "high"}, ("effort",)),
+    "values, another one": ({"values": {"effort": {"medium": "high"}}}, {"effort": "low"}, {"effort": "low"}, ()),
+    "values of what is no text": ({"values": {"effort": {"1": "high"}}}, {"effort": [1]}, {"effort": [1]}, ()),
+    "limit_chars": ({"limit_chars": {"user": [2, 3]}, "rename": {"user": "id"}}, {"user": "a"}, {}, ("user",)),
+    "limit_chars inside": (
+        {"limit_chars": {"user": [2, 3]}, "rename": {"user": "id"}},
+        {"user": "ab"},
+        {"id": "ab"},
+        (),
+    ),
+    "additions": (
+        {"additions": [{"fields": {"x": 1}, "given": "tools"}, {"fields": {"y": 1}, "given": "input"}]},
+        {"tools": TOOLS},
+        {"tools": TOOLS, "x": 1},
+        (),
+    ),
+    "additions to streams or whole answers": (
+        {"additions": [{"fields": {"x": 1}, "stream": True}, {"fields": {"y": 1}, "stream": False}]},
+        {"stream": True},
+        {"stream": True, "x": 1},
+        (),
+    ),
+    "additions to some models": (
+        {"additions": [{"fields": {"x": 1}, "match": ["kimi-*"]}, {"fields": {"y": 1}, "match": ["qwen*"]}]},
+        {"y": None},
+        {"x": 1, "y": None},
+        (),
+    ),
+    "additions, the client wins": ({"additions": [{"fields": {"x": 1}}]}, {"x": 2}, {"x": 2}, ()),
+    "one_system": (
+        {"one_system": True, "roles": {"developer": "system"}},
+        {
+            "messages": [
+                {"role": "system", "content": "a"},
+                USER,
+                {"role": "developer", "content": [{"type": "text", "text": "b"}]},
+                {"role": "system", "content": ""},
+            ]
+        },
+        {"messages": [{"role": "system", "content": "a\n\nb"}, USER]},
+        (),
+    ),
+    "one_system, there is one": (
+        {"one_system": True},
+        {"messages": [USER, {"role": "system", "content": "a"}]},
+        {"messages": [USER, {"role": "system", "content": "a"}]},
+        (),
+    ),
+    "tool_schema": (
+        {"tool_schema": "plain"},
+        {"tools": [{"type": "function", "function": {"name": "f", "parameters": {"$schema": "x", "properties": {}}}}]},
+        {
+            "tools": [
+                {"type": "function", "function": {"name": "f", "parameters": {"type": "object", "properties": {}}}}
+            ]
+        },
+        (),
+    ),
+    "logprobs": ({"logprobs": "count"}, {"logprobs": True, "top_logprobs": 3}, {"logprobs": 3}, ()),
+    "logprobs without a number": ({"logprobs": "count"}, {"logprobs": True}, {"logprobs": 1}, ()),
+    "logprobs not wanted": ({"logprobs": "count"}, {"logprobs": False}, {}, ()),
+    "logprobs of a text completion": ({"logprobs": "count"}, {"logprobs": 2}, {"logprobs": 2}, ()),
+    "logprobs, a number alone": ({"logprobs": "count"}, {"top_logprobs": 2}, {}, ("top_logprobs",)),
     "by_model": (
         {
             "by_model": [

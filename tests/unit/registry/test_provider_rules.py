@@ -146,6 +146,67 @@ def test_xais_reasoning_models_get_nothing_that_they_refuse(model: str, expected
     assert tuple(sorted(dropped)) == expected
 
 
+def test_fields_are_added_only_where_the_vendor_wants_them() -> None:
+    assert sent("nvidia", input="a")[0] == {"input": "a", "input_type": "query"}
+    assert sent("nvidia", input="a", input_type="passage")[0]["input_type"] == "passage"
+    assert "input_type" not in sent("nvidia", messages=HELLO)[0]
+    assert sent("alibaba", "qwen3-32b", messages=HELLO)[0]["enable_thinking"] is False
+    assert "enable_thinking" not in sent("alibaba", "qwen3-32b", messages=HELLO, stream=True)[0]
+    assert "enable_thinking" not in sent("alibaba", "qwen3-max", messages=HELLO)[0]
+    assert sent("glm", messages=HELLO, tools=TOOLS, stream=True)[0]["tool_stream"] is True
+    assert "tool_stream" not in sent("zai", messages=HELLO, tools=TOOLS)[0]
+
+
+@pytest.mark.parametrize(
+    ("provider", "model", "effort", "expected"),
+    [
+        ("deepseek", "deepseek-chat", "minimal", "low"),
+        ("deepseek", "deepseek-chat", "medium", "high"),
+        ("deepseek", "deepseek-chat", "high", "high"),
+        ("moonshot", "kimi-k3", "medium", "high"),
+        ("moonshot", "kimi-k3", "xhigh", "max"),
+        ("moonshot", "kimi-k2", "medium", "medium"),
+    ],
+)
+def test_efforts_become_those_that_the_vendor_knows(provider: str, model: str, effort: str, expected: str) -> None:
+    fields, dropped = sent(provider, model, messages=HELLO, reasoning_effort=effort)
+    assert fields["reasoning_effort"] == expected
+    assert dropped == (("reasoning_effort",) if effort != expected else ())
+
+
+def test_a_user_is_told_to_glm_only_if_its_id_is_long_enough() -> None:
+    assert sent("glm", messages=HELLO, user="somebody")[0]["user_id"] == "somebody"
+    assert sent("glm", messages=HELLO, user="u") == ({"messages": HELLO}, ("user",))
+
+
+def test_together_gets_one_number_of_log_probabilities() -> None:
+    assert sent("together", messages=HELLO, logprobs=True, top_logprobs=4)[0] == {"messages": HELLO, "logprobs": 4}
+
+
+def test_minimax_gets_one_system_message() -> None:
+    messages = [{"role": "system", "content": "a"}, *HELLO, {"role": "developer", "content": "b"}]
+    assert sent("minimax", messages=messages)[0]["messages"] == [{"role": "system", "content": "a\n\nb"}, *HELLO]
+
+
+@pytest.mark.parametrize("provider", ["moonshot", "kimi-code"])
+def test_kimi_gets_schemas_of_tools_that_it_takes(provider: str) -> None:
+    pair = {"type": "array", "items": [{"type": "string"}, {"type": "integer"}]}
+    either = {"type": "string", "anyOf": [{"minLength": 1}, {"type": "null"}]}
+    parameters = {"$schema": "http://json-schema.org/draft-07/schema#", "properties": {"pair": pair, "either": either}}
+    tools = [{"type": "function", "function": {"name": "one", "strict": True, "parameters": parameters}}]
+    made = sent(provider, messages=HELLO, tools=tools)[0]["tools"][0]["function"]
+    assert made == {
+        "name": "one",
+        "parameters": {
+            "type": "object",
+            "properties": {
+                "pair": {"type": "array", "items": {"anyOf": [{"type": "string"}, {"type": "integer"}]}},
+                "either": {"anyOf": [{"type": "string", "minLength": 1}, {"type": "null"}]},
+            },
+        },
+    }
+
+
 def test_null_reaches_nobody_who_fails_on_it() -> None:
     assert sent("mlx", messages=HELLO, temperature=None)[0] == {"messages": HELLO}
 
@@ -193,6 +254,8 @@ def test_more_stop_texts_or_inputs_than_the_vendor_takes_are_refused() -> None:
             {"error": {"code": "insufficient_quota", "message": "You exceeded your current quota"}},
             FailureKind.RATE_LIMIT,
         ),
+        ("alibaba", 429, {"error": {"code": "Throttling.AllocationQuota", "message": "slow"}}, FailureKind.RATE_LIMIT),
+        ("alibaba", 400, {"error": {"code": "Throttling.RateQuota", "message": "slow"}}, FailureKind.RATE_LIMIT),
         ("alibaba", 429, {"error": {"message": "week allocated quota exceeded"}}, FailureKind.QUOTA),
         ("siliconflow", 403, {"code": 30001, "message": "balance", "data": None}, FailureKind.QUOTA),
         ("siliconflow", 400, {"code": 20012, "message": "Model does not exist."}, FailureKind.MODEL_MISSING),
