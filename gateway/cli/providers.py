@@ -93,7 +93,9 @@ def _load(config: Path | None) -> _Known:
     # What cannot be resolved, mostly for want of an account's name in its URL, is not in the catalogue.
     others = (to_spec(id, row) for id, row in load_builtin().items() if id not in providers)
     specs = [*(provider.spec for provider in providers.values()), *others]
-    return _Known(Registry(sorted(specs, key=lambda spec: spec.id)), providers, catalogue.problems)
+    return _Known(
+        Registry(sorted(specs, key=lambda spec: spec.id)), providers, {**catalogue.unusable, **catalogue.problems}
+    )
 
 
 def _members(known: _Known, spec: ProviderSpec) -> dict[str, Any]:

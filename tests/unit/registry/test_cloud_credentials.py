@@ -85,7 +85,7 @@ def test_half_a_pair_is_a_problem_only_of_a_provider_that_the_file_names() -> No
     half = {"AWS_ACCESS_KEY_ID": "AKIDEXAMPLE"}
     reason = "cloud: AWS_ACCESS_KEY_ID is set, AWS_SECRET_ACCESS_KEY is not; both are needed"
     made = catalogue(SIGNED, half)
-    assert made.problems == {}
+    assert (made.problems, made.unusable) == ({}, {"cloud": reason})
     assert made.deploy("cloud/model") == reason
     assert catalogue(SIGNED, half, is_named=True).problems == {"cloud": reason}
 
@@ -176,3 +176,12 @@ def test_the_command_line_shows_where_a_signature_comes_from(tmp_path: Path, mon
     ]
     for result in (listed, checked, shown):
         assert not any(secret in result.output for secret in (KEYS["AWS_SECRET_ACCESS_KEY"], "s3ssion-token"))
+
+
+def test_the_command_line_says_why_a_credential_cannot_be_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    unset = dict.fromkeys(("AWS_SECRET_ACCESS_KEY", "AWS_BEARER_TOKEN_BEDROCK", "AWS_ENDPOINT_URL_BEDROCK_RUNTIME"))
+    environ = {"AWS_ACCESS_KEY_ID": "AKIDEXAMPLE", "AWS_REGION": "eu-west-1", **unset}
+    listed = CliRunner().invoke(build_app(), ["providers", "list", "--json"], env=environ)
+    bedrock = next(each for each in json.loads(listed.stdout) if each["id"] == "bedrock")
+    assert bedrock["state"] == "bedrock: AWS_ACCESS_KEY_ID is set, AWS_SECRET_ACCESS_KEY is not; both are needed"
