@@ -24,10 +24,12 @@ CLAUDE_FORMAT: Final = "anthropic-claude-v1"
 """Who made a signature, in OpenRouter's words: any platform that serves Claude takes it back."""
 OWN_FORMAT: Final = "bedrock-converse-v1"
 """Encrypted reasoning as Converse encodes it, and signatures of models other than Claude."""
-EMPTY: Final = "(empty)"
-"""Stands where Bedrock demands text and the client sent none."""
-BEGIN: Final = "(The conversation begins with an answer.)"
-GO_ON: Final = "(Go on.)"
+NOTHING: Final = "."
+"""Stands for a user's turn that is missing or blank, which Bedrock refuses."""
+NO_OUTPUT: Final = "(empty)"
+"""Stands for a tool's result without text."""
+GO_ON: Final = "Continue."
+"""Stands after a last turn of the assistant, where the model refuses one."""
 MOST_CACHE_POINTS: Final = 4
 _TTLS: Final = ("5m", "1h")
 
@@ -71,18 +73,19 @@ class Writer:
         self.system: list[Object] = []
         self.messages: list[Object] = []
 
-    def write(self, turns: Sequence[Turn], *, has_tools: bool) -> None:
+    def write(self, turns: Sequence[Turn], *, has_tools: bool, is_thinking: bool) -> None:
         """Writes `turns`, which are settled; raises Unsupported naming the part that cannot be sent."""
         head, rest = leading_system(turns)
         if not has_tools:
             rest = [self._told(turn) for turn in rest]
         for turn in head:
             self._system(turn)
-        if not rest:
-            raise Unsupported("messages", "messages must hold a message of the user for this provider")
         for turn in rest:
             self._turn(turn)
-        self._ends()
+        claude = self._model.claude
+        self._ends(may_prefill=not (claude.is_known and (is_thinking or not claude.takes_prefill)))
+        if rest and rest[-1].is_prefix and self.messages[-1]["role"] == "user":
+            self._report.drop("messages.prefix")
 
     def _system(self, turn: Turn) -> None:
         if turn.media:
@@ -104,7 +107,7 @@ class Writer:
         if not any("text" in block for block in blocks):
             has_file = any("document" in block for block in blocks)
             if has_file or not blocks:
-                blocks.insert(0, {"text": "The attached document:" if has_file else EMPTY})
+                blocks.insert(0, {"text": "The attached document:" if has_file else NOTHING})
         self._say("user", blocks)
 
     def _note(self, turn: Turn) -> None:
@@ -137,9 +140,11 @@ class Writer:
     def _answer(self, turn: Turn) -> list[Object]:
         blocks = [block for thought in turn.thinking for block in self._thinking(thought)]
         for part in turn.parts:
-            if not isinstance(part, Text):
-                raise Unsupported(part.where, f"{part.where}: answers can only hold text")
-            blocks.extend(self._part(part))
+            if isinstance(part, Text):
+                blocks.extend(self._part(part))
+                continue
+            self._report.drop("messages.content")
+            blocks.append({"text": f"({part.kind} {part.name}".rstrip() + ", not shown again)"})
         is_short = self._model.short_ids
         blocks.extend(
             {
@@ -178,7 +183,7 @@ class Writer:
                 content.append(media_block(part, self._names, self._report))
         result: Object = {
             "toolUseId": call_id(turn.call_id, is_short=self._model.short_ids),
-            "content": content or [{"text": EMPTY}],
+            "content": content or [{"text": NO_OUTPUT}],
         }
         if turn.is_error and self._model.result_status:
             result["status"] = "error"
@@ -198,15 +203,15 @@ class Writer:
         called = tuple(Text(f"Called the tool {call.name} with {call.arguments or '{}'}") for call in turn.calls)
         return Turn("assistant", turn.where, (*turn.parts, *called), name=turn.name, cache=turn.cache)
 
-    def _ends(self) -> None:
+    def _ends(self, *, may_prefill: bool) -> None:
         """Makes the conversation begin with the user and end as the model can go on."""
         messages = self.messages
         if not messages or messages[0]["role"] == "assistant":
-            messages.insert(0, {"role": "user", "content": [{"text": BEGIN}]})
+            messages.insert(0, {"role": "user", "content": [{"text": NOTHING}]})
         last = messages[-1]
         if last["role"] != "assistant":
             return
-        if self._model.claude.is_known and not self._model.claude.takes_prefill:
+        if not may_prefill:
             messages.append({"role": "user", "content": [{"text": GO_ON}]})
             return
         blocks = last["content"]

@@ -87,7 +87,7 @@ class _Body:
             body["additionalModelRequestFields"] = extra
         body |= self._plain()
         writer = Writer(self._knows, self._points, self._report)
-        writer.write(turns, has_tools=config is not None)
+        writer.write(turns, has_tools=config is not None, is_thinking=is_thinking)
         if prompt:
             writer.system.append({"text": prompt})
         if writer.system:

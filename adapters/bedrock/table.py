@@ -14,7 +14,7 @@ CHAT: Final[Table] = MappingProxyType(
     {
         "model": renamed("the path"),
         "messages": passed("neighbours of one role are laid together"),
-        "messages.content": passed("blank text is left out, or told as `(empty)`"),
+        "messages.content": passed("blank text is left out, or told as `.`; media of an answer are only named"),
         "messages.content.refusal": renamed("messages.content.text"),
         "messages.content.image_url": renamed(
             "messages.content.image", "png, jpeg, gif, webp as `data:` URL, or s3://"
@@ -29,6 +29,7 @@ CHAT: Final[Table] = MappingProxyType(
         "messages.role.system": renamed("system", "behind the first turn: told by the user, and reported"),
         "messages.role.developer": renamed("system"),
         "messages.name": dropped(_NO_WORD),
+        "messages.prefix": passed("models that go on with an answer; else dropped"),
         "messages.refusal": renamed("messages.content.text"),
         "messages.audio": dropped("sounds of earlier answers"),
         "messages.tool_calls": renamed("messages.content.toolUse", "told as text in a request without tools"),

@@ -56,10 +56,9 @@ def test_a_blank_system_is_left_out() -> None:
     assert "system" not in asked({"role": "system", "content": " "}, USER)[0]
 
 
-def test_system_alone_is_refused() -> None:
-    with pytest.raises(Unsupported) as refused:
-        asked({"role": "system", "content": "a"})
-    assert refused.value.param == "messages"
+def test_system_alone_gets_a_turn_of_the_user() -> None:
+    body, _ = asked({"role": "system", "content": "a"})
+    assert body == {"system": [{"text": "a"}], "messages": [{"role": "user", "content": [{"text": "."}]}]}
 
 
 def test_neighbours_of_one_role_are_laid_together() -> None:
@@ -71,7 +70,7 @@ def test_neighbours_of_one_role_are_laid_together() -> None:
 
 
 def test_blank_text_is_never_sent() -> None:
-    assert said({"role": "user", "content": " \n"}) == [("user", [{"text": "(empty)"}])]
+    assert said({"role": "user", "content": " \n"}) == [("user", [{"text": "."}])]
     assert said(USER, assistant(""), USER) == [("user", [{"text": "hello"}, {"text": "hello"}])]
     assert said({"role": "user", "content": [{"type": "text", "text": ""}, {"type": "text", "text": "x"}]}) == [
         ("user", [{"text": "x"}])
@@ -79,7 +78,7 @@ def test_blank_text_is_never_sent() -> None:
 
 
 def test_a_conversation_begins_with_the_user() -> None:
-    assert said(assistant("hi"), USER)[0] == ("user", [{"text": "(The conversation begins with an answer.)"}])
+    assert said(assistant("hi"), USER)[0] == ("user", [{"text": "."}])
 
 
 def test_the_end_of_a_prefill_is_trimmed() -> None:
@@ -89,8 +88,22 @@ def test_the_end_of_a_prefill_is_trimmed() -> None:
 def test_a_model_that_takes_no_prefill_is_asked_to_go_on() -> None:
     assert said(USER, assistant("It is "), model=OPUS_46)[1:] == [
         ("assistant", [{"text": "It is "}]),
-        ("user", [{"text": "(Go on.)"}]),
+        ("user", [{"text": "Continue."}]),
     ]
+
+
+def test_a_model_that_thinks_takes_no_prefill() -> None:
+    found = said(USER, assistant("It is ", prefix=True), reasoning_effort="low")
+    assert found[-1] == ("user", [{"text": "Continue."}])
+    assert asked(USER, assistant("It is ", prefix=True), reasoning_effort="low")[1] == ("messages.prefix",)
+    assert asked(USER, assistant("It is ", prefix=True))[1] == ()
+
+
+def test_what_an_answer_held_beside_text_is_named() -> None:
+    png = {"type": "image_url", "image_url": {"url": "data:image/png;base64,iVBO"}}
+    body, dropped = asked(USER, {"role": "assistant", "content": [png, {"type": "text", "text": "see"}]}, USER)
+    assert body["messages"][1]["content"] == [{"text": "(image, not shown again)"}, {"text": "see"}]
+    assert dropped == ("messages.content",)
 
 
 def test_three_results_of_one_turn_are_one_message() -> None:
