@@ -128,6 +128,7 @@ class OptionsRow(Strict):
     default_max_tokens: int | None = Field(default=None, ge=1)
     api_version: str | None = None
     rerank: RerankShape | None = None
+    cloud_suffix: CloudSuffix | None = None
 
 
 Auth = Annotated[
@@ -146,7 +147,6 @@ class PrefixAuthRow(Strict):
 
     auth: KeyAuth
     headers: dict[str, str] = {}
-    cloud_suffix: CloudSuffix | None = None
 
 
 class ProviderRow(Strict):
