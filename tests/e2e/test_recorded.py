@@ -37,9 +37,17 @@ CUTS = {"builtin": (6, 20), "httpx": (0, 5)}
 _NOT_CHAT = "no model's answer in OpenAI's shape: "
 _NOTHING_SAID = "the answer holds neither a word nor a reason: an empty success is an error"
 _PARTIAL_ARGUMENTS = "the expectation takes each piece of streamed arguments for a call of its own"
+_CITED = "the expectation leaves out text that stands in a citation; it arrives"
+_SERVER_TOOL = "the provider has run the tool itself: a client could do nothing with that call"
 _LONG_MESSAGE = "messages of upstreams are cut to 200 characters"
 _REFUSED_KEY = "the message is scrubbed of what looks like a key, and says that our credential was refused"
 EXPLAINED: dict[str, str] = {
+    "bedrock-00e799d2fd9e": _CITED,
+    "bedrock-12435a61c21e": _CITED,
+    "bedrock-9a73466730ca": _SERVER_TOOL,
+    "bedrock-baad90138685": _SERVER_TOOL,
+    "vertexai-3f103b638b01": _LONG_MESSAGE,
+    "vertexai-545a523f8413": _LONG_MESSAGE,
     "gemini-75a9478a1414": "the expectation is the error's JSON in a JSON string; its message arrives",
     "gemini-f1512e868668": _LONG_MESSAGE,
     "gemini-f253a0091638": _NOTHING_SAID,
