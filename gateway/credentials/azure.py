@@ -33,11 +33,10 @@ def entra_signer(provider: str, environ: Mapping[str, str], clock: Clock) -> Bea
 
     Raises `CredentialUnavailable` without azure-identity.
     """
-    values = [value_of(environ, name) for name in (_TENANT, _CLIENT, _SECRET)]
-    if not all(values):
+    tenant, client, secret = value_of(environ, _TENANT), value_of(environ, _CLIENT), Secret(value_of(environ, _SECRET))
+    if not (tenant and client and secret):
         return None
     need_package("azure.identity", "azure", f"{provider}: {_CLIENT}")
-    secret = Secret(values[2])
     authority = value_of(environ, "AZURE_AUTHORITY_HOST")
 
     def opened() -> _Credential:
@@ -45,7 +44,7 @@ def entra_signer(provider: str, environ: Mapping[str, str], clock: Clock) -> Bea
         # An authority that the operator names is not looked up at Microsoft's public one first.
         own: dict[str, Any] = {"authority": authority, "disable_instance_discovery": True} if authority else {}
         limits = {"connection_timeout": CALL_SECONDS, "read_timeout": CALL_SECONDS, "retry_total": 1}
-        return package("azure.identity").ClientSecretCredential(values[0], values[1], secret.reveal(), **limits, **own)
+        return package("azure.identity").ClientSecretCredential(tenant, client, secret.reveal(), **limits, **own)
 
     return BearerSigner(f"entra (env {_CLIENT})", Renewed(_fetcher(provider, opened, secret), clock), (secret,))
 
