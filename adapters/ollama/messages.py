@@ -28,12 +28,20 @@ def write_messages(turns: Sequence[Turn], report: Report, prompt: str = "") -> l
 
 def _message(turn: Turn, report: Report) -> Object:
     _report(turn, report)
-    texts = [part.text for part in turn.parts if isinstance(part, Text)]
+    texts: list[str] = []
+    images: list[str] = []
+    for part in turn.parts:
+        if isinstance(part, Text):
+            texts.append(part.text)
+        else:
+            images.append(_data(part, report))
+        if part.cache is not None:
+            report.drop("messages.cache_control")
     made: Object = {"role": turn.role, "content": "\n".join(texts)}
-    if thinking := _thinking(turn, report):
+    if turn.thinking and (thinking := _thinking(turn, report)):
         made["thinking"] = thinking
-    if turn.media:
-        made["images"] = [_data(media, report) for media in turn.media]
+    if images:
+        made["images"] = images
     if turn.calls:
         made["tool_calls"] = [
             {"id": call.id, "function": {"name": call.name, "arguments": call.input()}}
@@ -70,7 +78,7 @@ def _data(media: Media, report: Report) -> str:
 def _report(turn: Turn, report: Report) -> None:
     if turn.name and turn.role != "tool":
         report.drop("messages.name")
-    if turn.cache is not None or any(part.cache is not None for part in turn.parts):
+    if turn.cache is not None:
         report.drop("messages.cache_control")
     if turn.is_prefix:
         report.drop("messages.prefix")
@@ -78,5 +86,5 @@ def _report(turn: Turn, report: Report) -> None:
         report.drop("messages.is_error")
     if turn.audio_id:
         report.drop("messages.audio")
-    if turn.extra is not None or any(call.extra is not None for call in turn.calls):
+    if turn.extra is not None or (turn.calls and any(call.extra is not None for call in turn.calls)):
         report.drop("messages.extra_content")
