@@ -287,6 +287,8 @@ class _Fitting:
             if made.get("type") == "object" or "properties" in made:
                 if isinstance(free, dict) or (free is not False and "properties" not in made):
                     raise Inexpressible(where, "objects with free keys cannot be asked for")
+                if "properties" in made and any("properties" in as_object(each) for each in as_list(made.get("anyOf"))):
+                    raise Inexpressible(where, "closed objects cannot have alternatives beside properties")
                 made["additionalProperties"] = False
         elif isinstance(free, bool) and "additionalProperties" in self._dialect.keywords:
             made["additionalProperties"] = free

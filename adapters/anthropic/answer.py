@@ -19,7 +19,7 @@ from adapters.structured import Format
 
 SUBSET: Final = Dialect(
     keywords=frozenset(
-        {"type", "properties", "required", "items", "enum", "const", "anyOf", "allOf", "default", "format", "minItems"}
+        {"type", "properties", "required", "items", "enum", "const", "anyOf", "default", "format", "minItems"}
     ),
     formats=frozenset({"date-time", "time", "date", "duration", "email", "hostname", "uri", "ipv4", "ipv6", "uuid"}),
     most_min_items=1,

@@ -29,7 +29,7 @@ from adapters.anthropic.wording import (
 from adapters.chunks import EMPTY_STRINGS
 from adapters.codec import JSON, decode, encode
 from adapters.errors import Malformed, UpstreamSaid
-from adapters.framing.sse import DataSplitter
+from adapters.framing.sse import DONE, DataSplitter
 from adapters.translated import EMPTY, TranslatedStream
 from adapters.types import MAX_EVENT_BYTES, Call, Head, Target
 
@@ -132,6 +132,10 @@ class AnthropicStream(TranslatedStream[bytes]):
 
     def event(self, event: bytes) -> None:
         """Reads one event; kinds that nobody knows mean nothing."""
+        if event == DONE:  # of servers that only are compatible
+            if self.finish is not None:
+                self.complete()
+            return
         if not event.isascii():
             event.decode()
         said = _decode_event(event)
@@ -140,6 +144,8 @@ class AnthropicStream(TranslatedStream[bytes]):
                 self._delta(said.index, said.delta)
         elif step := self._steps.get(said.type):
             step(said)
+        elif said.error is not None:
+            self._error(said)
 
     def _delta(self, index: int, delta: _Delta) -> None:
         kind = delta.type

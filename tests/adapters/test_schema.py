@@ -76,6 +76,7 @@ def test_a_schema_inside_itself_is_refused_or_cut() -> None:
         {"$ref": "#/$defs/missing"},
         {"type": "object", "properties": {"a": False}},
         {"type": "object", "properties": {"a": 5}},
+        {"type": "object", "properties": {"a": {}}, "anyOf": [{"type": "object", "properties": {"b": {}}}]},
     ],
 )
 def test_what_cannot_be_told_is_refused(schema: dict[str, Any]) -> None:

@@ -241,6 +241,17 @@ def test_a_schema_goes_to_the_output_format_in_the_words_that_it_takes() -> None
     assert sent["properties"]["name"] == {"type": "string", "description": "(minLength: 2)"}
 
 
+def test_schemas_that_must_all_hold_are_laid_together_before_objects_are_closed() -> None:
+    one, two = ({"type": "object", "properties": {name: {"type": "string"}}, "required": [name]} for name in "ab")
+    sent = body(USER, response_format=wanted({"allOf": [one, two]}))["output_config"]["format"]["schema"]
+    assert sent == {
+        "type": "object",
+        "properties": {"a": {"type": "string"}, "b": {"type": "string"}},
+        "required": ["a", "b"],
+        "additionalProperties": False,
+    }
+
+
 def test_an_older_model_answers_through_a_tool_and_anything_else_by_words() -> None:
     old = body(USER, model="claude-opus-4-1", response_format=wanted(SCHEMA))
     assert old["tools"][0]["input_schema"] == SCHEMA

@@ -15,6 +15,7 @@ from adapters.failures import FailureKind
 from adapters.types import Head
 from tests.adapters.anthropic.asking import (
     ADAPTER,
+    SSE,
     START,
     STOP,
     TOOL,
@@ -111,6 +112,23 @@ def test_a_stream_that_is_cut_or_empty_is_a_failure(told: list[Any]) -> None:
 
 def test_an_end_of_file_behind_the_reason_is_an_end() -> None:
     assert Streamed(START, *HI, ended("end_turn")).events[-1] == "[DONE]"
+
+
+def test_the_end_of_other_protocols_ends_an_answer_that_is_finished_and_no_other() -> None:
+    def told(*events: Any) -> Any:
+        decoder = ADAPTER.stream(call_of(stream=True), target_of(protocol="anthropic"), SSE)
+        data = b"".join(b"data: " + json.dumps(event).encode() + b"\n\n" for event in events)
+        run(decoder, [data + b"data: [DONE]\n\n"])
+        return decoder
+
+    assert told(START, *HI, ended("end_turn")).is_done
+    assert told(START, *HI).failure.code == "upstream_truncated"
+
+
+def test_an_error_without_a_type_is_an_error() -> None:
+    streamed = Streamed(START, {"error": {"code": 500, "message": "out of memory", "type": "server_error"}})
+    assert streamed.decoder.failure is not None
+    assert streamed.decoder.failure.message == "out of memory"
 
 
 def test_a_refusal_is_told_in_its_own_place() -> None:
