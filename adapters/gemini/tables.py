@@ -55,7 +55,7 @@ CHAT: Final[Table] = {
     "tools.cache_control": dropped(),
     "functions": renamed("functionDeclarations"),
     "function_call": renamed("functionCallingConfig"),
-    "tool_choice": renamed("functionCallingConfig"),
+    "tool_choice": renamed("functionCallingConfig", "dropped without functions"),
     "tool_choice.allowed_tools": emulated("allowedFunctionNames; for older models only those are declared"),
     "parallel_tool_calls": dropped("there is no switch against several calls"),
     "response_format": renamed(

@@ -60,6 +60,8 @@ def build_toolset(fields: Fields, model: Model, report: Report) -> Toolset:
     if search := _web_search(fields, report, has_functions=bool(declared)):
         tools.append(search)
     calling = _calling(box, model, report) if declared else None
+    if not declared and box.choice is not None and box.choice.mode not in ("auto", "none"):
+        report.drop("tool_choice")
     return Toolset(tools, {"functionCallingConfig": calling} if calling else None, bool(declared))
 
 

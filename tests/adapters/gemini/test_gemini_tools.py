@@ -144,6 +144,12 @@ def test_strict_functions_are_validated_where_the_model_can() -> None:
     assert asked(tools=tools, model="gemini-2.5-flash").dropped == ("tools.function.strict",)
 
 
+def test_a_choice_without_functions_is_named() -> None:
+    assert asked(tool_choice="required").dropped == ("tool_choice",)
+    assert asked(tool_choice="required", tools=[{"googleSearch": {}}]).dropped == ("tool_choice",)
+    assert asked(tool_choice="none").dropped == ()
+
+
 def test_calls_one_at_a_time_cannot_be_asked_for() -> None:
     assert asked(tools=[function()], parallel_tool_calls=False).dropped == ("parallel_tool_calls",)
     assert asked(tools=[function()], parallel_tool_calls=True).dropped == ()
