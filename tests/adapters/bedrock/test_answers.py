@@ -429,3 +429,47 @@ def test_plain_json_to_a_stream_request_is_told_as_a_stream() -> None:
     assert deltas(events(out)) == []
     assert events(out)[0]["choices"][0]["delta"]["content"] == "hi"
     assert decoder.is_done
+
+
+WORDS = [
+    "text",
+    "toolUse",
+    "toolUseId",
+    "name",
+    "input",
+    "reasoningContent",
+    "reasoningText",
+    "signature",
+    "citationsContent",
+    "content",
+    "type",
+]
+LEAVES = st.one_of(st.none(), st.booleans(), st.integers(-2, 2**70), st.floats(allow_nan=False), st.text(max_size=5))
+VALUES = st.recursive(
+    st.one_of(LEAVES, st.sampled_from([{"text": "a"}, {"toolUse": {"input": "{}"}}, {"reasoningContent": {}}])),
+    lambda inner: st.one_of(st.lists(inner, max_size=2), st.dictionaries(st.sampled_from(WORDS), inner, max_size=3)),
+    max_leaves=8,
+)  # fmt: skip
+MEMBERS = st.dictionaries(st.sampled_from(["delta", "start", "contentBlockIndex", "stopReason", "usage", "p"]), VALUES)
+NAMES = st.sampled_from(
+    ["messageStart", "contentBlockStart", "contentBlockDelta", "contentBlockStop", "messageStop", "metadata", "odd"]
+)
+
+
+@given(parts=st.lists(st.tuples(NAMES, MEMBERS), max_size=6), kind=st.sampled_from(["event", "event", "exception"]))
+def test_no_event_however_odd_breaks_the_decoder(parts: list[tuple[str, Any]], kind: str) -> None:
+    found, decoder = streamed(
+        delta(0, text="a"), *(event(name, members, kind) for name, members in parts), tools=[TOOL]
+    )
+    assert ("[DONE]" in found) == decoder.is_done
+    assert decoder.is_done != (decoder.failure is not None)
+
+
+@given(content=VALUES, reason=VALUES, usage=VALUES)
+def test_no_answer_however_odd_breaks_the_reader(content: Any, reason: Any, usage: Any) -> None:
+    body = json.dumps({"output": {"message": {"content": [content]}}, "stopReason": reason, "usage": usage}).encode()
+    try:
+        reply = replied(body, tools=[TOOL])
+    except (Malformed, UpstreamSaid):
+        return
+    assert json.loads(reply.body)["choices"][0]["finish_reason"]
