@@ -90,7 +90,7 @@ def read_embeddings(call: Call, target: Target, head: Head, body: bytes) -> Repl
             vectors = _rows(_matrix(body), count)
         else:
             vectors = [_pooled(matrix) for matrix in _matrices(body)]
-    except (msgspec.MsgspecError, RecursionError) as error:
+    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
         raise Malformed("the upstream's embeddings cannot be read") from error
     if len(vectors) != count or not all(vectors):
         raise Malformed(f"the upstream made {len(vectors)} embeddings of {count} inputs")

@@ -121,11 +121,11 @@ def read_generation(call: Call, target: Target, head: Head, body: bytes) -> Repl
     """Returns the checked answer as a text completion; raises Malformed or UpstreamSaid."""
     try:
         answers = _several(body) if body.lstrip()[:1] == b"[" else [_one(body)]
-    except (msgspec.MsgspecError, RecursionError) as error:
+        choices = [_choice(call, answer) for answer in answers if _text(answer) is not None]
+    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
         raise _refusal(target, head, body, "the upstream's answer is no generated text") from error
-    if not answers or any(_text(answer) is None for answer in answers):
+    if not answers or len(choices) < len(answers):
         raise _refusal(target, head, body, "the upstream's answer has no generated text")
-    choices = [_choice(call, answer) for answer in answers]
     return text_completion(call, model=target.model, choices=choices, usage=_usage(answers, head))
 
 

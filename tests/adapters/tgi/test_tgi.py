@@ -172,7 +172,19 @@ def test_old_tasks_have_other_names_for_the_text() -> None:
 
 
 @pytest.mark.parametrize(
-    "answer", [{}, [], [{}], {"generated_text": None}, b"", b"x", b"[1]", {"generated_text": 5}, [[]]]
+    "answer",
+    [
+        {},
+        [],
+        [{}],
+        {"generated_text": None},
+        b"",
+        b"x",
+        b"[1]",
+        {"generated_text": 5},
+        [[]],
+        b'{"generated_text":"\xff"}',
+    ],
 )
 def test_an_answer_without_text_is_no_success(answer: Any) -> None:
     with pytest.raises(Malformed):
