@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -11,63 +10,28 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adapters.errors import Malformed, UpstreamSaid
-from adapters.failures import FailureKind, FailureRule
+from adapters.failures import FailureKind
 from adapters.framing.eventstream import encode
-from adapters.types import MAX_EVENT_BYTES, Call, Head, Reply, StreamDecoder, Target, Usage
-from tests.adapters.bedrock.asking import ADAPTER, CLAUDE, CLAUDE_3, NOVA, TOOL, call_of, target
+from adapters.types import MAX_EVENT_BYTES, Call, Head, Usage
+from tests.adapters.bedrock.answering import (
+    COUNTS,
+    HEAD,
+    START,
+    delta,
+    deltas,
+    ended,
+    event,
+    replied,
+    stop,
+    streamed,
+    tool_start,
+    whole,
+)
+from tests.adapters.bedrock.asking import ADAPTER, CLAUDE_3, NOVA, TOOL, call_of, target
 from tests.adapters.recorded import events
 from tests.adapters.streams import cuts
 
-OK = Head(200)
-HEAD = Head(200, {"content-type": "application/vnd.amazon.eventstream"})
-COUNTS = {"inputTokens": 3, "outputTokens": 5, "totalTokens": 8}
 CUSTOM = {"type": "custom", "custom": {"name": "run"}}
-
-
-def event(name: str, payload: Any, kind: str = "event") -> bytes:
-    headers = {f":{kind}-type": name, ":content-type": "application/json", ":message-type": kind}
-    return encode(headers, json.dumps({**payload, "p": "abcd"}, ensure_ascii=False).encode())
-
-
-def delta(index: int, **members: Any) -> bytes:
-    return event("contentBlockDelta", {"contentBlockIndex": index, "delta": members})
-
-
-def tool_start(index: int, id: str = "t", name: str = "f", **members: Any) -> bytes:
-    use = {"toolUse": {"toolUseId": id, "name": name, **members}}
-    return event("contentBlockStart", {"contentBlockIndex": index, "start": use})
-
-
-def stop(index: int) -> bytes:
-    return event("contentBlockStop", {"contentBlockIndex": index})
-
-
-def ended(reason: str = "end_turn", usage: Any = COUNTS) -> bytes:
-    return event("messageStop", {"stopReason": reason}) + event("metadata", {"usage": usage, "metrics": {}})
-
-
-START = event("messageStart", {"role": "assistant"})
-
-
-def streamed(*parts: bytes, model: str = CLAUDE, **fields: Any) -> tuple[list[Any], StreamDecoder]:
-    call = call_of(stream=True, **fields)
-    decoder = ADAPTER.stream(call, target(model), HEAD)
-    out = decoder.feed(START + b"".join(parts)) + decoder.close()
-    return events(out), decoder
-
-
-def deltas(found: Sequence[Any]) -> list[Any]:
-    """Returns what the frames bring, without the role and the end."""
-    said = [each["choices"][0]["delta"] for each in found if each != "[DONE]" and each["choices"]]
-    return [each for each in said if each and "role" not in each]
-
-
-def whole(content: Any, reason: Any = "end_turn", usage: Any = COUNTS) -> bytes:
-    return json.dumps({"output": {"message": {"content": content}}, "stopReason": reason, "usage": usage}).encode()
-
-
-def replied(body: bytes, model: str = CLAUDE, head: Head = OK, **fields: Any) -> Reply:
-    return ADAPTER.reply(call_of(**fields), target(model), head, body)
 
 
 def test_text_needs_no_start_of_its_block() -> None:
@@ -366,57 +330,6 @@ def test_any_stream_is_the_same_however_it_is_cut(parts: list[bytes], data: st.D
     assert outputs[0] == outputs[1]
     found = events(outputs[0][0])
     assert ("[DONE]" in found) == outputs[0][3]
-
-
-def classified(status: int, body: Any, name: str = "", to: Target | None = None) -> Any:
-    head = Head(status, {"x-amzn-errortype": name} if name else {})
-    return ADAPTER.failure(to or target(), head, body if isinstance(body, bytes) else json.dumps(body).encode())
-
-
-@pytest.mark.parametrize(
-    ("status", "name", "message", "kind"),
-    [
-        (400, "ValidationException", "The provided model identifier is invalid.", FailureKind.MODEL_MISSING),
-        (400, "ValidationException:http://x/", "Input is too long for requested model.", FailureKind.CONTEXT_LENGTH),
-        (400, "ValidationException", "prompt is too long: 210000 tokens > 200000 maximum", FailureKind.CONTEXT_LENGTH),
-        (400, "", "This model doesn't support the video content block.", FailureKind.BAD_REQUEST),
-        (400, "ServiceQuotaExceededException", "no more", FailureKind.QUOTA),
-        (403, "", "The security token included in the request is expired", FailureKind.AUTH),
-        (403, "AccessDeniedException", "You don't have access to the model with the specified model ID.",
-         FailureKind.MODEL_MISSING),
-        (403, "com.amazon#UnrecognizedClientException", "no", FailureKind.AUTH),
-        (403, "InvalidSignatureException", "Signature expired", FailureKind.AUTH),
-        (404, "ResourceNotFoundException", "This model version has reached the end of its life.",
-         FailureKind.MODEL_MISSING),
-        (408, "ModelTimeoutException", "slow", FailureKind.TIMEOUT),
-        (424, "ModelErrorException", "broken", FailureKind.SERVER),
-        (429, "ThrottlingException:http://internal.amazon.com/", "Too many requests", FailureKind.RATE_LIMIT),
-        (429, "ThrottlingException", "Too many tokens per day, please wait before trying again.", FailureKind.QUOTA),
-        (429, "ModelNotReadyException", "wait", FailureKind.OVERLOADED),
-        (500, "InternalServerException", "oops", FailureKind.SERVER),
-        (503, "ServiceUnavailableException", "busy", FailureKind.OVERLOADED),
-    ],
-)  # fmt: skip
-def test_an_error_is_known_by_its_name_and_words(status: int, name: str, message: str, kind: FailureKind) -> None:
-    failure = classified(status, {"message": message}, name)
-    assert (failure.kind, failure.message, failure.status) == (kind, message, status)
-    assert ":" not in (failure.code or "")
-    assert "#" not in (failure.code or "")
-
-
-def test_an_error_may_be_named_in_its_body() -> None:
-    failure = classified(403, {"__type": "com.amazon.coral#AccessDeniedException", "Message": "no"})
-    assert (failure.kind, failure.message, failure.code) == (FailureKind.AUTH, "no", "AccessDeniedException")
-
-
-def test_an_error_without_a_body_is_known_by_its_status() -> None:
-    assert classified(503, b"").kind is FailureKind.OVERLOADED
-    assert classified(502, b"<html>").kind is FailureKind.SERVER
-
-
-def test_a_rows_own_rules_come_first() -> None:
-    row = Target("m", "http://h", {}, failure_rules=(FailureRule(FailureKind.QUOTA, phrase="too many requests"),))
-    assert classified(429, {"message": "Too many requests"}, "ThrottlingException", row).kind is FailureKind.QUOTA
 
 
 def a_call() -> Call:
