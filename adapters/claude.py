@@ -66,6 +66,7 @@ _MODES_45: Final[frozenset[ThinkingMode]] = frozenset({"enabled", "disabled"})
 _MODES_SONNET_55: Final[frozenset[ThinkingMode]] = frozenset({"adaptive", "between_tools"})
 
 UNKNOWN: Final = Claude(is_known=False)
+_UNNUMBERED: Final = Claude()
 _CLAUDE_3: Final = Claude(max_tokens=4_096)
 _CLAUDE_35: Final = replace(_CLAUDE_3, max_tokens=8_192)
 _CLAUDE_4: Final = Claude(thinking=_MODES_45, forced_tools="not_enabled", max_tokens=64_000)
@@ -134,6 +135,7 @@ _MODELS: Final[dict[str, tuple[tuple[Version, Claude], ...]]] = {
 
 # A version's second part has one or two digits: what follows with eight is the date of a snapshot.
 _NEW_NAME: Final = re.compile(r"claude-(opus|sonnet|haiku|fable|mythos)-(\d{1,2})(?:[-.](\d{1,2})(?!\d))?(?!\d)")
+_OLDEST_NAME: Final = re.compile(r"claude-(?:instant|v?[12])\b")
 _OLD_NAME: Final = re.compile(r"claude-(\d)(?:[-.](\d)(?!\d))?-(opus|sonnet|haiku)")
 
 
@@ -152,7 +154,7 @@ def claude(model: str) -> Claude:
     elif found := _OLD_NAME.search(name):
         major, minor, family = found.groups()
     else:
-        return _CLAUDE_3 if "claude" in name else UNKNOWN
+        return _CLAUDE_3 if _OLDEST_NAME.search(name) else _UNNUMBERED if "claude" in name else UNKNOWN
     version = (int(major), int(minor or 0))
     versions = _MODELS[family]
     return next((model for since, model in reversed(versions) if since <= version), versions[0][1])

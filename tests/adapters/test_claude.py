@@ -44,6 +44,13 @@ def test_the_longest_answer_is_known(name: str, most: int) -> None:
     assert claude(name).max_tokens == most
 
 
+def test_a_claude_without_a_number_gets_nothing_optional_and_no_limit() -> None:
+    for name in ("claude-latest", "my-claude", "claude-saga-next"):
+        found = claude(name)
+        assert found.is_known and found.max_tokens == 0 and not found.thinking
+    assert claude("claude-2.1").max_tokens == claude("claude-instant-1.2").max_tokens == 4_096
+
+
 def test_the_matrix_of_models_is_as_published() -> None:
     forced = {
         name: claude(f"claude-{name}").forced_tools for name in ("opus-4-8", "sonnet-5-5", "haiku-5-5", "opus-4-5")
