@@ -14,6 +14,7 @@ from msgspec import Raw
 
 from adapters.codec import JSON, as_list, as_object, decode, encode, is_null
 from adapters.errors import Malformed
+from adapters.types import MAX_EVENT_BYTES
 
 Object = dict[str, Any]
 _STEP: Final = re.compile(r"\.([A-Za-z_][A-Za-z0-9_-]*)|\[(\d{1,4})\]|\['([^']*)'\]|\[\"([^\"]*)\"\]")
@@ -26,16 +27,20 @@ Step = str | int
 class PartialCall:
     """Gathers the arguments of one call."""
 
-    __slots__ = ("_root", "index")
+    __slots__ = ("_left", "_root", "index")
 
     def __init__(self, index: int) -> None:
         self.index = index
+        self._left = MAX_EVENT_BYTES
         self._root: Object = {}
 
     def add(self, pieces: Raw) -> None:
-        """Lays the values of one event into the arguments; raises Malformed for a path that leads nowhere."""
+        """Lays the values of one event into the arguments; raises Malformed for an odd path, or beyond the cap."""
         if is_null(pieces):
             return
+        self._left -= memoryview(pieces).nbytes
+        if self._left < 0:
+            raise Malformed("the arguments of a call in the upstream's answer are too long")
         for piece in map(as_object, as_list(decode(pieces))):
             name = next((name for name in _VALUES if name in piece), None)
             if name is not None:

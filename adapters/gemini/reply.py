@@ -116,6 +116,13 @@ class _Whole(Struct):
 
 def read_chat(call: Call, target: Target, head: Head, body: bytes) -> Reply:
     """Returns the checked answer; raises Malformed, or UpstreamSaid for an error under a 2xx status."""
+    try:
+        return _read(call, target, head, body)
+    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
+        raise Malformed(f"the upstream's answer cannot be read ({len(body)} bytes)") from error
+
+
+def _read(call: Call, target: Target, head: Head, body: bytes) -> Reply:
     whole = _laid_together(_answers(target, head, body))
     model = whole.model or target.model
     if not whole.candidates:
@@ -137,17 +144,13 @@ def read_chat(call: Call, target: Target, head: Head, body: bytes) -> Reply:
 def _answers(target: Target, head: Head, body: bytes) -> list[Answer]:
     """Reads one response, or an array of them: what a stream is without `alt=sse`."""
     is_array = body.lstrip()[:1] == _ARRAY
-    try:
-        answers = _read_answers(body) if is_array else [read_answer(body)]
-        if not body.isascii():
-            body.decode()  # msgspec leaves undecoded members unchecked
-        failed = next((answer for answer in answers if not is_null(answer.error)), None)
-        if failed is not None:
+    answers = _read_answers(body) if is_array else [read_answer(body)]
+    if not body.isascii():
+        body.decode()  # msgspec leaves undecoded members unchecked
+    for index, answer in enumerate(answers):
+        if not is_null(answer.error):
             decoded = decode(body)
-            items = as_list(decoded) if is_array else [decoded]
-            raise UpstreamSaid(failure_of(target, head, items[answers.index(failed)]))
-    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
-        raise Malformed(f"the upstream's answer cannot be read ({len(body)} bytes)") from error
+            raise UpstreamSaid(failure_of(target, head, as_list(decoded)[index] if is_array else decoded))
     return answers
 
 

@@ -32,7 +32,15 @@ def chat_request(call: Call, target: Target) -> HttpRequest:
     """Returns the request of a chat; raises Unsupported."""
     report = survey(call.fields, CHAT)
     body = chat_body(call, target, report)
-    return HttpRequest("POST", chat_url(call, target), target.headers + JSON_HEADERS, encode(body), report.dropped)
+    return HttpRequest("POST", chat_url(call, target), target.headers + JSON_HEADERS, written(body), report.dropped)
+
+
+def written(body: Object) -> bytes:
+    """Returns the body as bytes; raises Unsupported for what is nested too deeply to be written."""
+    try:
+        return encode(body)
+    except RecursionError:
+        raise Unsupported("messages", "messages hold JSON that is nested too deeply") from None
 
 
 def chat_url(call: Call, target: Target) -> str:
@@ -79,7 +87,7 @@ def chat_body(call: Call, target: Target, report: Report, *, is_vertex: bool = F
     if generation.config:
         body["generationConfig"] = generation.config
     body.update((name, extras[name]) for name in ("safetySettings", "labels") if name in extras)
-    if tier := _tier(call):
+    if tier := _tier(call, report):
         body["serviceTier"] = tier
     body["contents"] = build_contents(turns, model, report, is_vertex=is_vertex)
     return body
@@ -92,10 +100,11 @@ def _candidates(call: Call, model: Model) -> int:
     return count
 
 
-def _tier(call: Call) -> str:
+def _tier(call: Call, report: Report) -> str:
     tier = text(call.fields, "service_tier")
     if tier in (None, "auto", "default"):
         return ""
     if tier not in _TIERS:
-        raise Unsupported("service_tier", f"service_tier must be one of auto, default, {', '.join(_TIERS)}")
+        report.drop("service_tier")  # another vendor's word: it buys speed, and never changes the answer
+        return ""
     return tier

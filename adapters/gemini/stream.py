@@ -59,6 +59,7 @@ class GeminiStream(TranslatedStream[bytes]):
         self._partial: PartialCall | None = None
         self._said: list[bytes] = []
         """The text as JSON strings: where sources belong can only be told with all of it at hand."""
+        self._length = 0
 
     def event(self, event: bytes) -> None:
         """Reads one response; raises Malformed or UpstreamSaid."""
@@ -93,7 +94,9 @@ class GeminiStream(TranslatedStream[bytes]):
             self.think(text)
         elif text:
             self.say(text)
-            self._said.append(text)
+            self._length += len(text)
+            if self._length < MAX_EVENT_BYTES:
+                self._said.append(text)
         if part.functionCall is not None:
             self._call_of(part.functionCall, part.thoughtSignature)
         elif part.thoughtSignature and part.text is not ABSENT:

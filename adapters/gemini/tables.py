@@ -68,7 +68,7 @@ CHAT: Final[Table] = {
     "reasoning": renamed("thinkingConfig", "OpenRouter's object: effort, max_tokens, enabled, exclude"),
     "thinking": renamed("thinkingConfig", "Anthropic's object: type, budget_tokens"),
     "modalities": renamed("responseModalities", "text and image; others: 400"),
-    "service_tier": renamed("serviceTier", "flex, priority and standard"),
+    "service_tier": renamed("serviceTier", "flex, priority and standard; others are dropped"),
     "web_search_options": emulated("the tool googleSearch; its options are dropped, and all of it beside functions"),
     "stream": renamed("the path"),
     "stream_options": emulated("the counts always come; a client that did not ask does not see them"),

@@ -24,7 +24,7 @@ from adapters.fidelity import Table, passed, renamed, survey
 from adapters.gemini import choices_apart
 from adapters.gemini.failures import read_failure
 from adapters.gemini.reply import read_chat
-from adapters.gemini.request import JSON_HEADERS, chat_body
+from adapters.gemini.request import JSON_HEADERS, chat_body, written
 from adapters.gemini.stream import GeminiStream
 from adapters.gemini.tables import CHAT, EMBEDDINGS
 from adapters.openai import OpenAIAdapter
@@ -100,7 +100,7 @@ def _chat(call: Call, target: Target) -> HttpRequest:
     report = survey(call.fields, _TABLE)
     body = chat_body(call, target, report, is_vertex=True)
     url = gemini_url(target, "streamGenerateContent?alt=sse" if call.stream else "generateContent")
-    return HttpRequest("POST", url, target.headers + JSON_HEADERS, encode(body), report.dropped)
+    return HttpRequest("POST", url, target.headers + JSON_HEADERS, written(body), report.dropped)
 
 
 def _claude_request(call: Call, target: Target) -> HttpRequest:

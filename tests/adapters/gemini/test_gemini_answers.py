@@ -280,6 +280,15 @@ def test_sources_are_annotations_with_places_in_characters() -> None:
     assert [each["annotations"] for each in found if "annotations" in each] == [[each] for each in made]
 
 
+@pytest.mark.parametrize("name", ["groundingMetadata", "citationMetadata", "logprobsResult"])
+@pytest.mark.parametrize("value", [b"1e999", b"[" * 5000 + b"]" * 5000, b'"\\ud800"'])
+def test_a_member_that_no_library_reads_is_malformed(name: str, value: bytes) -> None:
+    body = answered({"text": "a"}).replace(b'"finishReason"', b'"%s":{"x":%s},"finishReason"' % (name.encode(), value))
+    with pytest.raises(Malformed):
+        reply(body)
+    assert told(b"data: " + body + b"\n\n")[1].failure is not None
+
+
 def test_sources_without_a_place_are_told_too() -> None:
     grounding = {"groundingChunks": [{"web": {"uri": "https://a", "title": "A"}}]}
     made = choice(answered({"text": "x"}, groundingMetadata=grounding))["message"]["annotations"]

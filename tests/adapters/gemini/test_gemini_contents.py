@@ -58,6 +58,14 @@ def test_a_result_is_an_object(content: Any, response: dict[str, Any]) -> None:
     assert part["functionResponse"]["response"] == response
 
 
+def test_a_result_may_be_nested_as_deeply_as_it_likes() -> None:
+    for depth in range(900, 1010):
+        try:
+            asked(USER, called("a"), result("a", '{"a":' * depth + "1" + "}" * depth))
+        except Unsupported as refused:
+            assert refused.param == "messages"
+
+
 def test_a_result_that_failed_or_is_missing_is_told_as_an_error() -> None:
     failed = contents_of(USER, called("a"), result("a", "no such file", is_error=True))[2]["parts"][0]
     assert failed["functionResponse"]["response"] == {"error": "no such file"}

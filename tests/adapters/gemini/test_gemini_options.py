@@ -90,7 +90,6 @@ def test_thinking_may_be_asked_for_in_any_vendors_words(
         ({"top_logprobs": 2}, "top_logprobs"),
         ({"logprobs": True, "top_logprobs": 21}, "top_logprobs"),
         ({"modalities": ["text", "audio"]}, "modalities"),
-        ({"service_tier": "scale"}, "service_tier"),
         ({"n": 0}, "n"),
         ({"max_tokens": 0}, "max_tokens"),
         ({"temperature": "hot"}, "temperature"),
@@ -183,6 +182,7 @@ def test_googles_own_fields_are_taken_at_all_three_places() -> None:
 def test_a_tier_is_passed_on(tier: str) -> None:
     assert body_of(service_tier=tier)["serviceTier"] == tier
     assert "serviceTier" not in body_of(service_tier="auto")
+    assert "serviceTier" not in body_of(service_tier="on_demand")
 
 
 @pytest.mark.parametrize(
