@@ -40,6 +40,11 @@ def _plain(schema: JSON, depth: int) -> JSON:
             made[name] = value
         elif name not in made:  # `items` beside `prefixItems` says what may follow: the looser form is kept
             made[name] = _plain(value, depth + 1)
+    return _typed(made)
+
+
+def _typed(made: Schema) -> Schema:
+    """Returns the schema with its `type` inside the alternatives, if it has any."""
     if not made.get("anyOf"):
         made.pop("anyOf", None)
     elif "type" in made:
