@@ -70,7 +70,8 @@ class GeminiStream(TranslatedStream[bytes]):
         answer = read_answer(event)
         if answer.error is not ABSENT and not is_null(answer.error):
             raise UpstreamSaid(failure_of(self._target, self._head, decode(event)))
-        self.begin(answer.modelVersion)
+        if self.model is None:
+            self.begin(answer.modelVersion)
         self.usage = read_usage(answer.usageMetadata, self.usage)
         for candidate in answer.candidates or ():
             if not candidate.index:
@@ -97,6 +98,8 @@ class GeminiStream(TranslatedStream[bytes]):
             self._length += len(text)
             if self._length < MAX_EVENT_BYTES:
                 self._said.append(text)
+        if part.thoughtSignature is None and part.functionCall is None and part.inlineData is None:
+            return
         if part.functionCall is not None:
             self._call_of(part.functionCall, part.thoughtSignature)
         elif part.thoughtSignature and part.text is not ABSENT:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, Final
 
 import msgspec
@@ -31,7 +32,7 @@ GOOGLE_TOOLS: Final = {
     "file_search": "fileSearch",
 }
 """Tools that run at Google, as its clients write them into `tools`: an object with this one member."""
-_MARKS: Final = tuple(f'"{name}"'.encode() for name in GOOGLE_TOOLS)
+_MARK: Final = re.compile(f'"({"|".join(GOOGLE_TOOLS)})"'.encode())
 _CUSTOM_PARAMETERS: Final[Object] = {
     "type": "object",
     "properties": {"input": {"type": "string"}},
@@ -77,7 +78,7 @@ def function_names(fields: Fields) -> tuple[dict[str, str], frozenset[str]]:
 def _google_tools(fields: Fields) -> tuple[list[Object], Fields]:
     """Takes the tools that run at Google out of the client's list."""
     member = fields.get("tools")
-    if member is None or not any(name in bytes(member) for name in _MARKS):
+    if member is None or _MARK.search(member) is None:
         return [], fields
     items: list[JSON] = as_list(decode(member))
     own: list[Object] = []
