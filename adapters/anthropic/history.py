@@ -166,7 +166,8 @@ class _Writer:
             elif is_ours and each.signature:
                 blocks.append({"type": "thinking", "thinking": each.text, "signature": each.signature})
             else:
-                self._report.drop("messages.reasoning_content")
+                is_marked = each.signature or each.data or each.format
+                self._report.drop("messages.reasoning_details" if is_marked else "messages.reasoning_content")
         if blocks:
             self.history.has_thinking = True
         return blocks

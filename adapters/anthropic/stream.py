@@ -153,6 +153,8 @@ class AnthropicStream(TranslatedStream[bytes]):
             self._text(_string(delta.text))
         elif kind == "thinking_delta":
             raw = _string(delta.thinking)
+            if not raw:
+                return
             self._thought_bytes += len(raw)
             if self._thought_bytes > MAX_EVENT_BYTES:
                 raise Malformed("the reasoning of the upstream's answer is too long")
@@ -297,13 +299,15 @@ class AnthropicStream(TranslatedStream[bytes]):
 
 
 def _string(raw: Raw) -> bytes:
-    """Returns a JSON string as it is, b"" for none."""
+    """Returns a JSON string as it is, b"" for an empty one or none."""
     found = bytes(raw)
-    if found[:1] == b'"' or found in EMPTY_STRINGS:
+    if found in EMPTY_STRINGS:
+        return b""
+    if found[:1] == b'"':
         return found
     raise Malformed("a piece of the upstream's answer is no text")
 
 
 def _text(raw: Raw) -> str:
     found = _string(raw)
-    return "" if found in EMPTY_STRINGS else decode(found)
+    return decode(found) if found else ""

@@ -21,6 +21,8 @@ Object = dict[str, Any]
 _BUDGETS: Final = {"minimal": 1_024, "low": 2_048, "medium": 8_192, "high": 16_384, "xhigh": 32_000, "max": 64_000}
 LEAST_BUDGET: Final = 1_024
 _EFFORTS: Final = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
+_NATIVE: Final = ("type", "budget_tokens", "display", "block_binding")
+_KINDS: Final = ("enabled", "adaptive", "disabled", "between_tools")
 _DEFAULT_TOP_P: Final = 0.99
 """Models that refuse sampling still take values from here on (platform.claude.com, 2026-08-22)."""
 _THINKING_TOP_P: Final = 0.95
@@ -37,9 +39,18 @@ class Thought:
     """The model thinks in this request, as far as anybody can know."""
 
 
-def native_thinking(fields: Fields) -> Object | None:
-    """Returns `thinking` as a client wrote it in the protocol's own words."""
-    return members(fields, "thinking")
+def native_thinking(fields: Fields, report: Report | None = None) -> Object | None:
+    """Returns `thinking` as a client wrote it in the protocol's own words.
+
+    Others use the same name for words of their own (Z.AI's `clear_thinking`): what is not the protocol's is reported.
+    """
+    written = members(fields, "thinking")
+    if written is None:
+        return None
+    known = {name: member for name, member in written.items() if name in _NATIVE}
+    if report is not None:
+        report.drop(*(f"thinking.{name}" for name in written if name not in _NATIVE))
+    return known if known.get("type") in _KINDS else None
 
 
 def decide_thinking(
@@ -49,10 +60,12 @@ def decide_thinking(
     wanted = text(fields, "reasoning_effort")
     if wanted is not None and wanted not in _EFFORTS:
         raise Unsupported("reasoning_effort", f"reasoning_effort {wanted[:32]!r} is not one of {', '.join(_EFFORTS)}")
-    native = native_thinking(fields)
+    native = native_thinking(fields, report)
     limit = max_tokens(fields)
     if limit is not None and claude.max_tokens and limit > claude.max_tokens:
         report.drop("max_tokens" if is_null(fields.get("max_completion_tokens")) else "max_completion_tokens")
+    if native == {"type": "enabled"} and wanted is None:
+        native, wanted = None, "medium"  # other vendors' way to say "think", which names no budget
     if native is not None:
         if wanted is not None and (claude.effort(wanted) is None or native.get("type") == "enabled"):
             report.drop("reasoning_effort")

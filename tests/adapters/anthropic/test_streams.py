@@ -165,6 +165,25 @@ def test_what_means_nothing_to_the_client_is_passed_over() -> None:
     assert streamed.text == "so: hi" and streamed.tool_deltas == []
 
 
+def test_pieces_of_nothing_mean_nothing() -> None:
+    streamed = Streamed(
+        START,
+        opened(0, "thinking", thinking=None),
+        piece(0, "thinking_delta", thinking=None),
+        piece(0, "thinking_delta"),
+        piece(0, "signature_delta", signature=None),
+        piece(0, "signature_delta", signature="sig"),
+        closed(0),
+        opened(1, text=None),
+        piece(1, text=None),
+        *HI,
+        ended("end_turn"),
+        STOP,
+    )
+    assert streamed.text == "hi"
+    assert [each["text"] for delta in streamed.deltas for each in delta.get("reasoning_details", ())] == [""]
+
+
 def test_a_piece_that_is_no_text_is_a_failure() -> None:
     assert Streamed(START, opened(0), piece(0, text=5)).decoder.failure is not None
     assert Streamed(START, opened(0, "tool_use", id="a")).decoder.failure is not None

@@ -200,3 +200,13 @@ def test_omitted_thinking_still_has_its_signature() -> None:
     assert streamed.text == "hi"
     sent = body(USER, {"role": "assistant", "content": "hi", "reasoning_details": details}, USER)
     assert sent["messages"][1]["content"][0] == {"type": "thinking", "thinking": "", "signature": "sig"}
+
+
+def test_thinking_in_another_vendors_words_is_understood_or_reported() -> None:
+    made = request(USER, model="claude-sonnet-4-5", thinking={"type": "enabled", "clear_thinking": False})
+    assert json.loads(made.body)["thinking"] == {"type": "enabled", "budget_tokens": 8192}
+    assert made.dropped == ("thinking.clear_thinking",)
+    made = request(USER, model="claude-opus-4-8", thinking={"type": "enabled"})
+    assert json.loads(made.body)["thinking"]["type"] == "adaptive"
+    made = request(USER, model="claude-opus-4-8", thinking={"clear_thinking": False})
+    assert "thinking" not in json.loads(made.body)
