@@ -76,6 +76,8 @@ class Target:
     rules: ParamRules = NO_RULES
     failure_rules: tuple[FailureRule, ...] = ()
     options: Options = NO_OPTIONS
+    has_credential: bool = True
+    """Whether the request will be authenticated at all."""
 
 
 class HttpRequest(Struct, frozen=True):

@@ -88,6 +88,10 @@ class ProviderSpec:
     rules: ParamRules = field(default_factory=ParamRules)
     failure_rules: tuple[FailureRule, ...] = ()
     options: Options = NO_OPTIONS
+    timeout_seconds: float | None = None
+    """Longest wait for the head of a response and between two pieces of it; None means the general ones."""
+    timeout_envs: tuple[str, ...] = ()
+    """Variables that say the same."""
     label: str = ""
     """Name in metrics where it differs from the id."""
 

@@ -33,7 +33,7 @@ def read_mark(model: str) -> tuple[str, Mark]:
 
 
 def upstream_model(target: Target) -> str:
-    """Returns the id to send; raises Unsupported for a cloud model at a server on this machine.
+    """Returns the id to send; raises Unsupported for a cloud model on this machine, or without a credential.
 
     `:local` is left for the server: newer ones know the mark, for older ones it is a tag like any other.
     """
@@ -49,6 +49,10 @@ def upstream_model(target: Target) -> str:
             "model",
             f"model {target.model!r} runs in Ollama's cloud, and {target.base_url} is a local endpoint: use "
             f"`ollama-cloud/{name}` with OLLAMA_API_KEY, or set `options.cloud_suffix: keep` if it is signed in",
+        )
+    if not target.has_credential:
+        raise Unsupported(
+            "model", f"model {target.model!r} runs in Ollama's cloud, which needs a credential: set OLLAMA_API_KEY"
         )
     return name
 

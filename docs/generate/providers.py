@@ -96,6 +96,8 @@ def _keys(row: ProviderRow) -> str:
 def _differences(row: ProviderRow) -> list[str]:
     paths = [f"{operation} at `{path}`" for operation, path in (row.paths or {}).items()]
     variables = [f"`{name}` is `{value}` if unset" for name, value in (row.base_url_variables or {}).items()]
+    if row.timeout_seconds:
+        variables.append(f"waited for up to {row.timeout_seconds:g} s, or as {_listed(row.timeout_envs or [])} says")
     return [*paths, *variables, *(rules_in_words(row.rules) if row.rules else ())]
 
 

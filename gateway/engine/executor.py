@@ -196,7 +196,7 @@ class Executor:
         call = run.call
         ring = deployment.key_ring
         credential = ring.headers() if ring.is_static else await self._signature(request, deployment, run.deadline)
-        timeouts = self._timeouts(call, run.deadline)
+        timeouts = self._timeouts(call, deployment, run.deadline)
         try:
             transport = self._transport_for(deployment)
             response = await transport.send(signed(request, credential), timeouts, fresh=fresh)
@@ -234,8 +234,11 @@ class Executor:
         except TimeoutError:
             raise _Failed(past_deadline()) from None
 
-    def _timeouts(self, call: Call, deadline: float) -> Timeouts:
+    def _timeouts(self, call: Call, deployment: Deployment, deadline: float) -> Timeouts:
         timeouts = self._limits.stream if call.stream else self._limits.answer
+        if patience := deployment.patience:
+            seconds, setting = patience.seconds, patience.setting
+            timeouts = replace(timeouts, head=seconds, idle=seconds, head_setting=setting, idle_setting=setting)
         left = deadline - self._clock()
         if left >= max(timeouts.head, timeouts.idle):
             return timeouts

@@ -161,6 +161,8 @@ def to_spec(id: str, row: ProviderRow) -> ProviderSpec:
         rules=_param_rules(row.rules or RulesRow()),
         options=Options(**(row.options or OptionsRow()).model_dump(exclude_none=True)),
         failure_rules=tuple(FailureRule(**rule.model_dump()) for rule in row.failure_rules or ()),
+        timeout_seconds=row.timeout_seconds,
+        timeout_envs=tuple(row.timeout_envs or ()),
         label=row.label or id,
     )
 

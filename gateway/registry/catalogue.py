@@ -25,7 +25,8 @@ from gateway.credentials.variables import first
 from gateway.domain import AuthScheme, Connection, ProviderSpec
 from gateway.registry.adapters import ADAPTERS, paths_of
 from gateway.registry.registry import GENERIC, Registry, names_url
-from gateway.routing.deployment import Deployment, KeyRing
+from gateway.routing.deployment import Deployment, KeyRing, Patience
+from gateway.settings.model import MAX_SECONDS
 from gateway.settings.provider import ProviderRow
 
 DEMO = "demo"
@@ -217,6 +218,7 @@ class Catalogue:
             rules=NO_RULES if spec.rules == NO_RULES else spec.rules,
             failure_rules=spec.failure_rules,
             options=spec.options,
+            has_credential=not provider.key_ring.is_empty,
         )
         name = spec.label if names_url(spec.id) else spec.id  # clients see it: no URL
         return Deployment(
@@ -225,7 +227,19 @@ class Catalogue:
             target=target,
             adapter=adapter,
             key_ring=provider.key_ring,
+            patience=self._patience(spec),
         )
+
+    def _patience(self, spec: ProviderSpec) -> Patience | None:
+        row = self._rows.get(spec.id)
+        is_told = row is not None and row.timeout_seconds is not None
+        found = None if is_told else first(self._environ, *spec.timeout_envs)
+        seconds = _seconds(found[1]) if found else None
+        if found and seconds is not None:
+            return Patience(seconds, f"env {found[0]}")
+        if spec.timeout_seconds is None:
+            return None
+        return Patience(spec.timeout_seconds, f"providers.{spec.id}.timeout_seconds")
 
     def _demo(self) -> Deployment:
         return self._deployment(
@@ -290,6 +304,15 @@ class Catalogue:
 def _key_ring(spec: ProviderSpec, found: Resolved) -> KeyRing:
     shown = spec if found.auth == spec.auth else replace(spec, auth=found.auth)
     return KeyRing(shown, found.secrets, found.signer, found.also)
+
+
+def _seconds(text: str) -> float | None:
+    """Returns a number of seconds that can be waited, None for anything else."""
+    try:
+        seconds = float(text)
+    except ValueError:
+        return None
+    return seconds if 0 < seconds <= MAX_SECONDS else None
 
 
 def _warning(spec: ProviderSpec, row: ProviderRow | None, base_url: str, found: Resolved) -> str | None:

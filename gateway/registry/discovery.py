@@ -15,6 +15,8 @@ from typing import Final, Literal
 import msgspec
 
 from adapters.codec import JSON, as_list, as_object, decode
+from adapters.hosts import is_local_host
+from adapters.ollama.models import read_mark
 from adapters.types import Headers, HttpRequest, Operation
 from gateway.credentials.errors import CredentialUnavailable
 from gateway.credentials.resolve import operation_url, probe_url
@@ -199,11 +201,19 @@ def _read(provider: Provider, base_url: str, reply: ControlReply, seconds: float
     models = model_ids(reply.body)
     if models is None:
         return Probe(provider, base_url, "error", detail="not a list of models", seconds=seconds)
-    return Probe(provider, base_url, "ok", models, seconds=seconds)
+    return Probe(provider, base_url, "ok", _own(provider, base_url, models), seconds=seconds)
+
+
+def _own(provider: Provider, base_url: str, models: Sequence[str]) -> tuple[str, ...]:
+    """Leaves out what a local Ollama lists of its cloud: calls of such models are refused there."""
+    spec = provider.spec
+    if spec.protocol != "ollama" or spec.options.cloud_suffix == "keep" or not is_local_host(base_url):
+        return tuple(models)
+    return tuple(model for model in models if read_mark(model)[1] != "cloud")
 
 
 def model_ids(body: bytes) -> tuple[str, ...] | None:
-    """Returns the ids of a model list in any of its shapes (OpenAI's, Google's, Together's array); None if it is none."""
+    """Returns the ids of a model list in any shape (OpenAI's, Google's, Together's array); None if it is none."""
     try:
         decoded: JSON = decode(body)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):

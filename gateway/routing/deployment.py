@@ -10,6 +10,16 @@ from gateway.credentials.sign import Signer, auth_headers
 from gateway.domain import AuthScheme, ProviderSpec
 
 
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long one provider is waited for, where the general settings do not say it."""
+
+    seconds: float
+    """For the head of a response, and between two pieces of it."""
+    setting: str
+    """Where it came from, for the message: `providers.ollama.timeout_seconds`, `env OLLAMA_HTTP_TIMEOUT`."""
+
+
 @dataclass(slots=True)
 class KeyRing:
     """All credentials of one provider, used in turn; no credential at all is a ring, too.
@@ -61,6 +71,7 @@ class Deployment:
     target: Target
     adapter: Adapter
     key_ring: KeyRing
+    patience: Patience | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -184,4 +184,8 @@ class ProviderRow(Strict):
     rules: RulesRow | None = None
     failure_rules: list[FailureRuleRow] | None = None
     options: OptionsRow | None = None
+    timeout_seconds: float | None = Field(default=None, gt=0, le=86_400)
+    """Longest wait for the head of a response and between two pieces of it, where the general ones do not fit."""
+    timeout_envs: list[str] | None = None
+    """Variables that say the same; a value that is no number of seconds says nothing."""
     label: str | None = None

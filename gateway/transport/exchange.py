@@ -189,8 +189,7 @@ class Exchange:
         """Ends the exchange because its deadline has passed."""
         timeouts = self._timeouts
         if self.has_head:
-            message = f"no next piece of the response body within {timeouts.idle:g} s"
-            setting = "upstream.idle_seconds"
+            message, setting = f"no next piece of the response body within {timeouts.idle:g} s", timeouts.idle_setting
         else:
             message, setting = f"no response head within {timeouts.head:g} s", timeouts.head_setting
         self._give_up(TransportError(Fault.TIMEOUT, message, setting=setting))

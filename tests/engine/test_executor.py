@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import msgspec
@@ -17,6 +17,7 @@ from adapters.types import Headers, HttpRequest, Operation
 from gateway.credentials.errors import CredentialUnavailable
 from gateway.engine.answer import Answer, SingleStream
 from gateway.errors import UnsupportedOperation, UnsupportedParameter, UpstreamError, UpstreamTimeout
+from gateway.routing.deployment import Patience, Plan
 from gateway.transport.base import Fault, Timeouts
 from tests.engine.doubles import SECRET, Stage, call_of, dead
 
@@ -412,6 +413,15 @@ async def test_the_last_attempt_may_take_no_longer_than_what_is_left() -> None:
     stage = Stage(total=20)
     await stage.run(stage.response(BODY))
     assert stage.script.sent[0][1] == Timeouts(connect=5, pool=1, head=20, idle=20)
+
+
+@pytest.mark.parametrize(("total", "waited"), [(600, 120), (20, 20)])
+async def test_a_provider_may_have_a_patience_of_its_own(total: float, waited: float) -> None:
+    stage = Stage(total=total)
+    stage.deployment = replace(stage.deployment, patience=Patience(120, "env WAIT"))
+    stage.plan = Plan("p/m", (stage.deployment,))
+    await stage.run(stage.response(BODY))
+    assert stage.script.sent[0][1] == Timeouts(5, 1, waited, waited, head_setting="env WAIT", idle_setting="env WAIT")
 
 
 # Trouble below HTTP.

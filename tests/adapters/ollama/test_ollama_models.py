@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from adapters.errors import Unsupported
@@ -76,3 +78,10 @@ def test_any_other_id_is_sent_as_it_is(model: str) -> None:
 )
 def test_this_machine_is_known_by_its_names_and_addresses(url: str, is_local: bool) -> None:
     assert is_local_host(url) is is_local
+
+
+def test_a_cloud_model_without_a_credential_is_refused_before_anything_is_sent() -> None:
+    keyless = replace(target("qwen3:cloud", CLOUD), has_credential=False)
+    with pytest.raises(Unsupported, match="OLLAMA_API_KEY"):
+        asked(keyless)
+    assert body(replace(keyless, model="llama3"))["model"] == "llama3"
