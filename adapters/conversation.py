@@ -98,6 +98,8 @@ class Thinking(Struct, frozen=True):
     data: str = ""
     format: str = ""
     """Who made it, in OpenRouter's words: `anthropic-claude-v1`, `google-gemini-v1`; empty if nobody said."""
+    member: str = "reasoning_content"
+    """The member of the message that it was read from, for reports."""
 
 
 class Turn(Struct, frozen=True):
@@ -246,10 +248,10 @@ def _thinking(message: Object) -> tuple[Thinking, ...]:
     """Reads reasoning from the richest of the places where clients send it back."""
     found = [_detail(as_object(item)) for item in as_list(message.get("reasoning_details"))]
     if not found:
-        found = [_block(as_object(item)) for item in as_list(message.get("thinking_blocks"))]
+        found = [_block(as_object(item), "thinking_blocks") for item in as_list(message.get("thinking_blocks"))]
     if not found:
         items = map(as_object, as_list(message.get("content")))
-        found = [_block(item) for item in items if item.get("type") in ("thinking", "redacted_thinking")]
+        found = [_block(item, "content") for item in items if item.get("type") in ("thinking", "redacted_thinking")]
     if not found:
         plain = message.get("reasoning_content") or message.get("reasoning")
         found = [Thinking(plain)] if isinstance(plain, str) else []
@@ -262,14 +264,15 @@ def _detail(item: Object) -> Thinking:
         signature=_string(item.get("signature")),
         data=_string(item.get("data")),
         format=_string(item.get("format")),
+        member="reasoning_details",
     )
 
 
-def _block(item: Object) -> Thinking:
+def _block(item: Object, member: str) -> Thinking:
     inner: JSON = item.get("thinking")
     if isinstance(inner, list):  # Mistral's own parts
         inner = "".join(_string(as_object(piece).get("text")) for piece in as_list(inner))
-    return Thinking(_string(inner), _string(item.get("signature")), _string(item.get("data")))
+    return Thinking(_string(inner), _string(item.get("signature")), _string(item.get("data")), member=member)
 
 
 def _parts(content: JSON, where: str) -> tuple[Part, ...]:

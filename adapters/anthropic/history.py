@@ -166,8 +166,7 @@ class _Writer:
             elif is_ours and each.signature:
                 blocks.append({"type": "thinking", "thinking": each.text, "signature": each.signature})
             else:
-                is_marked = each.signature or each.data or each.format
-                self._report.drop("messages.reasoning_details" if is_marked else "messages.reasoning_content")
+                self._report.drop(f"messages.{each.member}")
         if blocks:
             self.history.has_thinking = True
         return blocks

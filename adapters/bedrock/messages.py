@@ -168,8 +168,7 @@ class Writer:
         own = ("", CLAUDE_FORMAT) if is_claude else (OWN_FORMAT,)
         if thought.signature and thought.format in own:
             return [{"reasoningContent": {"reasoningText": {"text": thought.text, "signature": thought.signature}}}]
-        is_marked = thought.signature or thought.data or thought.format
-        self._report.drop("messages.reasoning_details" if is_marked else "messages.reasoning_content")
+        self._report.drop(f"messages.{thought.member}")
         return []
 
     def _result(self, turn: Turn) -> list[Object]:

@@ -53,7 +53,7 @@ CHAT: Final[Table] = MappingProxyType(
         "frequency_penalty": passed("0 to 1; other values are moved to the border and reported"),
         "presence_penalty": passed("0 to 1; not beside frequency_penalty, which many models refuse"),
         "response_format": renamed("response_format", "beside tools or documents asked for in words, and reported"),
-        "response_format.json_schema.strict": dropped("a schema always holds"),
+        "response_format.json_schema.strict": emulated("a schema always holds"),
         "response_format.json_schema.description": dropped(_NO_PLACE),
         "reasoning_effort": renamed("thinking", "none is off; minimal, low and medium are token budgets"),
         "stream": passed(),

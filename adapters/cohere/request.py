@@ -16,7 +16,7 @@ from adapters.cohere.names import legal_names
 from adapters.conversation import read_turns
 from adapters.errors import Unsupported
 from adapters.fidelity import Report, survey
-from adapters.fields import Fields, boolean, integer, max_tokens, number, text, texts, value
+from adapters.fields import Fields, boolean, integer, max_tokens, members, number, text, texts, value
 from adapters.structured import Format, read_format
 from adapters.tools import Tool, Toolbox, read_tools
 from adapters.types import Call, HttpRequest, Operation, Target
@@ -61,7 +61,7 @@ def chat_request(call: Call, target: Target) -> HttpRequest:
     writer = Writer(names, report)
     body: Object = {"model": target.model, "stream": call.stream}
     _sampling(body, fields, report)
-    _reasoning(body, fields)
+    _reasoning(body, fields, report)
     for name in _OWN:
         _add(body, name, value(fields, name))
     _tools(body, fields, tools, names, report)
@@ -70,8 +70,6 @@ def chat_request(call: Call, target: Target) -> HttpRequest:
     turns = read_turns(call)
     in_words = format.kind != "text" and bool(body.get("tools") or given)
     messages = writer.write(turns, format.prompt if in_words else "")
-    if format.strict:
-        report.drop("response_format.json_schema.strict")
     if in_words:
         report.drop("response_format")
     else:
@@ -124,11 +122,18 @@ def _seed(fields: Fields, report: Report) -> int | None:
     return None
 
 
-def _reasoning(body: Object, fields: Fields) -> None:
-    own = value(fields, "thinking")
+def _reasoning(body: Object, fields: Fields, report: Report) -> None:
+    own = members(fields, "thinking")
     effort = text(fields, "reasoning_effort")
-    if own is not None or effort is None:
-        _add(body, "thinking", own)
+    if own is not None and own.get("type") not in ("enabled", "disabled"):
+        report.drop("thinking")  # another vendor's words
+        own = None
+    if own is not None:
+        unknown = [name for name in own if name not in ("type", "token_budget")]
+        report.drop(*(f"thinking.{name}" for name in unknown))
+        body["thinking"] = {name: own[name] for name in own if name not in unknown}
+        return
+    if effort is None:
         return
     if effort == "none":
         body["thinking"] = {"type": "disabled"}

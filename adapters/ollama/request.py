@@ -59,8 +59,6 @@ def _form(body: Object, fields: Fields, turns: Sequence[Turn], report: Report, *
     form = read_format(fields)
     if form.kind == "text":
         return ""
-    if form.strict:
-        report.drop("response_format.json_schema.strict")
     if form.description:
         report.drop("response_format.json_schema.description")
     if has_tools:

@@ -85,7 +85,7 @@ CHAT: Final[Table] = {
     "function_call": emulated("as tool_choice"),
     "max_completion_tokens": _option("num_predict"),
     "response_format": renamed("format", "beside tools asked for in words, and reported"),
-    "response_format.json_schema.strict": dropped("a schema always holds"),
+    "response_format.json_schema.strict": emulated("a schema always holds"),
     "response_format.json_schema.description": dropped(_NO_PLACE),
     "reasoning_effort": renamed("think", "minimal is low, xhigh is max; none is low for gpt-oss, and reported"),
     "n": emulated("one call for each choice"),

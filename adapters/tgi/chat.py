@@ -84,8 +84,6 @@ def _tool(tool: Tool, report: Report) -> Object:
         raise Unsupported(tool.where, message)
     if tool.cache is not None:
         report.drop("tools.cache_control")
-    if tool.strict:
-        report.drop("tools.function.strict")
     function: Object = {"name": tool.name}
     if tool.description:
         function["description"] = tool.description
@@ -108,8 +106,6 @@ def _response_format(body: Object, fields: Fields, report: Report) -> None:
         wanted = read_format(fields)
         if wanted.kind == "text":
             return
-        if wanted.strict:
-            report.drop("response_format.json_schema.strict")
         if wanted.description:
             report.drop("response_format.json_schema.description")
         grammar = {"type": "json_object", "value": wanted.schema or {"type": "object"}}

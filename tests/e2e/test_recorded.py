@@ -61,8 +61,6 @@ EXPLAINED: dict[str, str] = {
     "gemini-fecdfa14b1d8": "the recorded stream ends without a finish reason, as a cut one does",
     "gemini-v33c39931472": _PARTIAL_ARGUMENTS,
     "gemini-vea54ea9ac8e": _PARTIAL_ARGUMENTS,
-    "vertexai-3f103b638b01": _LONG_MESSAGE,
-    "vertexai-545a523f8413": _LONG_MESSAGE,
     "cohere-8bdd48332678": "Cohere reports under status 200 that its model failed, which the client hears",
     "cohere-a75e058b1032": "Cohere reports under status 200 that its model failed, which the client hears",
     "cohere-v0a7386a2d53": "arguments of `null` reach the client as the empty object that a call without arguments has",

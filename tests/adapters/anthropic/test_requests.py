@@ -295,6 +295,7 @@ def test_documents_are_pdf_or_text_or_the_vendors_own_files() -> None:
         {"file_id": "file-abc"},
         {"file_data": "data:application/zip;base64,AA=="},
         {"file_data": "data:text/plain;base64,!"},
+        {"file_data": "é", "filename": "a.txt"},
     ):
         with pytest.raises(Unsupported):
             request(file(**bad))

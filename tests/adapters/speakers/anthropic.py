@@ -28,9 +28,12 @@ def says(case: Asked, request: HttpRequest) -> None:
     assert body["model"] == "claude-haiku-4-5"
     assert body["max_tokens"] == fields.get("max_tokens", fields.get("max_completion_tokens", limit(fields)))
     assert dict(request.headers)["anthropic-version"] == "2023-06-01"
-    assert set(request.dropped) - {"messages.name", "messages.reasoning_content", "response_format"} == DROPPED & set(
-        fields
-    )
+    assert set(request.dropped) - {
+        "messages.name",
+        "messages.reasoning_content",
+        "messages.reasoning_details",
+        "response_format",
+    } == DROPPED & set(fields)
     judge_messages(fields["messages"], body, request.dropped)
     judge_tools(fields, body)
     judge_format(fields, body, request.dropped)
@@ -61,7 +64,7 @@ def judge_messages(asked: list[Any], body: dict[str, Any], dropped: tuple[str, .
     assert body.get("system", "").startswith("".join(system))
     assert ("messages.name" in dropped) == any("name" in message and message["role"] == "user" for message in asked)
     thoughts = [message for message in asked if "reasoning_content" in message or "reasoning_details" in message]
-    assert ("messages.reasoning_content" in dropped) == bool(thoughts)
+    assert bool({"messages.reasoning_content", "messages.reasoning_details"} & set(dropped)) == bool(thoughts)
     texts = [block["text"] for role, block in told if block["type"] == "text"]
     for message in asked:
         if message["role"] not in ("user", "assistant"):
