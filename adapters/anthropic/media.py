@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 from typing import Any, Final
 
 from adapters.anthropic.host import Host
@@ -52,7 +51,7 @@ def _document_source(media: Media, host: Host) -> Block:
     if media.media_type.startswith(_TEXTS):
         try:
             text = base64.b64decode(media.data, validate=True).decode()
-        except (binascii.Error, UnicodeDecodeError) as error:
+        except ValueError as error:
             raise Unsupported(media.where, f"{media.where} is not base64 of UTF-8 text") from error
         return {"type": "text", "media_type": "text/plain", "data": text}
     kind = media.media_type or "an unnamed type"
