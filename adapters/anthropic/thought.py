@@ -64,8 +64,8 @@ def decide_thinking(
     limit = max_tokens(fields)
     if limit is not None and claude.max_tokens and limit > claude.max_tokens:
         report.drop("max_tokens" if is_null(fields.get("max_completion_tokens")) else "max_completion_tokens")
-    if native == {"type": "enabled"} and wanted is None:
-        native, wanted = None, "medium"  # other vendors' way to say "think", which names no budget
+    if native == {"type": "enabled"}:
+        native, wanted = None, wanted or "medium"  # other vendors' way to say "think", which names no budget
     if native is not None:
         if wanted is not None and (claude.effort(wanted) is None or native.get("type") == "enabled"):
             report.drop("reasoning_effort")
