@@ -47,7 +47,7 @@ def upstream_model(target: Target) -> str:
     if is_local_host(target.base_url):
         raise Unsupported(
             "model",
-            f"model {target.model!r} runs in Ollama's cloud, and {target.base_url} is a local endpoint: use "
+            f"model {target.model!r} runs in Ollama's cloud, and this server is a local endpoint: use "
             f"`ollama-cloud/{name}` with OLLAMA_API_KEY, or set `options.cloud_suffix: keep` if it is signed in",
         )
     if not target.has_credential:

@@ -165,13 +165,17 @@ def _normal(spec: ProviderSpec, environ: Mapping[str, str], text: str, source: s
         is_plain = host not in _HOSTED and (port is not None or is_local_name(host))
         scheme = default.scheme if is_own else "http" if is_plain else "https"
         port = port or (default.port if is_own else None)
-    path, own = parts.path.rstrip("/"), default.path.rstrip("/")
-    if spec.protocol in _OTHER_ROOTS:
-        path = _OTHER_ROOTS[spec.protocol].sub("", path)
+    path, own = _root(spec, parts.path), _root(spec, default.path)
     # The vendor's other root on its own host is meant for other clients: Groq's `/openai`, Gemini's `/v1beta`.
     if not path or (host == default.hostname and own.startswith(path + "/")):
         path = _filled(own, spec, environ)
     return f"{scheme}://{_authority(host, port)}{path}"
+
+
+def _root(spec: ProviderSpec, path: str) -> str:
+    path = path.rstrip("/")
+    other = _OTHER_ROOTS.get(spec.protocol)
+    return other.sub("", path) if other else path
 
 
 def with_scheme(text: str) -> str:

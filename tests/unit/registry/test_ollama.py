@@ -72,6 +72,11 @@ def test_a_base_url_with_its_api_in_it_means_the_server() -> None:
     assert found.key_ring.headers() == (("authorization", "Bearer k"),)
 
 
+def test_a_base_url_of_the_file_may_be_that_of_its_other_api() -> None:
+    found = deployed("ollama/m", {}, base_url="http://127.0.0.1:7/v1")
+    assert found.target.paths[Operation.CHAT] == "http://127.0.0.1:7/api/chat"
+
+
 def test_the_cloud_needs_a_key() -> None:
     assert "OLLAMA_API_KEY" in str(catalogue({}).deploy("ollama-cloud/qwen3:cloud"))
 
