@@ -41,6 +41,7 @@ class ChoiceState:
         "has_role",
         "index",
         "is_finished",
+        "repeats_role",
         "tool_calls",
         "wants_function_call",
     )
@@ -49,6 +50,8 @@ class ChoiceState:
         self.index = index
         self.has_role = False
         """The client has been told whose turn this is, or will be by the chunk at hand."""
+        self.repeats_role = False
+        """The chunk at hand says so again, as all of OpenRouter's, z.ai's and TGI's do."""
         self.wants_function_call = asks_with_functions(call, rules)
         self.is_finished = False
         self.tool_calls: dict[int | str | tuple[str, int], ToolCall] = {}
@@ -63,6 +66,14 @@ class ChoiceState:
     def lacks_arguments(self) -> bool:
         """True if a call has begun and no argument text came for it."""
         return any(not call.has_arguments for call in self.tool_calls.values())
+
+    def watch_role(self, is_said: bool) -> bool:
+        """Returns whether the delta must be rewritten: whose turn it is belongs into the first one, and only there."""
+        if self.has_role:
+            self.repeats_role = is_said
+            return is_said
+        self.has_role = is_said
+        return not is_said
 
     def watch_call(self, index: int | None, id: str | None, type: str | None, function: bytes) -> bool:
         """Returns whether the delta must be rewritten; a regular one is taken into the memory here."""
@@ -89,6 +100,9 @@ class ChoiceState:
 
     def repair(self, choice: Object) -> Object | None:
         """Puts a decoded choice right, in place; returns a choice to send before it, or None."""
+        if self.repeats_role:  # an SDK that adds up deltas would make "assistantassistant" of it
+            as_object(choice.get("delta")).pop("role", None)
+            self.repeats_role = False
         before = self._repair(choice)
         if not self.has_role and "delta" in choice:
             choice["delta"] = {"role": "assistant", **as_object(choice["delta"])}

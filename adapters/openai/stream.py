@@ -319,10 +319,7 @@ class OpenAIStream:
 
     def _watch_delta(self, delta: _Delta, state: ChoiceState) -> bool:
         content = bytes(delta.content)
-        repair = content[:1] == b"["
-        if not state.has_role:
-            state.has_role = not is_null(delta.role)
-            repair = repair or not state.has_role
+        repair = state.watch_role(not is_null(delta.role)) or content[:1] == b"["
         if content not in _EMPTY_STRINGS:
             self.has_content = True
             repair = repair or self._watches_text

@@ -50,6 +50,7 @@ def test_the_sdks_accumulator_puts_every_whole_stream_together(case: Case) -> No
     completion = state.current_completion_snapshot
     for choice in completion.choices:
         assert choice.finish_reason in ("stop", "length", "tool_calls", "content_filter", "function_call")
+        assert choice.message.role == "assistant"  # it adds up what is said twice
         for number, call in enumerate(choice.message.tool_calls or []):
             assert call.type == "function"
             assert call.id
