@@ -309,8 +309,8 @@ class Executor:
 
 def _parts(call: Call, deployment: Deployment) -> Sequence[Call]:
     adapter = deployment.adapter
-    if call.operation not in adapter.operations:
-        known = ", ".join(sorted(adapter.operations)) or "nothing"
+    if not deployment.offers(call.operation):
+        known = ", ".join(sorted(filter(deployment.offers, adapter.operations))) or "nothing"
         message = f"{deployment.id}: {deployment.provider} has no {call.operation}; what it has: {known}"
         raise UnsupportedOperation(message, param="model")
     try:

@@ -212,7 +212,7 @@ class Catalogue:
             paths={
                 operation: operation_url(paths, base_url, operation)
                 for operation in paths
-                if operation is not Operation.MODELS
+                if operation is not Operation.MODELS and (operation is not Operation.RERANK or _ranks(spec))
             },
             headers=spec.headers,
             rules=NO_RULES if spec.rules == NO_RULES else spec.rules,
@@ -319,3 +319,8 @@ def _warning(spec: ProviderSpec, row: ProviderRow | None, base_url: str, found: 
     if row is not None and row.credentials and not found.secrets:
         return f"its credentials are not sent to {base_url}: a server on this machine gets none"
     return next((text for secret in found.secrets if (text := key_warning(spec, base_url, secret))), None)
+
+
+def _ranks(spec: ProviderSpec) -> bool:
+    """True if the row says that documents can be ranked: few of the servers that speak OpenAI have that."""
+    return Operation.RERANK in spec.operations

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from adapters.types import Adapter, Headers, HttpRequest, Target
+from adapters.types import Adapter, Headers, HttpRequest, Operation, Target
 from gateway.credentials.secret import Secret
 from gateway.credentials.sign import Signer, auth_headers
 from gateway.domain import AuthScheme, ProviderSpec
@@ -72,6 +72,11 @@ class Deployment:
     adapter: Adapter
     key_ring: KeyRing
     patience: Patience | None = None
+
+    def offers(self, operation: Operation) -> bool:
+        """True unless the protocol has no such operation, or this provider no path for it."""
+        adapter = self.adapter
+        return operation in adapter.operations and (operation in self.target.paths or operation not in adapter.paths)
 
 
 @dataclass(frozen=True, slots=True)

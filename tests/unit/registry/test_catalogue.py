@@ -105,7 +105,7 @@ def test_a_deployment_knows_where_and_how() -> None:
     found = deployed(catalogue({"OPENAI_API_KEY": "sk-x"}).deploy("openai/gpt-x"))
     assert (found.id, found.provider) == ("openai/gpt-x", "openai")
     assert (found.target.model, found.target.base_url) == ("gpt-x", "https://api.openai.com/v1")
-    known = {Operation.CHAT, Operation.COMPLETIONS, Operation.EMBEDDINGS, Operation.RERANK}
+    known = {Operation.CHAT, Operation.COMPLETIONS, Operation.EMBEDDINGS}
     assert set(found.target.paths) == known
     assert dict(found.key_ring.headers()) == {"authorization": "Bearer sk-x"}
     assert "sk-x" not in repr(found)
@@ -209,3 +209,13 @@ def test_a_listing_handed_out_does_not_change() -> None:
 def test_no_provider_at_all_is_fine() -> None:
     empty = Catalogue(Registry(list[ProviderSpec]()), {}, {})
     assert (list(empty), empty.ready(), empty.local(), empty.deploy("a/b")) == ([], [], [], "")
+
+
+def test_documents_are_ranked_only_where_the_row_says_so() -> None:
+    openai = deployed(catalogue({"OPENAI_API_KEY": "sk-x"}).deploy("openai/m"))
+    together = deployed(catalogue({"TOGETHER_API_KEY": "k"}).deploy("together/m"))
+    assert (openai.offers(Operation.RERANK), together.offers(Operation.RERANK)) == (False, True)
+    assert openai.offers(Operation.EMBEDDINGS)
+    gemini = deployed(catalogue({"GEMINI_API_KEY": "AIza"}).deploy("gemini/m"))
+    assert gemini.offers(Operation.CHAT), "its paths hold the model"
+    assert not gemini.offers(Operation.COMPLETIONS)
