@@ -2,24 +2,33 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 import msgspec
+from msgspec import Raw, Struct
 
 from adapters.chunks import embedding_list
-from adapters.codec import JSON, as_list, as_object, decode
+from adapters.codec import JSON, as_list, is_null
 from adapters.errors import Malformed, Unsupported, UpstreamSaid
-from adapters.failures import describe
+from adapters.failures import describe_bytes
 from adapters.fidelity import survey
 from adapters.fields import Fields, integer, members, value
 from adapters.ollama.failures import said_failure
 from adapters.ollama.models import upstream_model
 from adapters.ollama.sampling import add, add_flags, add_lifetime, post
 from adapters.ollama.table import EMBEDDINGS
+from adapters.ollama.wire import count_of
 from adapters.types import Call, Head, HttpRequest, Reply, Target, Usage
 
-_MOST: float = 2**53
-"""Counts from here on are not exact in JSON, and nobody's tokens."""
+
+class _Answer(Struct):
+    embeddings: list[list[float]] | None = None
+    model: str | None = None
+    error: Raw = Raw()
+    prompt_eval_count: Raw = Raw()
+
+
+_answer: Final = msgspec.json.Decoder(_Answer).decode
 
 
 def embedding_request(call: Call, target: Target) -> HttpRequest:
@@ -56,24 +65,17 @@ def _inputs(fields: Fields) -> list[str]:
 def read_embeddings(call: Call, target: Target, head: Head, body: bytes) -> Reply:
     """Returns the checked answer; raises Malformed, or UpstreamSaid for an error under a 2xx status."""
     try:
-        answer = as_object(decode(body))
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
-        raise Malformed("the upstream's answer is not JSON") from error
-    if answer.get("error"):
-        raise UpstreamSaid(said_failure(target, head, describe(answer)))
-    vectors = as_list(answer.get("embeddings"))
+        answer = _answer(body)
+    except (msgspec.MsgspecError, RecursionError) as error:
+        raise Malformed("the upstream's answer is not a list of embeddings") from error
+    if not is_null(answer.error):
+        raise UpstreamSaid(said_failure(target, head, describe_bytes(body)))
+    vectors = answer.embeddings or []
     wanted = len(_inputs(call.fields))
     if vectors and len(vectors) != wanted:
         raise Malformed(f"the upstream made {len(vectors)} embeddings of {wanted} inputs")
-    if not all(map(as_list, vectors)):
+    if not all(vectors):
         raise Malformed("an embedding of the upstream's answer cannot be read")
-    model = answer.get("model")
-    usage = _usage(answer.get("prompt_eval_count"))
-    name = model if isinstance(model, str) and model else target.model
-    return embedding_list(call, model=name, vectors=vectors, usage=usage)
-
-
-def _usage(count: JSON) -> Usage | None:
-    if isinstance(count, bool) or not isinstance(count, int) or not 0 <= count < _MOST:
-        return None
-    return Usage(count)
+    count = count_of(answer.prompt_eval_count)
+    usage = Usage(count) if count is not None else None
+    return embedding_list(call, model=answer.model or target.model, vectors=vectors, usage=usage)

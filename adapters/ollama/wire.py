@@ -99,13 +99,14 @@ def usage_of(line: Line) -> Usage | None:
     A count of zero is left out, as are the prompt's tokens by older servers that found all of them in their cache.
     Reasoning is inside `eval_count` and not counted apart.
     """
-    prompt, completion = _count(line.prompt_eval_count), _count(line.eval_count)
+    prompt, completion = count_of(line.prompt_eval_count), count_of(line.eval_count)
     if prompt is None and completion is None:
         return None
     return Usage(prompt or 0, completion or 0)
 
 
-def _count(raw: Raw) -> int | None:
+def count_of(raw: Raw) -> int | None:
+    """Returns a plausible number of tokens; None for anything else."""
     digits = bytes(raw)
     return int(digits) if digits.isdigit() and len(digits) <= _MOST_DIGITS else None
 
