@@ -270,3 +270,43 @@ def test_what_ollama_makes_no_vector_of_is_refused(wrong: Any) -> None:
     with pytest.raises(Unsupported) as refused:
         asked(operation=Operation.EMBEDDINGS, input=wrong)
     assert refused.value.param == "input"
+
+
+def test_what_other_vendors_left_in_a_conversation_is_reported() -> None:
+    result = {"role": "tool", "tool_call_id": "call_1", "content": "no", "is_error": True}
+    spoken = {"role": "assistant", "content": "hi", "audio": {"id": "audio_1"}}
+    signed = {**CALL, "extra_content": {"google": {"thought_signature": "s"}}}
+    asking = {"role": "assistant", "content": None, "tool_calls": [signed]}
+    assert asked(messages=[USER, spoken, asking, result], tools=[{**TOOL, "cache_control": {}}]).dropped == (
+        "tools.cache_control",
+        "messages.audio",
+        "messages.extra_content",
+        "messages.is_error",
+    )
+
+
+def test_a_call_without_an_id_is_sent_without_one() -> None:
+    nameless = {"role": "assistant", "content": None, "function_call": {"name": "f", "arguments": "{}"}}
+    bare = {"role": "assistant", "content": None, "tool_calls": [{**CALL, "id": ""}]}
+    said = body(messages=[USER, nameless, bare])["messages"]
+    assert said[1]["tool_calls"][0]["id"].startswith("call_")
+    assert "id" not in said[2]["tool_calls"][0]
+
+
+@pytest.mark.parametrize(
+    ("parameters", "properties"),
+    [
+        ({"properties": {"a": {"$ref": "https://example.com/schema"}}}, {}),
+        ({"anyOf": [{"properties": {"a": {}}}, {"properties": {"b": {}}}]}, {"a": {}, "b": {}}),
+    ],
+)
+def test_parameters_that_cannot_be_told_whole_are_reported(parameters: Any, properties: Any) -> None:
+    sent = asked(tools=[{"type": "function", "function": {"name": "f", "parameters": parameters}}])
+    assert json.loads(sent.body)["tools"][0]["function"]["parameters"] == {"type": "object", "properties": properties}
+    assert sent.dropped == ("tools.function.parameters",)
+
+
+def test_a_description_of_a_schema_is_reported() -> None:
+    described = {**JSON_SCHEMA["json_schema"], "description": "a thing"}
+    sent = asked(response_format={"type": "json_schema", "json_schema": described})
+    assert "response_format.json_schema.description" in sent.dropped
