@@ -206,7 +206,7 @@ class OpenAIStream:
             return
         choice = chunk.choices[0]
         delta = choice.delta
-        if delta is None or choice.finish_reason is not None or delta.tool_calls:
+        if delta is None or choice.finish_reason is not None or delta.tool_calls or not is_null(delta.role):
             return
         content = bytes(delta.content)
         others = (delta.reasoning_content, delta.refusal, delta.function_call, delta.audio, choice.text)
