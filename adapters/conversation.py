@@ -22,6 +22,7 @@ from msgspec import Struct
 
 from adapters.codec import JSON, as_list, as_object, decode
 from adapters.errors import Unsupported
+from adapters.fidelity import Report
 from adapters.types import Call
 
 Object = dict[str, Any]
@@ -138,23 +139,42 @@ class Turn(Struct, frozen=True):
         return tuple(part for part in self.parts if isinstance(part, Media))
 
 
-def read_turns(call: Call) -> list[Turn]:
-    """Returns the messages of a chat; raises Unsupported naming the part that cannot be read."""
+def read_turns(call: Call, report: Report | None = None) -> list[Turn]:
+    """Returns the messages of a chat; raises Unsupported naming the part that cannot be read.
+
+    Members of a message that no protocol knows are told to `report`: no turn has a place for them.
+    """
     messages = as_list(decode(call.fields["messages"])) if "messages" in call.fields else []
-    reader = _Reader()
+    reader = _Reader(report)
     return [reader.turn(as_object(message), f"messages[{index}]") for index, message in enumerate(messages)]
+
+
+_MEMBERS: Final = frozenset(
+    {"role", "content", "name", "refusal", "audio", "tool_calls", "tool_call_id", "function_call", "cache_control"}
+    | {"prefix", "extra_content", "provider_specific_fields", "is_error", "annotations"}
+    | {"reasoning_content", "reasoning", "reasoning_details", "thinking_blocks"}
+)
+"""What a turn is made of. `annotations` are our own words about an answer that the client sends back."""
+_PLAIN: Final = frozenset({"user", "assistant", "system", "developer"})
 
 
 class _Reader:
     """Remembers the calls made so far: old `function` turns name a function, tool turns only an id."""
 
-    def __init__(self) -> None:
+    def __init__(self, report: Report | None) -> None:
+        self._report = report
         self._names: dict[str, str] = {}
         self._open: list[tuple[str, str]] = []
         """(function name, call id) of old function calls that have no result yet."""
 
     def turn(self, message: Object, where: str) -> Turn:
         role = _ROLES.get(str(message.get("role")))
+        content = message.get("content")
+        if len(message) == 2 and isinstance(content, str) and role in _PLAIN:  # most messages are nothing else
+            return Turn(role, where, (Text(content),) if content else ())
+        if self._report is not None and not message.keys() <= _MEMBERS:
+            others = (name for name, value in message.items() if name not in _MEMBERS and value is not None)
+            self._report.drop(*(f"messages.{name}" for name in others))
         if role is None:
             raise Unsupported(f"{where}.role", f"{where}.role {message.get('role')!r} is not known")
         parts = _parts(message.get("content"), f"{where}.content")
@@ -385,34 +405,43 @@ def leading_system(turns: Sequence[Turn]) -> tuple[list[Turn], list[Turn]]:
 def settle(turns: Iterable[Turn]) -> list[Turn]:
     """Returns the turns with every call answered at once: results moved up, made up where missing, orphans as text."""
     waiting = list(turns)
+    results, orphans = _matched(waiting)
     settled: list[Turn] = []
-    known: set[str] = set()
     for position, turn in enumerate(waiting):
         if turn.role == "tool":
-            if turn.call_id not in known:
+            if position in orphans:
                 settled.append(_orphan(turn))
             continue
         settled.append(turn)
-        if turn.calls:
-            known.update(call.id for call in turn.calls)
-            settled.extend(_results(turn, waiting[position + 1 :]))
+        for call in turn.calls:
+            result = results.get((position, call.id))
+            settled.append(result or _no_result(turn, call))
     return settled
 
 
-def _results(turn: Turn, after: Sequence[Turn]) -> list[Turn]:
-    """Returns one result for each call of `turn`: the last one given, since that is what the agent stands by."""
-    found: dict[str, Turn] = {}
-    ids = {call.id for call in turn.calls}
-    for later in after:
-        if later.role == "tool" and later.call_id in ids:
-            found[later.call_id] = later
-        elif later.role == "assistant" and any(call.id in ids for call in later.calls):
-            break  # the same id used again: what follows belongs to the later call
-    return [
-        found.get(call.id)
-        or Turn("tool", turn.where, (Text(NO_RESULT),), call_id=call.id, tool_name=call.name, is_error=True)
-        for call in turn.calls
-    ]
+def _matched(turns: Sequence[Turn]) -> tuple[dict[tuple[int, str], Turn], set[int]]:
+    """Returns (position of the calling turn, call id) -> result, and the positions of results without a call.
+
+    A result belongs to the nearest call with its id before it; of several the last counts, since that is what the
+    agent stands by.
+    """
+    results: dict[tuple[int, str], Turn] = {}
+    callers: dict[str, int] = {}
+    orphans: set[int] = set()
+    for position, turn in enumerate(turns):
+        if turn.role == "tool":
+            caller = callers.get(turn.call_id)
+            if caller is None:
+                orphans.add(position)
+            else:
+                results[caller, turn.call_id] = turn
+        elif turn.calls:
+            callers.update((call.id, position) for call in turn.calls)
+    return results, orphans
+
+
+def _no_result(turn: Turn, call: ToolCall) -> Turn:
+    return Turn("tool", turn.where, (Text(NO_RESULT),), call_id=call.id, tool_name=call.name, is_error=True)
 
 
 def _orphan(turn: Turn) -> Turn:

@@ -39,7 +39,7 @@ def build_chat(call: Call, target: Target) -> HttpRequest:
     fields = call.fields
     knows = model(target.model)
     toolbox = read_tools(fields)
-    body = _Body(fields, knows, toolbox, report).build(settle(read_turns(call)))
+    body = _Body(fields, knows, toolbox, report).build(settle(read_turns(call, report)))
     action = "converse-stream" if call.stream else "converse"
     return HttpRequest(
         method="POST",

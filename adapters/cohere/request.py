@@ -67,7 +67,7 @@ def chat_request(call: Call, target: Target) -> HttpRequest:
     _tools(body, fields, tools, names, report)
     format = read_format(fields)
     given = value(fields, "documents")
-    turns = read_turns(call)
+    turns = read_turns(call, report)
     in_words = format.kind != "text" and bool(body.get("tools") or given)
     messages = writer.write(turns, format.prompt if in_words else "")
     if in_words:

@@ -61,7 +61,7 @@ def chat_body(call: Call, target: Target, report: Report, *, is_vertex: bool = F
     fields = call.fields
     model = model_of(target.model)
     extras = read_extras(fields, report, is_vertex=is_vertex)
-    first, turns = leading_system(settle(read_turns(call)))
+    first, turns = leading_system(settle(read_turns(call, report)))
     toolset = build_toolset(fields, model, report)
     generation = build_generation(
         fields,

@@ -52,7 +52,7 @@ def chat_body(call: Call, target: Target) -> Built:
         body["prediction"] = {"type": "content", "content": _joined(prediction.get("content"))}
     _tools(body, fields, report)
     _response_format(body, fields)
-    turns = settle(read_turns(call))
+    turns = settle(read_turns(call, report))
     body["messages"] = messages(turns, report, replays_thinking=_reasons(target.model, fields))
     return encode(body), report.dropped
 

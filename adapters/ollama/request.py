@@ -29,7 +29,7 @@ def chat_request(call: Call, target: Target) -> HttpRequest:
     report = survey(fields, CHAT)
     body: Object = {"model": upstream_model(target), "stream": call.stream}
     add_think(body, fields, target.model, report)
-    turns = read_turns(call)
+    turns = read_turns(call, report)
     tools = write_tools(fields, report)
     prompt = _form(body, fields, turns, report, has_tools=bool(tools))
     add_lifetime(body, fields)

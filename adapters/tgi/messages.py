@@ -16,7 +16,7 @@ Object = dict[str, Any]
 
 def messages(call: Call, report: Report) -> list[Object]:
     """Returns the messages of a chat; raises Unsupported for a part that is neither text nor image."""
-    return [_message(turn, report) for turn in settle(read_turns(call))]
+    return [_message(turn, report) for turn in settle(read_turns(call, report))]
 
 
 def _message(turn: Turn, report: Report) -> Object:

@@ -135,6 +135,7 @@ CHAT: dict[str, tuple[Fields, Fields]] = {
         said(USER, {"role": "assistant", "content": None, "refusal": "I will not"},
              {"role": "user", "content": "and?"}),
     ),
+    "messages.vendor_member": (answered(), answered(vendor_member="x")),
     "messages.audio": (answered(), answered(audio={"id": "audio_1"})),
     "messages.tool_calls": (
         {**BASE, "tools": [TOOL]},

@@ -74,10 +74,11 @@ def test_the_table_says_what_happens(speaker: Speaker, operation: Operation, pat
     if table is None:
         assert speaker.adapter.protocol in ("openai", "azure", "mistral", "huggingface"), "no table"
         return
+    if "vendor" in path:
+        assert path not in table
+        return  # what no table knows is dropped, which the test before this one has seen
     treatment = table.get(path) or table.get(path.rpartition(".")[0]) or table.get(path.split(".")[0])
-    if treatment is None:
-        assert path == "vendor_field", f"the table does not know {path}"
-        return
+    assert treatment is not None, f"the table does not know {path}"
     base, added = SAMPLES[operation][path]
     try:
         requests = made(speaker, operation, {**base, **added})
