@@ -100,6 +100,7 @@ class CohereStream(TranslatedStream[bytes]):
         self._names: Mapping[str, str] | None = None
         self._text_block: int | None = None
         """Index of the first block of text: the only one whose place in the answer is known."""
+        self._citations = self._annotations = 0
 
     def event(self, event: bytes) -> None:
         """Reads the data of one event."""
@@ -189,8 +190,15 @@ class CohereStream(TranslatedStream[bytes]):
         if not citation or not is_of_text(citation):
             return
         is_placed = citation.get("content_index") in (None, self._text_block)
-        annotations = annotations_of(citation) if is_placed else []
-        self.add(citations=[citation], **({"annotations": annotations} if annotations else {}))
+        found = annotations_of(citation) if is_placed else []
+        # Without an index, the OpenAI SDK's accumulator raises at the second one.
+        annotations = [{"index": index, **each} for index, each in enumerate(found, self._annotations)]
+        self.add(
+            citations=[{"index": self._citations, **citation}],
+            **({"annotations": annotations} if annotations else {}),
+        )
+        self._citations += 1
+        self._annotations += len(annotations)
 
     def _end(self, delta: _Delta) -> None:
         if delta.usage:

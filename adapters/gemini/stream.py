@@ -54,6 +54,7 @@ class GeminiStream(TranslatedStream[bytes]):
             whole=lambda body: read_chat(call, target, head, body),
         )
         self._names = Names(call)
+        self._annotations = 0
         self._details = 0
         self._images = 0
         self._partial: PartialCall | None = None
@@ -141,7 +142,9 @@ class GeminiStream(TranslatedStream[bytes]):
         if not is_null(candidate.groundingMetadata) or not is_null(candidate.citationMetadata):
             said = "".join(map(decode, self._said)).encode()
             for annotation in annotations_of(candidate, said):
-                self.add(annotations=[annotation])
+                # Without an index, the OpenAI SDK's accumulator raises at the second one.
+                self.add(annotations=[{"index": self._annotations, **annotation}])
+                self._annotations += 1
         if finish == "stop":
             if not self.has_content:
                 raise_for_nothing(candidate)

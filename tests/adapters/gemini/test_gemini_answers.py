@@ -277,7 +277,9 @@ def test_sources_are_annotations_with_places_in_characters() -> None:
         {"start_index": 0, "end_index": 5, "title": "", "url": "https://b"},
     ]
     found = deltas(event({"text": "Ca"}), event({"text": "fé!"}, finish="STOP", groundingMetadata=grounding))
-    assert [each["annotations"] for each in found if "annotations" in each] == [[each] for each in made]
+    assert [each["annotations"] for each in found if "annotations" in each] == [
+        [{"index": index, **each}] for index, each in enumerate(made)
+    ]
 
 
 @pytest.mark.parametrize("name", ["groundingMetadata", "citationMetadata", "logprobsResult"])
