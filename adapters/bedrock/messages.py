@@ -8,6 +8,7 @@ conversation that forgets what its tools said would be another one.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -70,6 +71,9 @@ class Writer:
         self._points = points
         self._report = report
         self._names: set[str] = set()
+        self._ids: set[str] = set()
+        self._awaited: deque[str] = deque()
+        """Ids of the last turn's calls, in the order in which their results follow."""
         self.system: list[Object] = []
         self.messages: list[Object] = []
 
@@ -145,20 +149,20 @@ class Writer:
                 continue
             self._report.drop("messages.content")
             blocks.append({"text": f"({part.kind} {part.name}".rstrip() + ", not shown again)"})
-        is_short = self._model.short_ids
         blocks.extend(
-            {
-                "toolUse": {
-                    "toolUseId": call_id(call.id, is_short=is_short),
-                    "name": tool_name(call.name),
-                    "input": call.input(),
-                }
-            }
+            {"toolUse": {"toolUseId": self._id(call.id), "name": tool_name(call.name), "input": call.input()}}
             for call in turn.calls
         )
         if blocks and "reasoningContent" not in blocks[-1]:
             blocks.extend(self._points.after(turn.cache))
         return blocks
+
+    def _id(self, id: str) -> str:
+        """Agents and some servers use an id twice, which Bedrock refuses."""
+        made = call_id(id, is_short=self._model.short_ids, before=self._ids)
+        self._ids.add(made)
+        self._awaited.append(made)
+        return made
 
     def _thinking(self, thought: Thinking) -> list[Object]:
         """Returns what Bedrock takes back: only what it can verify."""
@@ -181,7 +185,7 @@ class Writer:
             else:
                 content.append(media_block(part, self._names, self._report))
         result: Object = {
-            "toolUseId": call_id(turn.call_id, is_short=self._model.short_ids),
+            "toolUseId": self._awaited.popleft(),
             "content": content or [{"text": NO_OUTPUT}],
         }
         if turn.is_error and self._model.result_status:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from typing import Final
 
 from adapters.tools import Tool
@@ -29,8 +29,19 @@ def tool_name(name: str) -> str:
     return name if _NAME.fullmatch(name) else _fitted(name, _NOT_IN_NAMES)
 
 
-def call_id(id: str, *, is_short: bool) -> str:
-    """Returns the id under which a call is sent; `is_short` for models that want nine letters or digits."""
+def call_id(id: str, *, is_short: bool, before: Container[str] = ()) -> str:
+    """Returns the id under which a call is sent, none of those `before`, since a conversation may not use one twice.
+
+    `is_short` is for models that want nine letters or digits.
+    """
+    found, count = _call_id(id, is_short=is_short), 0
+    while found in before:
+        count += 1
+        found = _call_id(f"{id}-{count}", is_short=is_short)
+    return found
+
+
+def _call_id(id: str, *, is_short: bool) -> str:
     if is_short:
         return id if _SHORT_ID.fullmatch(id) else _digest(id)[:9]
     return id if _ID.fullmatch(id) else _fitted(id, _NOT_IN_IDS)

@@ -154,6 +154,17 @@ def test_mistral_gets_ids_of_nine_letters_the_same_in_call_and_result() -> None:
     assert sent[2] == "D681PevKs"
 
 
+@pytest.mark.parametrize("model", [CLAUDE, MISTRAL])
+def test_an_id_that_is_used_twice_becomes_two(model: str) -> None:
+    turn = (assistant(tool_calls=[tool_call()]), result())
+    found = said(USER, *turn, *turn, USER, tools=[TOOL], model=model)
+    called = [block["toolUse"]["toolUseId"] for _, blocks in found for block in blocks if "toolUse" in block]
+    answered = [block["toolResult"]["toolUseId"] for _, blocks in found for block in blocks if "toolResult" in block]
+    assert called == answered
+    assert len(set(called)) == 2
+    assert found[:2] == said(USER, *turn, tools=[TOOL], model=model)[:2]
+
+
 @given(id=st.text(min_size=1, max_size=80))
 def test_any_id_and_name_fit_and_are_the_same_each_time(id: str) -> None:
     messages = (USER, assistant(tool_calls=[tool_call(id, name=id)]), result(id))
