@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 from adapters.codec import encode
 from adapters.conversation import Media, Part, Text, Thinking, Turn
@@ -12,6 +12,8 @@ from adapters.fidelity import Report
 from adapters.mistral.ids import tool_id
 
 Object = dict[str, Any]
+_DETAILS: Final = ("", "auto", "low", "high")
+"""Any other word, such as OpenAI's `original`, is a 422 (`ImageDetail` in Mistral's OpenAPI file, 2026-11-21)."""
 
 
 def messages(turns: Sequence[Turn], report: Report, *, replays_thinking: bool) -> list[Object]:
@@ -44,6 +46,8 @@ def _note_losses(turn: Turn, report: Report) -> None:
         report.drop("messages.audio")
     if turn.extra is not None or any(call.extra is not None for call in turn.calls):
         report.drop("messages.extra_content")
+    if any(part.detail not in _DETAILS for part in turn.media):
+        report.drop("messages.content.image_url.detail")
 
 
 def _assistant(turn: Turn, report: Report, *, replays_thinking: bool) -> Object:
@@ -109,7 +113,7 @@ def _image(part: Media) -> Object:
     if part.file_id:
         return {"type": "file", "file_id": part.file_id}
     image: Object = {"url": _address(part)}
-    if part.detail:
+    if part.detail and part.detail in _DETAILS:
         image["detail"] = part.detail
     return {"type": "image_url", "image_url": image}
 

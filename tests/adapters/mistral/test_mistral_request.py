@@ -99,6 +99,15 @@ def test_reasoning_does_not_go_to_other_models() -> None:
     assert dropped == ("messages.reasoning_content",)
 
 
+@pytest.mark.parametrize(("detail", "is_known"), [("low", True), ("auto", True), ("original", False)])
+def test_only_the_details_of_images_that_mistral_knows_are_sent(detail: str, is_known: bool) -> None:
+    image = {"url": "https://example.com/a.png", "detail": detail}
+    body, dropped = sent({"role": "user", "content": [{"type": "image_url", "image_url": image}]})
+    (part,) = body["messages"][0]["content"]
+    assert part["image_url"] == (image if is_known else {"url": image["url"]})
+    assert dropped == (() if is_known else ("messages.content.image_url.detail",))
+
+
 def test_mistrals_own_thinking_parts_go_back_as_they_came() -> None:
     turn = {"role": "assistant", "content": [THOUGHT, {"type": "text", "text": "4"}]}
     assert sent(USER, turn, USER)[0]["messages"][1] == turn
