@@ -93,7 +93,8 @@ class TranslatedStream(ABC, Generic[EventT]):
             self._read(self._splitter.close())
         except FramingError as error:
             self._read(error.events)
-            self._fail(Failure(FailureKind.MALFORMED, error.message, code=BAD_EVENT))
+        if self.failure is not None and self.failure.code == BAD_EVENT:
+            self.failure = None  # half an event: the stream was cut inside it
         if self.failure is None and not self.is_done:
             self._end_of_file()
         return self._flush()

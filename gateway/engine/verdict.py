@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
+from email.utils import parsedate_to_datetime
 from math import ceil
 from typing import Final
 
@@ -19,6 +21,7 @@ NO_CREDENTIAL: Final = "credential_unavailable"
 
 _PASSED_ON: Final = ("openai-version",)
 _RATE_LIMIT: Final = "x-ratelimit-"
+_ANTHROPICS: Final = "anthropic-ratelimit-"
 _FIGURE: Final = re.compile(r"\d[\dsmhduwTZ.,:;=+ -]{0,63}", re.ASCII)
 """What is passed on: numbers, durations, dates. A key that an upstream echoes in a header looks different."""
 
@@ -60,11 +63,34 @@ _OWN_CODES: Final = frozenset({FailureKind.CONNECT, FailureKind.TIMEOUT, Failure
 
 def passed_on(head: Head) -> Headers:
     """Returns the upstream's headers that are the client's business, of answers and errors alike."""
+    headers = head.headers
+    if any(name.startswith(_ANTHROPICS) for name in headers):
+        headers = {**headers, **_told_as_openai_does(headers)}
     return tuple(
         (name, value)
-        for name, value in head.headers.items()
+        for name, value in headers.items()
         if (name.startswith(_RATE_LIMIT) or name in _PASSED_ON) and _FIGURE.fullmatch(value)
     )
+
+
+def _told_as_openai_does(headers: Mapping[str, str]) -> dict[str, str]:
+    """Returns Anthropic's limits of requests and tokens under OpenAI's names.
+
+    A reset is a moment there (RFC 3339) and a duration here; it is measured against the response's own `date`.
+    (platform.claude.com, API rate limits, 2026-08-22.)
+    """
+    told: dict[str, str] = {}
+    for kind in ("requests", "tokens"):
+        for figure in ("limit", "remaining"):
+            if value := headers.get(f"{_ANTHROPICS}{kind}-{figure}"):
+                told[f"{_RATE_LIMIT}{figure}-{kind}"] = value
+        try:
+            moment = datetime.fromisoformat(headers[f"{_ANTHROPICS}{kind}-reset"])
+            seconds = (moment - parsedate_to_datetime(headers["date"])).total_seconds()
+        except (KeyError, ValueError, TypeError, OverflowError):
+            continue
+        told[f"{_RATE_LIMIT}reset-{kind}"] = f"{max(0, ceil(seconds))}s"
+    return told
 
 
 def client_error(failure: Failure, *, deployment: str, message: str, passed: Headers = ()) -> UpstreamError:

@@ -6,7 +6,8 @@ import pytest
 
 from adapters.failures import Failure
 from adapters.failures import FailureKind as K
-from gateway.engine.verdict import client_error
+from adapters.types import Head
+from gateway.engine.verdict import client_error, passed_on
 from gateway.errors import UpstreamError, UpstreamRejected, UpstreamTimeout, UpstreamUnavailable
 
 UP = "upstream_error"
@@ -93,3 +94,22 @@ def test_the_wait_is_passed_on_but_nobody_is_frozen(seconds: float, whole: str, 
 
 def test_an_empty_account_is_never_retried_whatever_the_upstream_says() -> None:
     assert dict(heard(Failure(K.QUOTA, "m", retry_after=1.0)).headers())["x-should-retry"] == "false"
+
+
+def test_anthropics_limits_are_told_under_openais_names() -> None:
+    headers = {
+        "date": "Sat, 21 Nov 2026 12:00:00 GMT",
+        "anthropic-ratelimit-requests-limit": "50",
+        "anthropic-ratelimit-requests-remaining": "49",
+        "anthropic-ratelimit-requests-reset": "2026-11-21T12:00:12Z",
+        "anthropic-ratelimit-tokens-remaining": "1000",
+        "anthropic-ratelimit-tokens-reset": "soon",
+        "anthropic-ratelimit-input-tokens-limit": "7",
+    }
+    assert dict(passed_on(Head(200, headers))) == {
+        "x-ratelimit-limit-requests": "50",
+        "x-ratelimit-remaining-requests": "49",
+        "x-ratelimit-reset-requests": "12s",
+        "x-ratelimit-remaining-tokens": "1000",
+    }
+    assert passed_on(Head(200, {"anthropic-ratelimit-requests-reset": "2026-11-21T12:00:12"})) == ()
