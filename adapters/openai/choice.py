@@ -36,6 +36,7 @@ class ChoiceState:
     __slots__ = (
         "_call_id",
         "_rules",
+        "_sources",
         "_tags",
         "begun_now",
         "has_role",
@@ -60,6 +61,7 @@ class ChoiceState:
         """Keys of the calls that `watch_call` saw begin in the chunk at hand: a repair begins them again."""
         self._call_id = call.id
         self._rules = rules
+        self._sources = 0
         self._tags = ThinkTags() if rules.reasoning_out == "think_tags" else None
 
     @property
@@ -68,10 +70,13 @@ class ChoiceState:
         return any(not call.has_arguments for call in self.tool_calls.values())
 
     def watch_role(self, is_said: bool) -> bool:
-        """Returns whether the delta must be rewritten: whose turn it is belongs into the first one, and only there."""
+        """Returns whether the delta must be rewritten: whose turn it is belongs into the first one.
+
+        `repeats_role` says that it stands in a later one as well, from where it can be cut out.
+        """
         if self.has_role:
             self.repeats_role = is_said
-            return is_said
+            return False
         self.has_role = is_said
         return not is_said
 
@@ -121,6 +126,10 @@ class ChoiceState:
         delta = as_object(choice.get("delta"))
         join_content(delta)
         lift_reasoning(delta)
+        for source in map(as_object, as_list(delta.get("annotations"))):
+            # Without an index, the OpenAI SDK's accumulator raises at the second one (OpenRouter sends many).
+            source.setdefault("index", self._sources)
+            self._sources += 1
         for position, call in enumerate(map(as_object, as_list(delta.get("tool_calls")))):
             self._repair_call(call, position)
         word = choice.get("finish_reason")
