@@ -61,3 +61,21 @@ def test_a_streamed_tool_call_is_told_in_the_old_form_to_who_asked_with_function
     assert "".join(part.get("arguments", "") for part in told) == '{"a":1}'
     assert not any("tool_calls" in choice["delta"] for choice in choices)
     assert choices[-1]["finish_reason"] == "function_call"
+
+
+def test_a_repeated_role_is_cut_out_and_everything_else_stays_as_it_came() -> None:
+    decoder = ADAPTER.stream(call_for(asked(stream=True)), target_of(), STREAM_HEAD)
+    head = b'data: {"choices":[{"index":0,"delta":'
+    tail = b',"finish_reason":null}], "vendor": [1.50]}\n\n'
+    first = head + b'{"role":"assistant","content":""}' + tail
+    assert decoder.feed(first) == first
+    text = rb'"say \"role\":\"assistant\", twice"'
+    for delta in (
+        b'{ "role" : "assistant" , "content":' + text + b"}",
+        b'{"content":' + text + b',"role":"assistant"}',
+    ):
+        cut = decoder.feed(head + delta + tail)
+        assert cut == head + (b"{ " if delta.startswith(b"{ ") else b"{") + b'"content":' + text + b"}" + tail
+    two = b'{"role":"assistant","content":"x","other":{"role":"assistant","y":1}}'
+    (event,) = events(decoder.feed(head + two + tail))
+    assert event["choices"][0]["delta"] == {"content": "x", "other": {"role": "assistant", "y": 1}}

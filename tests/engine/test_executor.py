@@ -38,6 +38,7 @@ def event(delta: dict[str, Any], finish: str | None = None, **extra: Any) -> byt
 
 ROLE = event({"role": "assistant", "content": ""})
 TEXT = event({"role": "assistant", "content": "hi"})
+MORE = event({"content": "hi"})
 PING = b": ping\n\n"
 END = event({}, "stop") + b"data: [DONE]\n\n"
 
@@ -260,10 +261,10 @@ async def test_a_refusal_passes_the_rate_limits_on_but_nothing_that_looks_like_a
 
 
 async def test_a_stream_is_handed_over_at_its_first_content_with_all_that_came_before(stage: Stage) -> None:
-    response = stage.response(PING, ROLE, TEXT, END)
+    response = stage.response(PING, ROLE, MORE, END)
     stream = await stage.run(response, stream=True)
     assert isinstance(stream, SingleStream)
-    assert stream.first == PING + ROLE + TEXT
+    assert stream.first == PING + ROLE + MORE
     assert response.pieces == [END]
     assert response.releases == 0, "whoever relays it closes it"
     assert (await stream.next(), await stream.next(), stream.error) == (END, b"", None)
@@ -272,8 +273,8 @@ async def test_a_stream_is_handed_over_at_its_first_content_with_all_that_came_b
 
 
 async def test_a_stream_is_read_up_to_the_total_limit(stage: Stage) -> None:
-    stream = await stage.run(stage.response(TEXT, 600.0, TEXT, END), stream=True)
-    assert await stream.next() == TEXT, "what has come is sent"
+    stream = await stage.run(stage.response(TEXT, 600.0, MORE, END), stream=True)
+    assert await stream.next() == MORE, "what has come is sent"
     assert (await stream.next(), stream.error.code) == (b"", "upstream_timeout")
     assert "upstream.total_seconds" in stream.error.message
 
