@@ -12,6 +12,8 @@ from adapters.fidelity import Report
 from adapters.mistral.ids import tool_id
 
 Object = dict[str, Any]
+NOTHING: Final = "."
+"""Stands for a conversation in which nobody has said anything: an empty list is refused."""
 _DETAILS: Final = ("", "auto", "low", "high")
 """Any other word, such as OpenAI's `original`, is a 422 (`ImageDetail` in Mistral's OpenAPI file, 2026-11-21)."""
 
@@ -22,19 +24,17 @@ def messages(turns: Sequence[Turn], report: Report, *, replays_thinking: bool) -
     for number, turn in enumerate(turns):
         _note_losses(turn, report)
         if turn.role == "assistant":
-            message = _assistant(turn, report, replays_thinking=replays_thinking)
-            if not message:
-                continue
-            if number == len(turns) - 1:
-                message["prefix"] = True
-            elif turn.is_prefix:
+            if message := _assistant(turn, report, replays_thinking=replays_thinking):
+                made.append(message)
+            if turn.is_prefix and number < len(turns) - 1:
                 report.drop("messages.prefix")
-            made.append(message)
         elif turn.role == "tool":
             made.append(_result(turn))
         else:
             made.append({"role": turn.role, "content": _content(turn.parts)})
-    return made
+    if made and made[-1]["role"] == "assistant":
+        made[-1]["prefix"] = True
+    return made or [{"role": "user", "content": NOTHING}]
 
 
 def _note_losses(turn: Turn, report: Report) -> None:

@@ -193,9 +193,12 @@ def implied_prefix(call: Call) -> str:
     if raw is None or b'"assistant"' not in bytes(raw):
         return ""
     try:
-        last = _messages(raw)[-1]
-    except (msgspec.MsgspecError, IndexError):
+        messages = _messages(raw)
+    except msgspec.MsgspecError:
         return ""
-    if last.role != "assistant" or last.prefix or not is_null(last.tool_calls):
-        return ""
-    return _joined(decode(last.content)) if not is_null(last.content) else ""
+    for last in reversed(messages):
+        if last.role != "assistant" or last.prefix or not is_null(last.tool_calls):
+            return ""
+        if found := _joined(decode(last.content)) if not is_null(last.content) else "":
+            return found
+    return ""

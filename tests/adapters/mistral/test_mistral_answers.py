@@ -65,6 +65,13 @@ def test_a_prefix_is_taken_off_however_it_comes(pieces: list[str]) -> None:
     ).removeprefix("Once")
 
 
+def test_a_prefix_before_an_empty_turn_is_taken_off_too() -> None:
+    silent = {"role": "assistant", "content": ""}
+    call = call_of({"role": "assistant", "content": "Once"}, silent, stream=True)
+    decoder = ADAPTER.stream(call, TARGET, HEAD)
+    assert text_of(run(decoder, [stream_of({"content": "Once upon"})])) == " upon"
+
+
 @pytest.mark.parametrize("turn", [{"prefix": True}, {"tool_calls": [{"id": "a", "function": {"name": "f"}}]}])
 def test_who_asks_in_mistrals_way_is_answered_in_it(turn: dict[str, Any]) -> None:
     call = call_of({"role": "assistant", "content": "Once", **turn}, stream=True)

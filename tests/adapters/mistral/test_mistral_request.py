@@ -79,6 +79,15 @@ def test_an_assistant_turn_at_the_end_is_a_prefix(mark: dict[str, Any]) -> None:
     assert dropped == ()
 
 
+def test_a_prefix_before_an_empty_turn_is_still_one() -> None:
+    body, _ = sent(USER, {"role": "assistant", "content": "Once"}, {"role": "assistant", "content": ""})
+    assert body["messages"][1:] == [{"role": "assistant", "content": "Once", "prefix": True}]
+
+
+def test_a_conversation_in_which_nobody_said_anything_is_not_empty() -> None:
+    assert sent({"role": "assistant", "content": ""})[0]["messages"] == [{"role": "user", "content": "."}]
+
+
 def test_a_prefix_in_the_middle_is_reported() -> None:
     body, dropped = sent(USER, {"role": "assistant", "content": "Once", "prefix": True}, USER)
     assert "prefix" not in body["messages"][1]
