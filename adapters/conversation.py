@@ -203,7 +203,7 @@ class _Reader:
         )
         old = as_object(message.get("function_call"))
         if old and not calls:
-            name = _string(old.get("name"))
+            name = _called(old, f"{where}.function_call")
             # A stable id: the same history must give the same bytes each turn, or no prefix cache ever hits.
             id = "call_" + hashlib.sha256(f"{where}:{name}".encode()).hexdigest()[:24]
             self._open.append((name, id))
@@ -245,12 +245,19 @@ def _tool_call(item: Object, where: str) -> ToolCall:
     custom = as_object(item.get("custom"))
     if custom:
         text = _string(custom.get("input"))
-        return ToolCall(_string(item.get("id")), _string(custom.get("name")), text, is_custom=True, extra=extra)
+        name = _called(custom, f"{where}.custom")
+        return ToolCall(_string(item.get("id")), name, text, is_custom=True, extra=extra)
     function = as_object(item.get("function"))
-    name = _string(function.get("name"))
-    if not name:
-        raise Unsupported(f"{where}.function.name", f"{where}.function.name is missing")
+    name = _called(function, f"{where}.function")
     return ToolCall(_string(item.get("id")), name, _arguments(function.get("arguments")), extra=extra)
+
+
+def _called(item: Object, where: str) -> str:
+    """Returns the name of what was called, without which no provider takes a call."""
+    name = _string(item.get("name"))
+    if not name:
+        raise Unsupported(f"{where}.name", f"{where}.name is missing")
+    return name
 
 
 def _arguments(value: JSON) -> str:

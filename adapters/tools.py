@@ -57,14 +57,15 @@ def read_tools(fields: Fields) -> Toolbox:
     """Returns the tools of a request; raises Unsupported naming the one that cannot be read."""
     tools = tuple(_tool(as_object(item), f"tools[{index}]") for index, item in enumerate(_items(fields, "tools")))
     is_legacy = False
-    choice: JSON = value(fields, "tool_choice")
+    named, choice = "tool_choice", value(fields, "tool_choice")
     if not tools:
         functions = _items(fields, "functions")
         is_legacy = bool(functions)
         tools = tuple(_function(as_object(item), f"functions[{index}]") for index, item in enumerate(functions))
-        choice = choice if choice is not None else value(fields, "function_call")
+        if choice is None:
+            named, choice = "function_call", value(fields, "function_call")
     parallel = boolean(fields, "parallel_tool_calls")
-    return Toolbox(tools, _choice(choice, tools), parallel, is_legacy)
+    return Toolbox(tools, _choice(choice, tools, named), parallel, is_legacy)
 
 
 def _items(fields: Fields, name: str) -> list[JSON]:
@@ -117,12 +118,12 @@ def _text(value: JSON) -> str:
     return value if isinstance(value, str) else ""
 
 
-def _choice(value: JSON, tools: tuple[Tool, ...]) -> ToolChoice | None:
+def _choice(value: JSON, tools: tuple[Tool, ...], where: str) -> ToolChoice | None:
     if value is None:
         return None
     if isinstance(value, str):
         if value not in _MODES:
-            raise Unsupported("tool_choice", f"tool_choice {value[:64]!r} is not one of auto, none, required")
+            raise Unsupported(where, f"{where} {value[:64]!r} is not one of auto, none, required")
         return ToolChoice(_MODES[value])
     members = as_object(value)
     if members.get("type") == "allowed_tools":
@@ -130,7 +131,7 @@ def _choice(value: JSON, tools: tuple[Tool, ...]) -> ToolChoice | None:
     named = as_object(members.get("function")) or as_object(members.get("custom")) or members
     name = named.get("name")
     if not isinstance(name, str) or not any(tool.name == name for tool in tools):
-        raise Unsupported("tool_choice", f"tool_choice names {name!r}, which is not among the tools")
+        raise Unsupported(where, f"{where} names {name!r}, which is not among the tools")
     return ToolChoice("named", name)
 
 

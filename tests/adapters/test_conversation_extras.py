@@ -7,7 +7,10 @@ from typing import Any
 
 import pytest
 
+from adapters.codec import raw
 from adapters.conversation import Turn, read_turns
+from adapters.errors import Unsupported
+from adapters.tools import read_tools
 from adapters.types import Operation
 from gateway.http.inbound import read_call
 
@@ -38,3 +41,32 @@ def test_what_is_no_signature_is_nothing() -> None:
 def test_a_spoken_answer_is_known_by_its_id() -> None:
     assert turns({"role": "assistant", "content": "hi", "audio": {"id": "audio_1"}})[1].audio_id == "audio_1"
     assert turns({"role": "assistant", "content": "hi", "audio": None})[1].audio_id == ""
+
+
+@pytest.mark.parametrize(
+    ("members", "param"),
+    [
+        ({"tool_calls": [{"id": "c", "function": {"arguments": "{}"}}]}, "messages[1].tool_calls[0].function.name"),
+        ({"tool_calls": [{"id": "c", "custom": {"name": 5, "input": ""}}]}, "messages[1].tool_calls[0].custom.name"),
+        ({"function_call": {"name": "", "arguments": "{}"}}, "messages[1].function_call.name"),
+    ],
+)
+def test_a_call_without_a_name_is_refused_by_its_place(members: dict[str, Any], param: str) -> None:
+    with pytest.raises(Unsupported) as refused:
+        turns({"role": "assistant", "content": "hi", **members})
+    assert refused.value.param == param
+
+
+@pytest.mark.parametrize(
+    ("fields", "param"),
+    [
+        ({"functions": [{"name": "f"}], "function_call": {"name": "g"}}, "function_call"),
+        ({"functions": [{"name": "f"}], "function_call": "perhaps"}, "function_call"),
+        ({"functions": [{"name": "f"}], "tool_choice": "perhaps"}, "tool_choice"),
+    ],
+)
+def test_a_choice_that_is_none_is_refused_by_the_name_that_the_client_wrote(fields: Any, param: str) -> None:
+    with pytest.raises(Unsupported) as refused:
+        read_tools({name: raw(value) for name, value in fields.items()})
+    assert refused.value.param == param
+    assert refused.value.message.startswith(param)
