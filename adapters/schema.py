@@ -19,6 +19,12 @@ Schema = dict[str, Any]
 MOST_NODES: Final = 5_000
 """A schema that unfolds to more is refused: references to references double with every level."""
 MOST_DEPTH: Final = 64
+MOST_GROWTH: Final = 16
+"""How many times its own length the references of a schema may bring, put in place one by one."""
+FREE_BYTES: Final = 32 * 1024
+"""What they may bring beside that: short schemas grow more."""
+MOST_PATH: Final = 4_096
+"""Characters of a path inside a schema: every keyword that is told in a description is noted with its own."""
 _OWN: Final = frozenset(
     {"type", "description", "$defs", "definitions", "additionalProperties", "unevaluatedProperties", "nullable"}
 )
@@ -135,20 +141,24 @@ def _resolved(root: Mapping[str, Any], schema: Schema) -> Schema:
 def _lay_together(schema: Schema, members: list[Schema], *, is_all: bool) -> None:
     """Lays objects into `schema`: all must hold (`is_all`), or any of them."""
     properties = dict(as_object(schema.get("properties")))
-    required = list(as_list(schema.get("required")))
-    demands = [as_list(member.get("required")) for member in members]
+    required = _names(schema)
+    demands = [_names(member) for member in members]
     for member in members:
         for name, value in as_object(member.get("properties")).items():
             properties.setdefault(name, value)
         for name, value in member.items():
             if is_all and name not in ("properties", "required"):
                 schema.setdefault(name, value)
-    shared = [name for demand in demands for name in demand if is_all or all(name in each for each in demands)]
-    required += [name for name in dict.fromkeys(shared) if name not in required]
+    required |= {name: None for each in demands for name in each if is_all or all(name in other for other in demands)}
     if properties:
         schema["properties"] = properties
     if required:
-        schema["required"] = required
+        schema["required"] = list(required)
+
+
+def _names(schema: Schema) -> dict[str, None]:
+    """Returns the names of the properties that must be there, in their order."""
+    return {name: None for name in as_list(schema.get("required")) if isinstance(name, str)}
 
 
 class _Fitting:
@@ -158,15 +168,17 @@ class _Fitting:
         self._root = root
         self._dialect = dialect
         self._nodes = 0
+        self._sizes: dict[str, int] = {}
+        """Bytes that a reference brings."""
+        self._left: int | None = None
+        """Bytes that references may still bring; None before the first."""
         self.moved: list[str] = []
         self.optional = 0
         self.unions = 0
 
     def node(self, schema: JSON, where: str, inside: frozenset[str]) -> Schema:
         """Returns one schema; `inside` are the references that it lies in."""
-        self._nodes += 1
-        if self._nodes > MOST_NODES or where.count(".") > MOST_DEPTH:
-            raise Inexpressible(where[:100], "the schema is too large")
+        self._step(where)
         if schema is True:
             return {}
         if not isinstance(schema, dict):
@@ -184,6 +196,24 @@ class _Fitting:
         self._extent(members, made, notes, where, inside)
         return _described(made, members.get("description"), notes)
 
+    def _step(self, where: str) -> None:
+        """Counts whatever takes time; raises Inexpressible if it becomes too much."""
+        self._nodes += 1
+        if self._nodes > MOST_NODES or len(where) > MOST_PATH or where.count(".") > MOST_DEPTH:
+            raise Inexpressible(where[:100], "the schema is too large")
+
+    def _brought(self, reference: str, where: str) -> Schema:
+        """Returns what a reference brings; raises Inexpressible if all of them have brought too much."""
+        self._step(where)
+        found = resolve(self._root, reference)
+        if reference not in self._sizes:
+            self._sizes[reference] = len(encode(found))
+        left = FREE_BYTES + MOST_GROWTH * len(encode(self._root)) if self._left is None else self._left
+        self._left = left - self._sizes[reference]
+        if self._left < 0:
+            raise Inexpressible(where[:100], "its references make the schema too large")
+        return found
+
     def _unfolded(self, members: Schema, where: str, inside: frozenset[str]) -> tuple[Schema, frozenset[str]] | None:
         """Returns the schema with its references put in place, and the references that it lies in then.
 
@@ -196,12 +226,13 @@ class _Fitting:
                     return None
                 raise Inexpressible(where, f"{reference[:100]!r} lies inside itself")
             inside |= {reference}
-            members = {**resolve(self._root, reference), **_without(members, "$ref")}
+            members = {**self._brought(reference, where), **_without(members, "$ref")}
         every = as_list(members.get("allOf"))
         if len(every) == 1 or (every and "allOf" not in self._dialect.keywords) or _has_reference(every):
             members = _without(members, "allOf")
             around = inside
             for member in map(as_object, every):
+                self._step(where)
                 unfolded = self._unfolded(member, where, around)
                 if unfolded is None:
                     return None

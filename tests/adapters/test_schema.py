@@ -162,3 +162,51 @@ def test_any_schema_is_fitted_or_refused_and_never_changed(schema: dict[str, Any
     if fitted is not None:
         assert "$ref" not in fitted.schema
         json.dumps(fitted.schema)
+
+
+def test_references_that_double_with_every_level_are_given_up_soon() -> None:
+    forms: dict[str, Any] = {
+        f"f{level}": {"allOf": [{"$ref": f"#/$defs/f{level + 1}"}, {"$ref": f"#/$defs/f{level + 1}"}]}
+        for level in range(60)
+    }
+    schema = {
+        "$defs": {**forms, "f60": {"type": "string"}},
+        "type": "object",
+        "properties": {"a": {"$ref": "#/$defs/f0"}},
+    }
+    with pytest.raises(Inexpressible, match="too large"):
+        fit(schema, OPEN)
+
+
+def test_a_long_form_that_many_references_bring_is_given_up() -> None:
+    schema = {
+        "$defs": {"long": {"type": "string", "description": "d" * 100_000}},
+        "type": "object",
+        "properties": {f"p{number}": {"$ref": "#/$defs/long"} for number in range(1_000)},
+    }
+    with pytest.raises(Inexpressible, match="references make the schema too large"):
+        fit(schema, OPEN)
+    few = {**schema, "properties": {f"p{number}": {"$ref": "#/$defs/long"} for number in range(10)}}
+    assert len(fit(few, OPEN).schema["properties"]) == 10
+
+
+def test_a_key_as_long_as_a_book_is_not_repeated_for_all_that_lies_in_it() -> None:
+    inner = {"type": "object", "properties": {f"p{number}": {"type": "string", "minLength": 1} for number in range(9)}}
+    with pytest.raises(Inexpressible) as caught:
+        fit({"type": "object", "properties": {"k" * 100_000: inner}}, OPEN)
+    assert len(str(caught.value)) < 200
+
+
+def test_what_is_required_counts_once_and_only_if_it_is_a_name() -> None:
+    schema = {
+        "allOf": [{"properties": {"a": {}}, "required": ["a", ["b"], {}]}, {"required": ["a", "c"]}],
+        "required": ["c"],
+    }
+    made, _ = object_schema(schema)
+    assert made["required"] == ["c", "a"]
+
+
+def test_tens_of_thousands_of_required_names_are_laid_together_in_one_pass() -> None:
+    names = [f"n{number}" for number in range(60_000)]
+    made, is_lossy = object_schema({"anyOf": [{"required": names}, {"required": names[::-1]}]})
+    assert (len(made["required"]), is_lossy) == (60_000, True)
