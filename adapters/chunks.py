@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from adapters.codec import JSON, base64_from_floats, encode
 from adapters.errors import Malformed
-from adapters.fields import text
+from adapters.fields import input_texts, text
 from adapters.framing.sse import DONE_FRAME, frame
 from adapters.types import Call, Reply, Usage
 
@@ -122,7 +122,17 @@ def text_completion(call: Call, *, model: str, choices: list[tuple[str, str, JSO
 
 
 def embedding_list(call: Call, *, model: str, vectors: list[list[float]], usage: Usage | None) -> Reply:
-    """Returns a list of embeddings in the encoding that the client asked for; Malformed for what are no numbers."""
+    """Returns a list of embeddings in the encoding that the client asked for.
+
+    Raises Malformed for what are no numbers, and for vectors that are not as many as the texts: they could be others'.
+    """
+    count = len(input_texts(call.fields))
+    if not vectors:
+        raise Malformed("the upstream's answer has no embeddings", code="upstream_empty_response")
+    if len(vectors) != count:
+        raise Malformed(f"the upstream made {len(vectors)} embeddings of {count} inputs")
+    if not all(vectors):
+        raise Malformed("an embedding of the upstream's answer cannot be read")
     as_text = text(call.fields, "encoding_format") == "base64"
     try:
         data = [
@@ -131,11 +141,9 @@ def embedding_list(call: Call, *, model: str, vectors: list[list[float]], usage:
         ]
     except ValueError as error:
         raise Malformed("an embedding of the upstream's answer cannot be read") from error
-    if not data:
-        raise Malformed("the upstream's answer has no embeddings", code="upstream_empty_response")
     body: Object = {"object": "list", "data": data, "model": model}
-    count = usage.prompt if usage else 0
-    body["usage"] = {"prompt_tokens": count, "total_tokens": count}
+    tokens = usage.prompt if usage else 0
+    body["usage"] = {"prompt_tokens": tokens, "total_tokens": tokens}
     return Reply(encode(body), usage, model)
 
 

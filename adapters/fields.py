@@ -87,6 +87,19 @@ def max_tokens(fields: Fields) -> int | None:
     return None
 
 
+def input_texts(fields: Fields, *, may_be_empty: bool = True) -> list[str]:
+    """Returns the texts to embed; raises Unsupported for tokens, for none, and for an empty one if that may not be."""
+    found = value(fields, "input")
+    items = [found] if isinstance(found, str) else as_list(found)
+    if not items:
+        raise Unsupported("input", "input must be a string or an array of strings that is not empty")
+    if not all(isinstance(item, str) for item in items):
+        raise Unsupported("input", "input must be text for this provider, not tokens; send the text itself")
+    if not may_be_empty and "" in items:
+        raise Unsupported("input", "input must not hold empty strings for this provider")
+    return items
+
+
 def one_prompt(fields: Fields) -> str:
     """Returns the one prompt of a text completion; raises Unsupported for several and for tokens."""
     prompts = texts(fields, "prompt")

@@ -19,7 +19,7 @@ from adapters.chunks import embedding_list
 from adapters.codec import JSON, as_list, as_object, decode, encode
 from adapters.errors import Malformed, Unsupported, UpstreamSaid
 from adapters.fidelity import Report, survey
-from adapters.fields import Fields, boolean, integer, text, texts, value
+from adapters.fields import Fields, boolean, input_texts, integer, text, value
 from adapters.parts import split_inputs
 from adapters.types import Call, Head, HttpRequest, Reply, Target, Usage
 
@@ -39,7 +39,7 @@ def split_embeddings(call: Call, target: Target) -> Sequence[Call]:
 def build_embeddings(call: Call, target: Target) -> HttpRequest:
     """Returns the request for one part; raises Unsupported."""
     report = survey(call.fields, EMBEDDINGS)
-    inputs = _inputs(call.fields)
+    inputs = input_texts(call.fields)
     maker = _maker(target)
     if len(inputs) > (MOST_COHERE_TEXTS if maker == "cohere" else 1):
         raise Unsupported("input", "input holds more texts than the model reads in one request")
@@ -61,8 +61,6 @@ def read_embeddings(call: Call, target: Target, head: Head, body: bytes) -> Repl
         failure = classify_body(target, head, body)
         if failure is not None:
             raise UpstreamSaid(failure)
-    if vectors and len(vectors) != len(_inputs(call.fields)):
-        raise Malformed("the upstream's answer has not one embedding for each input")
     tokens: JSON = answer.get("inputTextTokenCount", answer.get("inputTokenCount"))
     return embedding_list(call, model=target.model, vectors=vectors, usage=counted(tokens, head))
 
@@ -93,14 +91,6 @@ def _maker(target: Target) -> Maker:
     if name.startswith("amazon.nova"):
         return "nova"
     raise Unsupported("model", f"embeddings of {target.model[:100]!r} are not known: Titan, Nova or Cohere Embed")
-
-
-def _inputs(fields: Fields) -> list[str]:
-    given: JSON = value(fields, "input")
-    items = as_list(given)
-    if items and not all(isinstance(item, str) for item in items):
-        raise Unsupported("input", "input must be text for this provider, not tokens")
-    return texts(fields, "input")
 
 
 def _titan(inputs: list[str], fields: Fields, target: Target, report: Report) -> Object:

@@ -10,9 +10,9 @@ from adapters.cohere.fidelity import EMBEDDINGS
 from adapters.cohere.reply import read_object
 from adapters.cohere.request import post
 from adapters.cohere.usage import count
-from adapters.errors import Malformed, Unsupported
+from adapters.errors import Malformed
 from adapters.fidelity import survey
-from adapters.fields import Fields, integer, text, value
+from adapters.fields import input_texts, integer, text, value
 from adapters.types import Call, Head, HttpRequest, Reply, Target, Usage
 
 MAX_INPUTS: Final = 96
@@ -40,22 +40,8 @@ def embedding_request(call: Call, target: Target) -> HttpRequest:
         found = value(fields, name)
         if found is not None:
             body[name] = found
-    body["texts"] = input_texts(fields)
+    body["texts"] = input_texts(fields, may_be_empty=False)
     return post(call, target, body, report)
-
-
-def input_texts(fields: Fields) -> list[str]:
-    """Returns the texts to embed; raises Unsupported for tokens and for what is empty."""
-    found: JSON = value(fields, "input")
-    items = [found] if isinstance(found, str) else as_list(found)
-    if not items:
-        raise Unsupported("input", "input must be a string or an array of strings that is not empty")
-    for item in items:
-        if not isinstance(item, str):
-            raise Unsupported("input", "input: Cohere takes strings, not tokens; send the text itself")
-        if not item:
-            raise Unsupported("input", "input must not hold empty strings")
-    return items
 
 
 def read_embeddings(call: Call, target: Target, head: Head, body: bytes) -> Reply:
@@ -63,9 +49,6 @@ def read_embeddings(call: Call, target: Target, head: Head, body: bytes) -> Repl
     answer = read_object(target, head, body)
     found: JSON = answer.get("embeddings")
     vectors = as_list(found) or as_list(as_object(found).get("float"))
-    wanted = len(input_texts(call.fields))
-    if vectors and len(vectors) != wanted:
-        raise Malformed(f"the upstream made {len(vectors)} embeddings of {wanted} inputs")
     if not all(map(as_list, vectors)):
         raise Malformed("an embedding of the upstream's answer cannot be read")
     units = as_object(as_object(answer.get("meta")).get("billed_units"))

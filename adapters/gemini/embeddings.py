@@ -14,10 +14,10 @@ import msgspec
 from msgspec import Raw, Struct
 
 from adapters.chunks import embedding_list
-from adapters.codec import JSON, as_list, decode, encode, is_null
+from adapters.codec import decode, encode, is_null
 from adapters.errors import Malformed, Unsupported, UpstreamSaid
 from adapters.fidelity import Report, survey
-from adapters.fields import Fields, integer, text, value
+from adapters.fields import Fields, input_texts, integer, text, value
 from adapters.gemini.failures import failure_of
 from adapters.gemini.request import JSON_HEADERS, model_path
 from adapters.gemini.tables import EMBEDDINGS
@@ -55,15 +55,6 @@ class _Vectors(Struct):
 _read: Final = msgspec.json.Decoder(_Vectors).decode
 
 
-def inputs_of(fields: Fields) -> list[str]:
-    """Returns the texts; raises Unsupported for tokens."""
-    found: JSON = value(fields, "input")
-    items = [found] if isinstance(found, str) else as_list(found)
-    if not all(isinstance(item, str) for item in items):
-        raise Unsupported("input", "input must be text for this provider; it takes no arrays of tokens")
-    return items
-
-
 def is_second(model: str) -> bool:
     """True for gemini-embedding-2, which wants the task in the text and gives vectors of unit length only."""
     return "embedding-2" in model
@@ -95,7 +86,7 @@ def embeddings_request(call: Call, target: Target) -> HttpRequest:
     if dimensions := integer(call.fields, "dimensions"):
         shared["outputDimensionality"] = dimensions
     items = [
-        {"model": path, "content": {"parts": [{"text": each}]}, **shared} for each in inputs_of(call.fields)
+        {"model": path, "content": {"parts": [{"text": each}]}, **shared} for each in input_texts(call.fields)
     ]  # fmt: skip
     is_batch = isinstance(value(call.fields, "input"), list)
     body: Object = {"requests": items} if is_batch else items[0]
@@ -117,11 +108,7 @@ def read_embeddings(call: Call, target: Target, head: Head, body: bytes) -> Repl
 
 
 def vectors_reply(call: Call, target: Target, vectors: list[list[float]], usage: Usage | None) -> Reply:
-    """Returns OpenAI's list; raises Malformed for vectors that are not as many as the texts."""
-    count = len(inputs_of(call.fields))
-    if len(vectors) != count or not all(vectors):
-        code = "upstream_invalid_response" if vectors else "upstream_empty_response"
-        raise Malformed(f"the upstream made {len(vectors)} embeddings of {count} inputs", code=code)
+    """Returns OpenAI's list, in vectors of unit length; raises Malformed."""
     if integer(call.fields, "dimensions") and not is_second(target.model):
         vectors = [_unit(vector) for vector in vectors]
     return embedding_list(call, model=target.model, vectors=vectors, usage=usage)

@@ -8,11 +8,11 @@ import msgspec
 from msgspec import Raw, Struct
 
 from adapters.chunks import embedding_list
-from adapters.codec import JSON, as_list, is_null
-from adapters.errors import Malformed, Unsupported, UpstreamSaid
+from adapters.codec import is_null
+from adapters.errors import Malformed, UpstreamSaid
 from adapters.failures import describe_bytes
 from adapters.fidelity import survey
-from adapters.fields import Fields, integer, members, value
+from adapters.fields import input_texts, integer, members
 from adapters.ollama.failures import said_failure
 from adapters.ollama.models import upstream_model
 from adapters.ollama.sampling import add, add_flags, add_lifetime, post
@@ -35,7 +35,7 @@ def embedding_request(call: Call, target: Target) -> HttpRequest:
     """Returns the upstream request; raises Unsupported for what Ollama cannot be told."""
     fields = call.fields
     report = survey(fields, EMBEDDINGS)
-    inputs = _inputs(fields)
+    inputs = input_texts(fields, may_be_empty=False)  # Ollama makes no vector at all of an empty one
     body: dict[str, Any] = {"model": upstream_model(target)}
     add(body, "dimensions", integer(fields, "dimensions"))
     add_flags(body, fields, "truncate")
@@ -43,23 +43,6 @@ def embedding_request(call: Call, target: Target) -> HttpRequest:
     add(body, "options", members(fields, "options"))
     body["input"] = inputs
     return post(call, target, body, report)
-
-
-def _inputs(fields: Fields) -> list[str]:
-    """Returns the texts to embed.
-
-    Raises Unsupported for tokens, which Ollama refuses, and for an empty text, of which it makes no vector at all.
-    """
-    found: JSON = value(fields, "input")
-    items = [found] if isinstance(found, str) else as_list(found)
-    if not items:
-        raise Unsupported("input", "input must be a string or an array of strings that is not empty")
-    for item in items:
-        if not isinstance(item, str):
-            raise Unsupported("input", "input: Ollama takes strings, not tokens; send the text itself")
-        if not item:
-            raise Unsupported("input", "input must not hold empty strings")
-    return items
 
 
 def read_embeddings(call: Call, target: Target, head: Head, body: bytes) -> Reply:
@@ -70,12 +53,6 @@ def read_embeddings(call: Call, target: Target, head: Head, body: bytes) -> Repl
         raise Malformed("the upstream's answer is not a list of embeddings") from error
     if not is_null(answer.error):
         raise UpstreamSaid(said_failure(target, head, describe_bytes(body)))
-    vectors = answer.embeddings or []
-    wanted = len(_inputs(call.fields))
-    if vectors and len(vectors) != wanted:
-        raise Malformed(f"the upstream made {len(vectors)} embeddings of {wanted} inputs")
-    if not all(vectors):
-        raise Malformed("an embedding of the upstream's answer cannot be read")
     count = count_of(answer.prompt_eval_count)
     usage = Usage(count) if count is not None else None
-    return embedding_list(call, model=answer.model or target.model, vectors=vectors, usage=usage)
+    return embedding_list(call, model=answer.model or target.model, vectors=answer.embeddings or [], usage=usage)

@@ -14,8 +14,8 @@ from msgspec import Raw, Struct
 from adapters.codec import JSON, decode, encode, is_null
 from adapters.errors import Malformed, UpstreamSaid
 from adapters.fidelity import Report, survey
-from adapters.fields import integer, text, value
-from adapters.gemini.embeddings import MOST_INPUTS, inputs_of, read_embeddings, task_of, vectors_reply
+from adapters.fields import input_texts, integer, text, value
+from adapters.gemini.embeddings import MOST_INPUTS, read_embeddings, task_of, vectors_reply
 from adapters.gemini.failures import failure_of
 from adapters.gemini.models import bare_name
 from adapters.gemini.request import JSON_HEADERS
@@ -65,7 +65,7 @@ def split_texts(call: Call, target: Target) -> Sequence[Call]:
 def embeddings_request(call: Call, target: Target) -> HttpRequest:
     """Returns the request; raises Unsupported."""
     report = survey(call.fields, EMBEDDINGS)
-    texts = inputs_of(call.fields)
+    texts = input_texts(call.fields)
     if is_predicted(target.model):
         verb, body = "predict", _prediction(call, target, report, texts)
     else:

@@ -133,7 +133,8 @@ def test_what_is_no_number_is_not_added_up() -> None:
 
 
 def vectors(*values: float, usage: Usage | None = COUNTS) -> Reply:
-    return embedding_list(embed("a"), model="m", vectors=[[value] for value in values], usage=usage)
+    call = embed(["a"] * len(values))
+    return embedding_list(call, model="m", vectors=[[value] for value in values], usage=usage)
 
 
 def test_embeddings_are_numbered_through() -> None:
