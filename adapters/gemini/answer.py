@@ -103,7 +103,12 @@ def raise_if_broken(candidate: Candidate) -> None:
 
 
 def raise_for_nothing(candidate: Candidate) -> None:
-    """Raises for an answer that ended well and holds nothing: UpstreamSaid if the upstream says why."""
+    """Raises for an answer that holds nothing, unless the model itself has stopped: it may have nothing to say.
+
+    UpstreamSaid if the upstream says why there is nothing, else Malformed.
+    """
+    if candidate.finishReason == "STOP" and not candidate.finishMessage:
+        return
     if candidate.finishMessage:
         raise UpstreamSaid(Failure(FailureKind.SERVER, candidate.finishMessage, status=502))
     raise Malformed("the upstream's answer is empty", code="upstream_empty_response")

@@ -72,7 +72,7 @@ def test_a_broken_answer_is_a_failure_of_the_upstream(word: str) -> None:
     "body",
     [
         b"{}", b"[]", b'{"candidates":[]}', b'{"candidates":[{"content":{},"index":0}]}', b'{"candidates":null}',
-        answered({"text": ""}), answered(finish=None), b'{"promptFeedback":{"safetyRatings":[]}}',
+        answered({"text": ""}, finish="A_NEW_ONE"), answered(finish=None), b'{"promptFeedback":{"safetyRatings":[]}}',
     ],
 )  # fmt: skip
 def test_an_empty_answer_is_no_success(body: bytes) -> None:
@@ -82,6 +82,14 @@ def test_an_empty_answer_is_no_success(body: bytes) -> None:
     decoder = ADAPTER.stream(call_of(stream=True), target(), STREAMED)
     assert decoder.feed(b"data: " + body + b"\n\n") + decoder.close() == b""
     assert decoder.failure is not None
+
+
+def test_a_model_that_stops_at_once_has_nothing_to_say() -> None:
+    found = choice(answered({"text": ""}))
+    assert (found["message"]["content"], found["finish_reason"]) == ("", "stop")
+    frames, decoder = told(event({"text": ""}, finish="STOP"))
+    assert [each["finish_reason"] for each in frames] == [None, "stop"]
+    assert decoder.failure is None
 
 
 def test_an_empty_answer_may_say_why() -> None:
