@@ -37,6 +37,11 @@ def as_list(value: JSON) -> list[Any]:
     return cast("list[Any]", value) if isinstance(value, list) else []
 
 
+def as_text(value: JSON) -> str:
+    """Returns `value` if it is a string, else an empty one."""
+    return value if isinstance(value, str) else ""
+
+
 def raw(value: object) -> Raw:
     """Returns `value` as JSON that can stand among undecoded members."""
     return Raw(encode(value))

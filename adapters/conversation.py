@@ -20,7 +20,7 @@ from typing import Any, Final, Literal
 import msgspec
 from msgspec import Struct
 
-from adapters.codec import JSON, as_list, as_object, decode
+from adapters.codec import JSON, as_list, as_object, as_text, decode
 from adapters.errors import Unsupported
 from adapters.fidelity import Report
 from adapters.types import Call
@@ -189,11 +189,11 @@ class _Reader:
             parts=parts,
             calls=self._calls(message, where) if role == "assistant" else (),
             thinking=_thinking(message) if role == "assistant" else (),
-            name=_string(message.get("name")),
+            name=as_text(message.get("name")),
             cache=message.get("cache_control"),
             is_prefix=role == "assistant" and message.get("prefix") is True,
             extra=_extra(message),
-            audio_id=_string(as_object(message.get("audio")).get("id")) if role == "assistant" else "",
+            audio_id=as_text(as_object(message.get("audio")).get("id")) if role == "assistant" else "",
         )
 
     def _calls(self, message: Object, where: str) -> tuple[ToolCall, ...]:
@@ -212,8 +212,8 @@ class _Reader:
         return calls
 
     def _result(self, message: Object, where: str, parts: tuple[Part, ...]) -> Turn:
-        id = _string(message.get("tool_call_id"))
-        name = _string(message.get("name"))
+        id = as_text(message.get("tool_call_id"))
+        name = as_text(message.get("name"))
         if not id:
             found = next((pair for pair in self._open if pair[0] == name), None)
             if found is not None:
@@ -244,17 +244,17 @@ def _tool_call(item: Object, where: str) -> ToolCall:
     extra = _extra(item)
     custom = as_object(item.get("custom"))
     if custom:
-        text = _string(custom.get("input"))
+        text = as_text(custom.get("input"))
         name = _called(custom, f"{where}.custom")
-        return ToolCall(_string(item.get("id")), name, text, is_custom=True, extra=extra)
+        return ToolCall(as_text(item.get("id")), name, text, is_custom=True, extra=extra)
     function = as_object(item.get("function"))
     name = _called(function, f"{where}.function")
-    return ToolCall(_string(item.get("id")), name, _arguments(function.get("arguments")), extra=extra)
+    return ToolCall(as_text(item.get("id")), name, _arguments(function.get("arguments")), extra=extra)
 
 
 def _called(item: Object, where: str) -> str:
     """Returns the name of what was called, without which no provider takes a call."""
-    name = _string(item.get("name"))
+    name = as_text(item.get("name"))
     if not name:
         raise Unsupported(f"{where}.name", f"{where}.name is missing")
     return name
@@ -265,10 +265,6 @@ def _arguments(value: JSON) -> str:
     if isinstance(value, str) or value is None:
         return value or ""
     return msgspec.json.encode(value).decode()
-
-
-def _string(value: JSON) -> str:
-    return value if isinstance(value, str) else ""
 
 
 def _thinking(message: Object) -> tuple[Thinking, ...]:
@@ -287,10 +283,10 @@ def _thinking(message: Object) -> tuple[Thinking, ...]:
 
 def _detail(item: Object) -> Thinking:
     return Thinking(
-        text=_string(item.get("text")) or _string(item.get("summary")),
-        signature=_string(item.get("signature")),
-        data=_string(item.get("data")),
-        format=_string(item.get("format")),
+        text=as_text(item.get("text")) or as_text(item.get("summary")),
+        signature=as_text(item.get("signature")),
+        data=as_text(item.get("data")),
+        format=as_text(item.get("format")),
         member="reasoning_details",
     )
 
@@ -298,8 +294,8 @@ def _detail(item: Object) -> Thinking:
 def _block(item: Object, member: str) -> Thinking:
     inner: JSON = item.get("thinking")
     if isinstance(inner, list):  # Mistral's own parts
-        inner = "".join(_string(as_object(piece).get("text")) for piece in as_list(inner))
-    return Thinking(_string(inner), _string(item.get("signature")), _string(item.get("data")), member=member)
+        inner = "".join(as_text(as_object(piece).get("text")) for piece in as_list(inner))
+    return Thinking(as_text(inner), as_text(item.get("signature")), as_text(item.get("data")), member=member)
 
 
 def _parts(content: JSON, where: str) -> tuple[Part, ...]:
@@ -318,9 +314,9 @@ def _part(item: Object, where: str) -> Part | None:
     kind = item.get("type")
     cache: JSON = item.get("cache_control") or (_BREAKPOINT if item.get("prompt_cache_breakpoint") else None)
     if kind in ("text", "input_text", "output_text"):
-        return Text(_string(item.get("text")), cache)
+        return Text(as_text(item.get("text")), cache)
     if kind == "refusal":
-        return Text(_string(item.get("refusal")), cache)
+        return Text(as_text(item.get("refusal")), cache)
     if kind in ("thinking", "redacted_thinking", "reference"):
         return None  # reasoning is read from the message; references point into a document that is not sent back
     reader = _MEDIA.get(str(kind))
@@ -332,30 +328,30 @@ def _part(item: Object, where: str) -> Part | None:
 def _image(item: Object, where: str) -> Media:
     inner: JSON = item.get("image_url") or item.get("image") or item.get("url")
     members = as_object(inner)
-    url = _string(inner) or _string(members.get("url"))
-    detail = _string(members.get("detail")) or _string(item.get("detail"))
-    return _addressed(Media("image", where, detail=detail, file_id=_string(item.get("file_id"))), url)
+    url = as_text(inner) or as_text(members.get("url"))
+    detail = as_text(members.get("detail")) or as_text(item.get("detail"))
+    return _addressed(Media("image", where, detail=detail, file_id=as_text(item.get("file_id"))), url)
 
 
 def _video(item: Object, where: str) -> Media:
     inner: JSON = item.get("video_url") or item.get("video")
-    return _addressed(Media("video", where), _string(inner) or _string(as_object(inner).get("url")))
+    return _addressed(Media("video", where), as_text(inner) or as_text(as_object(inner).get("url")))
 
 
 def _audio(item: Object, where: str) -> Media:
     inner = as_object(item.get("input_audio") or item.get("audio") or item.get("audio_url"))
-    if url := _string(inner.get("url")):
+    if url := as_text(inner.get("url")):
         return _addressed(Media("audio", where), url)
-    format = _string(inner.get("format")).lower() or "wav"
-    return Media("audio", where, data=_string(inner.get("data")), media_type=_SOUNDS.get(format, f"audio/{format}"))
+    format = as_text(inner.get("format")).lower() or "wav"
+    return Media("audio", where, data=as_text(inner.get("data")), media_type=_SOUNDS.get(format, f"audio/{format}"))
 
 
 def _file(item: Object, where: str) -> Media:
     inner = as_object(item.get("file")) or item
-    url = _string(inner.get("file_url")) or _string(inner.get("url")) or _string(inner.get("document_url"))
-    data = _string(inner.get("file_data"))
-    name = _string(inner.get("filename")) or _string(inner.get("name")) or _string(inner.get("document_name"))
-    file = Media("file", where, file_id=_string(inner.get("file_id")), name=name)
+    url = as_text(inner.get("file_url")) or as_text(inner.get("url")) or as_text(inner.get("document_url"))
+    data = as_text(inner.get("file_data"))
+    name = as_text(inner.get("filename")) or as_text(inner.get("name")) or as_text(inner.get("document_name"))
+    file = Media("file", where, file_id=as_text(inner.get("file_id")), name=name)
     if data and not data.startswith("data:"):
         return msgspec.structs.replace(file, data=data, media_type=_type_of_name(name))
     return _addressed(file, data or url)

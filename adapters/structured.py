@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from msgspec import Struct
 
-from adapters.codec import as_object, encode
+from adapters.codec import as_object, as_text, encode
 from adapters.errors import Unsupported
 from adapters.fields import Fields, members
 
@@ -52,7 +52,7 @@ def read_format(fields: Fields) -> Format:
     return Format(
         "json_schema",
         name if isinstance(name, str) and name else "answer",
-        description if isinstance(description, str) else "",
+        as_text(description),
         as_object(schema),
         inner.get("strict") is True,
     )

@@ -6,7 +6,7 @@ from typing import Any, Final, Literal
 
 from msgspec import Struct
 
-from adapters.codec import JSON, as_list, as_object
+from adapters.codec import JSON, as_list, as_object, as_text
 from adapters.errors import Unsupported
 from adapters.fields import Fields, boolean, value
 
@@ -83,7 +83,7 @@ def _tool(item: Object, where: str) -> Tool:
         return Tool(
             _name(inner, f"{where}.custom"),
             where,
-            _text(inner.get("description")),
+            as_text(inner.get("description")),
             is_custom=True,
             format=inner.get("format"),
             cache=cache,
@@ -100,7 +100,7 @@ def _function(item: Object, where: str, cache: JSON = None) -> Tool:
     return Tool(
         _name(item, where),
         where,
-        _text(item.get("description")),
+        as_text(item.get("description")),
         parameters,
         strict=item.get("strict") is True,
         cache=cache if cache is not None else item.get("cache_control"),
@@ -112,10 +112,6 @@ def _name(item: Object, where: str) -> str:
     if not isinstance(name, str) or not name:
         raise Unsupported(f"{where}.name", f"{where}.name must be a string that is not empty")
     return name
-
-
-def _text(value: JSON) -> str:
-    return value if isinstance(value, str) else ""
 
 
 def _choice(value: JSON, tools: tuple[Tool, ...], where: str) -> ToolChoice | None:

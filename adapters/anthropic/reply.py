@@ -19,7 +19,7 @@ from adapters.anthropic.wording import (
     thinking_detail,
 )
 from adapters.chunks import completion, message, tool_call
-from adapters.codec import JSON, as_list, as_object, decode, encode
+from adapters.codec import JSON, as_list, as_object, as_text, decode, encode
 from adapters.errors import Malformed, UpstreamSaid
 from adapters.types import Call, Head, Reply, Target
 
@@ -77,14 +77,14 @@ class _Answer:
         """Takes one block; those of the vendor's own tools mean nothing to the client."""
         kind = block.get("type")
         if kind == "text":
-            self._text(_string(block.get("text")), as_list(block.get("citations")))
+            self._text(as_text(block.get("text")), as_list(block.get("citations")))
         elif kind == "thinking":
-            text, signature = _string(block.get("thinking")), _string(block.get("signature"))
+            text, signature = as_text(block.get("thinking")), as_text(block.get("signature"))
             self._thoughts.append(text)
             if signature:
                 self._details.append(thinking_detail(text, signature, len(self._details)))
         elif kind == "redacted_thinking":
-            self._details.append(hidden_detail(_string(block.get("data")), len(self._details)))
+            self._details.append(hidden_detail(as_text(block.get("data")), len(self._details)))
         elif kind == "tool_use":
             self._call(block)
 
@@ -111,11 +111,11 @@ class _Answer:
             url = citation.get("url")
             if isinstance(url, str) and url:
                 place: Object = {"start_index": start, "end_index": self._length}
-                cited = {**place, "title": _string(citation.get("title")), "url": url}
+                cited = {**place, "title": as_text(citation.get("title")), "url": url}
                 self._notes.append({"type": "url_citation", "url_citation": cited})
 
     def _call(self, block: Object) -> None:
-        name = _string(block.get("name"))
+        name = as_text(block.get("name"))
         if not name:
             raise Malformed("a tool call of the upstream's answer has no name")
         input: JSON = block.get("input")
@@ -127,9 +127,5 @@ class _Answer:
             arguments = input
         else:
             arguments = custom_input(input) if is_custom else encode({} if input is None else input).decode()
-        id = _string(block.get("id")) or f"call_{len(self.calls)}"
+        id = as_text(block.get("id")) or f"call_{len(self.calls)}"
         self.calls.append(tool_call(id, self._reading.name(name), arguments, is_custom=is_custom))
-
-
-def _string(value: JSON) -> str:
-    return value if isinstance(value, str) else ""

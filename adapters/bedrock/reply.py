@@ -13,7 +13,7 @@ from adapters.bedrock.models import model
 from adapters.bedrock.names import original_names
 from adapters.bedrock.tools import ANSWER_TOOL, CUSTOM_INPUT
 from adapters.chunks import completion, message, tool_call
-from adapters.codec import JSON, as_list, as_object, decode, encode
+from adapters.codec import JSON, as_list, as_object, as_text, decode, encode
 from adapters.errors import Malformed, UpstreamSaid
 from adapters.failures import Failure, FailureKind
 from adapters.tools import Tool, read_tools
@@ -139,9 +139,7 @@ class _Reading:
         if isinstance(text, str):
             self.thoughts.append(text)
         if isinstance(signature, str) and signature:
-            self.details.append(
-                signed(text if isinstance(text, str) else "", signature, self._format, len(self.details))
-            )
+            self.details.append(signed(as_text(text), signature, self._format, len(self.details)))
         if isinstance(data, str) and data:
             self.details.append(encrypted(data, len(self.details)))
 

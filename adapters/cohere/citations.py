@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from adapters.codec import as_list, as_object
+from adapters.codec import as_list, as_object, as_text
 
 Object = dict[str, Any]
 
@@ -38,4 +38,4 @@ def _address(source: object) -> tuple[str, str]:
     members = as_object(source)
     content = as_object(members.get("document")) or as_object(members.get("tool_output"))
     url, title = content.get("url"), content.get("title")
-    return (url if isinstance(url, str) else "", title if isinstance(title, str) else "")
+    return (as_text(url), as_text(title))

@@ -8,7 +8,7 @@ from typing import Any, Final
 import msgspec
 
 from adapters.chunks import completion, message, tool_call
-from adapters.codec import JSON, as_list, as_object, decode
+from adapters.codec import JSON, as_list, as_object, as_text, decode
 from adapters.cohere.citations import annotations_of, is_of_text
 from adapters.cohere.failures import broken_finish, said_failure
 from adapters.cohere.logprobs import read_logprobs
@@ -61,10 +61,10 @@ def read_chat(call: Call, target: Target, head: Head, body: bytes) -> Reply:
     """Returns the checked answer; raises Malformed, or UpstreamSaid for an error under a 2xx status."""
     answer = read_object(target, head, body)
     said = answer.get("message")
-    word = _text(answer.get("finish_reason"))
+    word = as_text(answer.get("finish_reason"))
     if word in BROKEN:
-        code = _text(answer.get("error_type"))
-        raise UpstreamSaid(broken_finish(target, head, word, _text(answer.get("error")), code))
+        code = as_text(answer.get("error_type"))
+        raise UpstreamSaid(broken_finish(target, head, word, as_text(answer.get("error")), code))
     if not isinstance(said, dict):
         raise Malformed("the upstream's answer has no message", code="upstream_empty_response")
     members = as_object(said)
@@ -75,7 +75,7 @@ def read_chat(call: Call, target: Target, head: Head, body: bytes) -> Reply:
     made = message(
         content if content or not calls else None,
         tool_calls=calls,
-        reasoning=reasoning + _text(members.get("tool_plan")),
+        reasoning=reasoning + as_text(members.get("tool_plan")),
         annotations=annotations,
     )
     citations = [item for item in map(as_object, as_list(members.get("citations"))) if is_of_text(item)]
@@ -91,10 +91,6 @@ def read_chat(call: Call, target: Target, head: Head, body: bytes) -> Reply:
     )
 
 
-def _text(value: JSON) -> str:
-    return value if isinstance(value, str) else ""
-
-
 def _content(members: Object) -> tuple[str, str, list[Object]]:
     """Returns text, reasoning and annotations of a message, whose content may be one string."""
     content: JSON = members.get("content")
@@ -104,8 +100,8 @@ def _content(members: Object) -> tuple[str, str, list[Object]]:
     begins: dict[JSON, int] = {}
     for index, block in enumerate(map(as_object, as_list(content))):
         begins[index] = len(text)
-        text += _text(block.get("text"))
-        reasoning += _text(block.get("thinking"))
+        text += as_text(block.get("text"))
+        reasoning += as_text(block.get("thinking"))
     annotations: list[Object] = []
     first = next((index for index, block in enumerate(as_list(content)) if as_object(block).get("text")), 0)
     for citation in map(as_object, as_list(members.get("citations"))):
@@ -122,10 +118,10 @@ def _calls(call: Call, members: Object) -> list[Object]:
     made: list[Object] = []
     for index, item in enumerate(items):
         function = as_object(item.get("function"))
-        name = _text(function.get("name"))
+        name = as_text(function.get("name"))
         if not name:
             raise Malformed("a tool call of the upstream's answer has no name")
-        arguments = _text(function.get("arguments"))
-        id = _text(item.get("id")) or call_id(call, index)
+        arguments = as_text(function.get("arguments"))
+        id = as_text(item.get("id")) or call_id(call, index)
         made.append(tool_call(id, names.get(name, name), "{}" if arguments in NO_ARGUMENTS else arguments))
     return made

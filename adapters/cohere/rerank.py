@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from adapters.codec import as_object
+from adapters.codec import as_object, as_text
 from adapters.cohere.fidelity import RERANK
 from adapters.cohere.reply import read_object
 from adapters.cohere.request import post
@@ -41,4 +41,4 @@ def read_ranking(call: Call, target: Target, head: Head, body: bytes) -> Reply:
     tokens = count(as_object(meta.get("tokens")).get("input_tokens"))
     usage = None if tokens is None else Usage(tokens)
     id = answer.get("id")
-    return ranking(call, query, ranks, model=target.model, usage=usage, meta=meta, id=id if isinstance(id, str) else "")
+    return ranking(call, query, ranks, model=target.model, usage=usage, meta=meta, id=as_text(id))

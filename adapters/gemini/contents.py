@@ -15,7 +15,7 @@ from typing import Any, Final
 
 import msgspec
 
-from adapters.codec import JSON, as_object, decode
+from adapters.codec import JSON, as_object, as_text, decode
 from adapters.conversation import Media, Part, Text, Thinking, ToolCall, Turn
 from adapters.fidelity import Report
 from adapters.gemini.media import media_part
@@ -185,4 +185,4 @@ def _response(text: str) -> Object:
 def signature_of(extra: JSON) -> str:
     """Returns the thought signature in an `extra_content`, "" if there is none."""
     signature = as_object(as_object(extra).get("google")).get("thought_signature")
-    return signature if isinstance(signature, str) else ""
+    return as_text(signature)

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from msgspec import Raw
 
-from adapters.codec import JSON, as_list, as_object, decode, encode, is_null
+from adapters.codec import JSON, as_list, as_object, as_text, decode, encode, is_null
 from adapters.errors import Malformed
 from adapters.types import MAX_EVENT_BYTES
 
@@ -60,7 +60,7 @@ class PartialCall:
 
 
 def _steps(path: JSON) -> list[Step]:
-    text = path if isinstance(path, str) else ""
+    text = as_text(path)
     steps: list[Step] = []
     at = 1
     while found := _STEP.match(text, at):

@@ -11,7 +11,7 @@ from typing import Any, Final
 import msgspec
 from msgspec import Raw, Struct
 
-from adapters.codec import JSON, as_list, as_object, decode, is_null
+from adapters.codec import JSON, as_list, as_object, as_text, decode, is_null
 from adapters.types import Usage
 
 Object = dict[str, Any]
@@ -202,7 +202,7 @@ def _annotation(source: Object, segment: Object, text: bytes) -> Object | None:
     citation: Object = {
         "start_index": _place(segment.get("startIndex"), text),
         "end_index": _place(segment.get("endIndex"), text),
-        "title": title if isinstance(title, str) else "",
+        "title": as_text(title),
         "url": url,
     }
     return {"type": "url_citation", "url_citation": citation}
@@ -230,6 +230,6 @@ def logprobs_of(raw: Raw) -> Object | None:
 
 def _entry(chosen: Object) -> Object:
     token, probability = chosen.get("token"), chosen.get("logProbability")
-    text = token if isinstance(token, str) else ""
+    text = as_text(token)
     is_number = isinstance(probability, int | float) and not isinstance(probability, bool)
     return {"token": text, "logprob": probability if is_number else 0.0, "bytes": list(text.encode())}

@@ -19,7 +19,7 @@ from typing import Final
 import msgspec
 from msgspec import Raw
 
-from adapters.codec import JSON, as_object, decode, is_null, join_object, raw
+from adapters.codec import JSON, as_object, as_text, decode, is_null, join_object, raw
 from adapters.errors import Malformed, UpstreamSaid
 from adapters.failures import describe, from_description
 from adapters.fidelity import is_neutral
@@ -89,7 +89,7 @@ def read_ranking(call: Call, target: Target, head: Head, body: bytes) -> Reply:
         model=model if isinstance(model, str) and model else target.model,
         usage=_usage(members),
         meta=as_object(members.get("meta")),
-        id=id if isinstance(id, str) else "",
+        id=as_text(id),
     )
 
 
