@@ -129,6 +129,10 @@ class Runtime:
         """Says which providers and deployments cannot be used, and why; the others are served all the same."""
         found = [f"{name}: {problem}" for name, problem in self.catalogue.problems.items()]
         found += [f"{p.spec.id}: {p.warning}" for p in self.catalogue.ready() if p.warning]
+        for name in self.settings.providers:
+            provider = self.catalogue.find(name)
+            if not isinstance(provider, str) and (lack := self.catalogue.lack(provider)):
+                found.append(lack)
         for provider in self.catalogue:
             if is_local_host(provider.base_url) and provider.base_url_port == self.settings.server.port:
                 found.append(

@@ -30,6 +30,8 @@ def discover(config: ConfigOption = None, as_json: JsonOption = False) -> None:
 
 def status_text(probe: Probe) -> str:
     """Returns `[OK] n models`, `[OFFLINE]`, `[AUTH]` or `[ERROR ...]`."""
+    if probe.status == "ok" and not probe.models and probe.detail:
+        return "[OK]"
     if probe.status == "ok":
         number = len(probe.models)
         return f"[OK] {number} model{'' if number == 1 else 's'}"

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -121,11 +122,19 @@ class Discovery:
         except CredentialUnavailable as error:
             return Probe(provider, base_url, "auth", detail=error.message, seconds=time.monotonic() - began)
         if not has_list:
-            return Probe(provider, base_url, "ok", detail="has no list of models", seconds=time.monotonic() - began)
+            return await self._reach(provider, base_url, seconds, began)
         reply = await self._get(url, request.headers, seconds)
         if isinstance(reply, str):
             return Probe(provider, base_url, "offline", detail=reply, seconds=time.monotonic() - began)
         return _read(provider, base_url, reply, time.monotonic() - began)
+
+    async def _reach(self, provider: Provider, base_url: str, seconds: float, began: float) -> Probe:
+        """Knocks at a provider that has no list of models: whatever it answers without a key, it is there."""
+        parts = urlsplit(base_url)
+        reply = await self._get(f"{parts.scheme}://{parts.netloc}/", (), seconds)
+        status = "offline" if isinstance(reply, str) else "ok"
+        detail = reply if isinstance(reply, str) else "there, but without a list of models: the credential is not tried"
+        return Probe(provider, base_url, status, detail=detail, seconds=time.monotonic() - began)
 
     async def _look_at(self, base_url: str, rows: Sequence[Provider]) -> list[Probe]:
         owner = rows[0] if len(rows) == 1 else await self._owner(base_url, rows)

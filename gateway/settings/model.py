@@ -183,7 +183,11 @@ class UpstreamSettings(Strict):
 class DiscoverySettings(Strict):
     """Looking for model servers on this machine."""
 
-    enabled: bool = Field(default=True, description="Whether to look for local servers such as Ollama and vLLM.")
+    enabled: bool = Field(
+        default=True,
+        description="Whether to look for local servers such as Ollama and vLLM, and to ask hosted providers for the "
+        "models that `/v1/models` lists.",
+    )
     interval_seconds: Seconds = Field(default=30, description="Time between two looks.")
 
 

@@ -126,9 +126,13 @@ async def test_the_model_list_is_asked_for_with_a_fetched_token(login: Path) -> 
 async def test_a_provider_without_a_model_list_is_checked_by_its_credential(
     login: Path, endpoint: TokenEndpoint
 ) -> None:
-    row = {**FETCHED, "protocol": "bedrock"}
-    probe = await asked(catalogue(row, {ADC: str(login)}))
-    assert (probe.status, probe.detail) == ("ok", "has no list of models")
+    async with ScriptedUpstream([json_response({}, 404)]) as upstream:
+        row = {**FETCHED, "protocol": "bedrock", "base_url": upstream.url}
+        probe = await asked(catalogue(row, {ADC: str(login)}))
+        assert "authorization" not in upstream.requests[0].headers
+    assert (probe.status, probe.models) == ("ok", ())
+    assert probe.detail.startswith("there, but without a list of models")
+    assert (await asked(catalogue(row, {ADC: str(login)}))).status == "offline"
     endpoint.refusal = {"error": "invalid_grant"}
     probe = await asked(catalogue(row, {ADC: str(login)}))
     assert probe.status == "auth"
