@@ -22,7 +22,7 @@ from adapters.fidelity import Report, survey
 from adapters.fields import Fields, max_tokens, members, number, text, texts
 from adapters.structured import Format, read_format
 from adapters.tools import Toolbox, read_tools
-from adapters.types import Call, HttpRequest, Target
+from adapters.types import JSON_HEADERS, Call, HttpRequest, Target
 
 Object = dict[str, Any]
 Form = tuple[Object | None, Object | None, str]
@@ -44,7 +44,7 @@ def build_chat(call: Call, target: Target) -> HttpRequest:
     return HttpRequest(
         method="POST",
         url=model_url(target, action),
-        headers=(*target.headers, ("content-type", "application/json")),
+        headers=target.headers + JSON_HEADERS,
         body=encode(body),
         dropped=report.dropped,
     )
@@ -113,7 +113,7 @@ class _Body:
         found: Object = {}
         limit = max_tokens(self._fields)
         if limit is not None:
-            found["maxTokens"] = limit
+            found["maxTokens"] = self._above_budget(limit, extra)
         found |= self._randomness(extra)
         if stops := self._stops():
             found["stopSequences"] = stops
@@ -124,6 +124,13 @@ class _Body:
                 if found.pop(name, None) is not None:
                     self._report.drop(field)
         return found
+
+    def _above_budget(self, limit: int, extra: Object) -> int:
+        """Returns the limit with the tokens of thinking in it: a budget that is not below it is refused."""
+        budget = as_object(extra.get("thinking")).get("budget_tokens")
+        if not isinstance(budget, int) or budget < limit:
+            return limit
+        return min(limit + budget, self._knows.claude.max_tokens or limit + budget)
 
     def _stops(self) -> list[str]:
         """Returns the stop sequences that the model takes; Claude refuses blank ones."""

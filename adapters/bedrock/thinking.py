@@ -12,6 +12,7 @@ from typing import Any, Final
 from adapters.bedrock.messages import CLAUDE_FORMAT
 from adapters.bedrock.models import Model
 from adapters.bedrock.names import tool_name
+from adapters.codec import as_object, is_null
 from adapters.conversation import Turn
 from adapters.fidelity import Report
 from adapters.fields import Fields, boolean, integer, max_tokens, members, text
@@ -21,6 +22,10 @@ Object = dict[str, Any]
 _BUDGETS: Final = {"minimal": 1_024, "low": 2_048, "medium": 8_192, "high": 16_384, "xhigh": 32_000, "max": 64_000}
 """Effort -> tokens of thinking, for models that are told a budget."""
 _LEAST_BUDGET: Final = 1_024
+_WORDS: Final = ("type", "budget_tokens", "display", "block_binding")
+_KINDS: Final = ("enabled", "adaptive", "disabled", "between_tools")
+_BARE: Final[Object] = {"type": "enabled"}
+"""A wish to think without a budget, which Claude refuses: other vendors' way to say it."""
 _NOVA_EFFORTS: Final = {
     "minimal": "low",
     "low": "low",
@@ -37,6 +42,11 @@ def model_fields(
 ) -> Object:
     """Returns `additionalModelRequestFields`; takes `toolChoice` out of `config` where the model is told itself."""
     found = _thinking(fields, knows, toolbox, turns, report)
+    is_budgeted = as_object(found.get("thinking")).get("type") == "enabled"
+    may_force = knows.claude.forced_tools == "yes" or (knows.claude.forced_tools == "not_enabled" and not is_budgeted)
+    if not may_force and config is not None and _forces(toolbox.choice) and "toolChoice" in config:
+        del config["toolChoice"]
+        report.drop("function_call" if toolbox.is_legacy else "tool_choice")
     top_k = integer(fields, "top_k")
     if top_k is not None:
         if knows.top_k and "thinking" not in found and knows.claude.sampling != "none":
@@ -46,7 +56,7 @@ def model_fields(
     if boolean(fields, "parallel_tool_calls") is False and config is not None:
         if knows.claude.is_known:
             config.pop("toolChoice", None)
-            found["tool_choice"] = _one_at_a_time(toolbox.choice, knows)
+            found["tool_choice"] = _one_at_a_time(toolbox.choice, may_force=may_force)
         else:
             report.drop("parallel_tool_calls")
     return {**found, **(members(fields, "additionalModelRequestFields") or {})}
@@ -58,10 +68,10 @@ def _place(found: Object, path: tuple[str, ...], value: int) -> None:
     found[path[-1]] = value
 
 
-def _one_at_a_time(choice: ToolChoice | None, knows: Model) -> Object:
+def _one_at_a_time(choice: ToolChoice | None, *, may_force: bool) -> Object:
     """Returns Claude's own `tool_choice`: Converse has no word for one call at a time."""
     alone: Object = {"disable_parallel_tool_use": True}
-    if choice is None or choice.mode == "auto" or knows.claude.forced_tools == "no":
+    if choice is None or choice.mode == "auto" or not may_force:
         return {"type": "auto", **alone}
     if choice.mode == "named":
         return {"type": "tool", "name": tool_name(choice.name), **alone}
@@ -72,8 +82,11 @@ def _thinking(fields: Fields, knows: Model, toolbox: Toolbox, turns: Sequence[Tu
     effort = text(fields, "reasoning_effort")
     own = members(fields, "thinking")
     if knows.effort == "claude":
-        if own is not None:
-            return {"thinking": own}
+        native = None if own is None else _native(own, report)
+        if native == _BARE:
+            effort = effort or "medium"
+        elif native is not None:
+            return _beside_native(native, effort, knows, report)
         return {} if effort is None else _claude(effort, fields, knows, toolbox, turns, report)
     if own is not None:
         report.drop("thinking")
@@ -88,6 +101,23 @@ def _thinking(fields: Fields, knows: Model, toolbox: Toolbox, turns: Sequence[Tu
     if not (knows.effort == "nova" and effort == "none"):
         report.drop("reasoning_effort")
     return {}
+
+
+def _native(own: Object, report: Report) -> Object | None:
+    """Returns `thinking` in Anthropic's words, None for what is none; both losses are reported."""
+    known = {name: member for name, member in own.items() if name in _WORDS}
+    if known.get("type") not in _KINDS:
+        report.drop("thinking")
+        return None
+    report.drop(*(f"thinking.{name}" for name in own if name not in _WORDS))
+    return known
+
+
+def _beside_native(native: Object, effort: str | None, knows: Model, report: Report) -> Object:
+    level = knows.claude.effort(effort) if effort is not None and native["type"] == "adaptive" else None
+    if effort is not None and level is None:
+        report.drop("reasoning_effort")
+    return {"thinking": native, "output_config": {"effort": level}} if level else {"thinking": native}
 
 
 def _claude(
@@ -109,7 +139,7 @@ def _claude(
         budget = _budget(effort, max_tokens(fields))
         if budget and not _forces(toolbox.choice) and _can_think(turns):
             return {"thinking": {"type": "enabled", "budget_tokens": budget}}
-    report.drop("reasoning_effort")
+    report.drop("thinking" if is_null(fields.get("reasoning_effort")) else "reasoning_effort")
     return {}
 
 

@@ -163,6 +163,52 @@ def test_clients_may_write_what_goes_to_the_model_itself() -> None:
 
 
 @pytest.mark.parametrize(
+    ("fields", "extra", "lost"),
+    [
+        ({"thinking": {"type": "enabled"}}, {"thinking": {"type": "enabled", "budget_tokens": 8192}}, ()),
+        ({"thinking": {"type": "enabled"}, "reasoning_effort": "low"},
+         {"thinking": {"type": "enabled", "budget_tokens": 2048}}, ()),
+        ({"thinking": {"type": "enabled", "budget_tokens": 2000, "clear_thinking": True}},
+         {"thinking": {"type": "enabled", "budget_tokens": 2000}}, ("thinking.clear_thinking",)),
+        ({"thinking": {"type": "enabled", "budget_tokens": 2000}, "reasoning_effort": "low"},
+         {"thinking": {"type": "enabled", "budget_tokens": 2000}}, ("reasoning_effort",)),
+        ({"thinking": {"type": "auto"}}, None, ("thinking",)),
+        ({"thinking": {"type": "enabled"}, "max_tokens": 500}, None, ("thinking",)),
+    ],
+)  # fmt: skip
+def test_thinking_in_anthropics_words_is_what_claude_takes(fields: Any, extra: Any, lost: tuple[str, ...]) -> None:
+    body, dropped = asked(**fields)
+    assert body.get("additionalModelRequestFields") == extra
+    assert dropped == lost
+
+
+def test_an_effort_goes_beside_adaptive_thinking() -> None:
+    body, dropped = asked(thinking={"type": "adaptive"}, reasoning_effort="low", model=OPUS_46)
+    assert body["additionalModelRequestFields"] == {
+        "thinking": {"type": "adaptive"},
+        "output_config": {"effort": "low"},
+    }
+    assert dropped == ()
+
+
+@pytest.mark.parametrize(("limit", "sent"), [(500, 2500), (2000, 4000), (2001, 2001)])
+def test_a_limit_has_room_for_the_budget_that_the_client_gave(limit: int, sent: int) -> None:
+    body, _ = asked(thinking={"type": "enabled", "budget_tokens": 2000}, max_tokens=limit)
+    assert body["inferenceConfig"]["maxTokens"] == sent
+
+
+@pytest.mark.parametrize("parallel", [{}, {"parallel_tool_calls": False}])
+def test_no_tool_is_forced_beside_a_budget_for_thinking(parallel: dict[str, Any]) -> None:
+    thinking = {"type": "enabled", "budget_tokens": 2000}
+    body, dropped = asked(tools=[TOOL], tool_choice="required", thinking=thinking, **parallel)
+    assert "toolChoice" not in body["toolConfig"]
+    extra = body["additionalModelRequestFields"]
+    assert extra["thinking"] == thinking
+    assert extra.get("tool_choice", {"type": "auto"})["type"] == "auto"
+    assert dropped == ("tool_choice",)
+
+
+@pytest.mark.parametrize(
     ("model", "choice", "sent", "tools"),
     [
         (CLAUDE, "auto", {"auto": {}}, ["f", "other"]),
