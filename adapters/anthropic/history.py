@@ -19,6 +19,7 @@ from adapters.anthropic.names import wire_id, wire_name
 from adapters.claude import Claude
 from adapters.codec import JSON, as_object
 from adapters.conversation import Media, Part, Text, Thinking, Turn, leading_system, settle
+from adapters.distinct import Distinct
 from adapters.errors import Unsupported
 from adapters.fidelity import Report
 
@@ -70,7 +71,7 @@ class _Writer:
         self._claude = claude
         self._host = host
         self._report = report
-        self._ids: dict[str, None] = {}
+        self._ids = Distinct()
         self._awaited: list[str] = []
         """Ids of the latest calls, in the order in which their results come."""
 
@@ -140,7 +141,6 @@ class _Writer:
         blocks: list[Block] = []
         for call in turn.calls:
             id = wire_id(call.id, self._ids)
-            self._ids[id] = None
             self._awaited.append(id)
             blocks.append({"type": "tool_use", "id": id, "name": wire_name(call.name), "input": call.input()})
         return blocks

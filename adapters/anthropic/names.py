@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Container
 from typing import Final
+
+from adapters.distinct import Distinct
 
 _FORBIDDEN: Final = re.compile(r"[^a-zA-Z0-9_-]")
 _LONGEST: Final = 64
@@ -22,15 +23,10 @@ def wire_name(name: str) -> str:
     return _clean(name, _LONGEST)
 
 
-def wire_id(id: str, before: Container[str] = ()) -> str:
-    """Returns a call's id as the protocol takes it, and none of those `before`, since ids must be unique."""
+def wire_id(id: str, ids: Distinct) -> str:
+    """Returns a call's id as the protocol takes it, and none of the `ids` before, since they must be unique."""
     cleaned = _clean(id, 256) if id else "call"
-    count = 0
-    found = cleaned
-    while found in before:
-        count += 1
-        found = f"{cleaned}-{count}"
-    return found
+    return ids.give(cleaned, lambda count: f"{cleaned}-{count}")
 
 
 def _clean(text: str, longest: int) -> str:

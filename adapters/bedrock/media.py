@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from adapters.bedrock.names import document_name
 from adapters.conversation import Media
+from adapters.distinct import Distinct
 from adapters.errors import Unsupported
 from adapters.fidelity import Report
 
@@ -71,7 +72,7 @@ _EXTENSIONS: Final = frozenset(
 _SYNONYMS: Final = {"jpg": "jpeg", "3gp": "three_gp"}
 
 
-def media_block(media: Media, names: set[str], report: Report) -> Object:
+def media_block(media: Media, names: Distinct, report: Report) -> Object:
     """Returns the block for a part; raises Unsupported for one that cannot be sent.
 
     `names` are those of the request's files so far: Bedrock wants each only once.

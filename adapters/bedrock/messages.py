@@ -17,6 +17,7 @@ from adapters.bedrock.models import Model
 from adapters.bedrock.names import call_id, tool_name
 from adapters.codec import JSON, as_object
 from adapters.conversation import Part, Text, Thinking, Turn, leading_system
+from adapters.distinct import Distinct
 from adapters.errors import Unsupported
 from adapters.fidelity import Report
 
@@ -70,8 +71,8 @@ class Writer:
         self._model = model
         self._points = points
         self._report = report
-        self._names: set[str] = set()
-        self._ids: set[str] = set()
+        self._names = Distinct()
+        self._ids = Distinct()
         self._awaited: deque[str] = deque()
         """Ids of the last turn's calls, in the order in which their results follow."""
         self.system: list[Object] = []
@@ -159,8 +160,7 @@ class Writer:
 
     def _id(self, id: str) -> str:
         """Agents and some servers use an id twice, which Bedrock refuses."""
-        made = call_id(id, is_short=self._model.short_ids, before=self._ids)
-        self._ids.add(made)
+        made = call_id(id, self._ids, is_short=self._model.short_ids)
         self._awaited.append(made)
         return made
 

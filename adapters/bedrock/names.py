@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Final
 
+from adapters.distinct import Distinct
 from adapters.tools import Tool
 
 _MOST: Final = 64
@@ -29,16 +30,13 @@ def tool_name(name: str) -> str:
     return name if _NAME.fullmatch(name) else _fitted(name, _NOT_IN_NAMES)
 
 
-def call_id(id: str, *, is_short: bool, before: Container[str] = ()) -> str:
-    """Returns the id under which a call is sent, none of those `before`, since a conversation may not use one twice.
+def call_id(id: str, ids: Distinct, *, is_short: bool) -> str:
+    """Returns the id under which a call is sent, none of the `ids` before: a conversation may not use one twice.
 
     `is_short` is for models that want nine letters or digits.
     """
-    found, count = _call_id(id, is_short=is_short), 0
-    while found in before:
-        count += 1
-        found = _call_id(f"{id}-{count}", is_short=is_short)
-    return found
+    wanted = _call_id(id, is_short=is_short)
+    return ids.give(wanted, lambda count: _call_id(f"{id}-{count}", is_short=is_short))
 
 
 def _call_id(id: str, *, is_short: bool) -> str:
@@ -52,19 +50,14 @@ def original_names(tools: Iterable[Tool]) -> Mapping[str, Tool]:
     return {tool_name(tool.name): tool for tool in tools}
 
 
-def document_name(name: str, taken: set[str]) -> str:
-    """Returns a name for a file that no other file of the request has, and notes it in `taken`.
+def document_name(name: str, names: Distinct) -> str:
+    """Returns a name for a file that no other file of the request has.
 
     Letters, digits, single blanks, hyphens, brackets and parentheses only, at most 200 of them.
     """
     stem = name.rpartition(".")[0] or name
     plain = _BLANKS.sub(" ", _DOCUMENT.sub(" ", stem)).strip()[:180] or "document"
-    found, number = plain, 1
-    while found in taken:
-        number += 1
-        found = f"{plain} ({number})"
-    taken.add(found)
-    return found
+    return names.give(plain, lambda count: f"{plain} ({count + 1})")
 
 
 def _fitted(name: str, forbidden: re.Pattern[str]) -> str:

@@ -11,6 +11,7 @@ from typing import Any, Final
 from adapters.codec import encode
 from adapters.cohere.names import legal_name
 from adapters.conversation import Media, Part, Text, ToolCall, Turn, settle
+from adapters.distinct import Distinct
 from adapters.errors import Unsupported
 from adapters.fidelity import Report
 
@@ -31,7 +32,7 @@ class Writer:
     def __init__(self, names: Mapping[str, str], report: Report) -> None:
         self._names = names
         self._report = report
-        self._ids: set[str] = set()
+        self._ids = Distinct()
         self._open: deque[str] = deque()
         """Ids of the last turn's calls, in the order in which their results follow."""
         self.documents: list[Object] = []
@@ -135,12 +136,7 @@ class Writer:
     def _unique(self, id: str) -> str:
         """Cohere finds the call of a result by its id in the whole conversation, where agents may use it twice."""
         base = id or "call"
-        made, number = base, 1
-        while made in self._ids:
-            number += 1
-            made = f"{base}_{number}"
-        self._ids.add(made)
-        return made
+        return self._ids.give(base, lambda count: f"{base}_{count + 1}")
 
     def _result(self, turn: Turn) -> Object:
         return {"role": "tool", "tool_call_id": self._open.popleft(), "content": _text_only(turn)}
