@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from types import MappingProxyType
-from typing import ClassVar, Protocol
+from typing import ClassVar, Final, Protocol
 
 from msgspec import Raw, Struct, field
 
@@ -27,6 +27,9 @@ from adapters.rules import NO_RULES, ParamRules
 
 Headers = tuple[tuple[str, str], ...]
 """Ordered name/value pairs; names in lower case."""
+
+JSON_HEADERS: Final[Headers] = (("content-type", "application/json"),)
+"""Of every request that has a body."""
 
 MAX_EVENT_BYTES = 16 * 1024 * 1024
 """Cap of one server-sent event and of every other buffer that an upstream fills."""

@@ -21,7 +21,7 @@ from adapters.errors import Malformed, Unsupported, UpstreamSaid
 from adapters.fidelity import Report, survey
 from adapters.fields import Fields, boolean, input_texts, integer, text, value
 from adapters.parts import split_inputs
-from adapters.types import Call, Head, HttpRequest, Reply, Target, Usage
+from adapters.types import JSON_HEADERS, Call, Head, HttpRequest, Reply, Target, Usage
 
 Object = dict[str, Any]
 Maker = Literal["titan", "cohere", "nova"]
@@ -47,7 +47,7 @@ def build_embeddings(call: Call, target: Target) -> HttpRequest:
     return HttpRequest(
         method="POST",
         url=model_url(target, "invoke"),
-        headers=(*target.headers, ("content-type", "application/json")),
+        headers=target.headers + JSON_HEADERS,
         body=encode(body),
         dropped=report.dropped,
     )

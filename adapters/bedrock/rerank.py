@@ -17,7 +17,7 @@ from adapters.codec import encode
 from adapters.errors import Malformed, Unsupported, UpstreamSaid
 from adapters.fidelity import survey
 from adapters.rerank import ranking, read_query, read_ranks
-from adapters.types import Call, Head, HttpRequest, Reply, Target
+from adapters.types import JSON_HEADERS, Call, Head, HttpRequest, Reply, Target
 
 _COHERE_VERSION: Final = 2
 
@@ -37,7 +37,7 @@ def build_rerank(call: Call, target: Target) -> HttpRequest:
     return HttpRequest(
         method="POST",
         url=model_url(target, "invoke"),
-        headers=(*target.headers, ("content-type", "application/json")),
+        headers=target.headers + JSON_HEADERS,
         body=encode(body),
         dropped=report.dropped,
     )

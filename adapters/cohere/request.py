@@ -19,14 +19,13 @@ from adapters.fidelity import Report, survey
 from adapters.fields import Fields, boolean, integer, max_tokens, members, number, text, texts, value
 from adapters.structured import Format, read_format
 from adapters.tools import Tool, Toolbox, read_tools
-from adapters.types import Call, HttpRequest, Operation, Target
+from adapters.types import JSON_HEADERS, Call, HttpRequest, Operation, Target
 
 Object = dict[str, Any]
 MAX_STOPS: Final = 5
 MAX_SEED: Final = 2**64 - 1
 _OLDER: Final = re.compile(r"(/compatibility)?/v[12]/v2/")
 _OWN: Final = ("citation_options", "safety_mode", "priority")
-_JSON_HEADERS: Final = (("content-type", "application/json"),)
 _BUDGETS: Final[dict[str, int | None]] = {"minimal": 512, "low": 2048, "medium": 8192, "high": None, "xhigh": None}
 """Most tokens of reasoning for an effort; None leaves it to the model."""
 _ANSWER_TOKENS: Final = 1000
@@ -39,7 +38,7 @@ def post(call: Call, target: Target, body: Object, report: Report) -> HttpReques
     return HttpRequest(
         method="POST",
         url=upstream_url(target, call.operation),
-        headers=target.headers + _JSON_HEADERS,
+        headers=target.headers + JSON_HEADERS,
         body=encode(body),
         dropped=report.dropped,
     )

@@ -19,10 +19,10 @@ from adapters.errors import Malformed, Unsupported, UpstreamSaid
 from adapters.fidelity import Report, survey
 from adapters.fields import Fields, input_texts, integer, text, value
 from adapters.gemini.failures import failure_of
-from adapters.gemini.request import JSON_HEADERS, model_path
+from adapters.gemini.request import model_path
 from adapters.gemini.tables import EMBEDDINGS
 from adapters.gemini.wire import Counts, read_usage
-from adapters.types import Call, Head, HttpRequest, Reply, Target, Usage
+from adapters.types import JSON_HEADERS, Call, Head, HttpRequest, Reply, Target, Usage
 
 Object = dict[str, Any]
 MOST_INPUTS: Final = 100

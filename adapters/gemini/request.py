@@ -21,11 +21,10 @@ from adapters.gemini.generation import build_generation
 from adapters.gemini.models import Model, bare_name, model_of
 from adapters.gemini.tables import CHAT
 from adapters.gemini.toolset import build_toolset
-from adapters.types import Call, HttpRequest, Target
+from adapters.types import JSON_HEADERS, Call, HttpRequest, Target
 
 Object = dict[str, Any]
 _TIERS: Final = ("flex", "priority", "standard")
-JSON_HEADERS: Final = (("content-type", "application/json"),)
 
 
 def chat_request(call: Call, target: Target) -> HttpRequest:

@@ -20,7 +20,7 @@ from adapters.huggingface.failures import describe_error, with_rules, with_wait
 from adapters.huggingface.request import OWN, root_of
 from adapters.openai.reply import read_reply
 from adapters.openai.request import build_request
-from adapters.types import Call, Head, HttpRequest, Operation, Reply, Target
+from adapters.types import JSON_HEADERS, Call, Head, HttpRequest, Operation, Reply, Target
 
 TABLE: Final[Table] = {
     "model": passed("the part behind a colon picks the provider; without one it is Hugging Face itself"),
@@ -38,7 +38,6 @@ _EXTRAS: Final = ("normalize", "prompt_name", "truncate", "truncation_direction"
 _POLICIES: Final = frozenset({"", OWN, "fastest", "cheapest", "preferred"})
 _PROVIDER: Final = re.compile(r"[a-z0-9][a-z0-9-]*")
 _OPENING: Final = re.compile(rb"\s*\[(?:\s*(\[))?(?:\s*(\[))?")
-_HEADERS: Final = (("content-type", "application/json"),)
 Vector = list[float]
 _vector = msgspec.json.Decoder(Vector).decode
 _matrix = msgspec.json.Decoder(list[Vector]).decode
@@ -59,7 +58,7 @@ def embedding_request(call: Call, target: Target) -> HttpRequest:
             body[name] = value
     model = quote(target.model.partition(":")[0], safe="/")
     url = f"{root_of(target.base_url)}/{OWN}/models/{model}/pipeline/feature-extraction"
-    return HttpRequest("POST", url, target.headers + _HEADERS, encode(body), report.dropped)
+    return HttpRequest("POST", url, target.headers + JSON_HEADERS, encode(body), report.dropped)
 
 
 def _elsewhere(target: Target) -> Target | None:

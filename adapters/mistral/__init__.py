@@ -20,7 +20,7 @@ from adapters.mistral.stream import MistralStream
 from adapters.mistral.table import TABLES
 from adapters.openai.reply import read_reply
 from adapters.parts import split_choices
-from adapters.types import Call, Head, HttpRequest, Operation, Reply, StreamDecoder, Target
+from adapters.types import JSON_HEADERS, Call, Head, HttpRequest, Operation, Reply, StreamDecoder, Target
 
 __all__ = ["MistralAdapter"]
 
@@ -29,7 +29,6 @@ _BODIES = {
     Operation.COMPLETIONS: fim_body,
     Operation.EMBEDDINGS: embedding_body,
 }
-_HEADERS = (("content-type", "application/json"),)
 
 
 class MistralAdapter:
@@ -54,7 +53,7 @@ class MistralAdapter:
     def request(self, call: Call, target: Target) -> HttpRequest:
         """Returns the upstream request; raises Unsupported naming the field that cannot be expressed."""
         body, dropped = _BODIES[call.operation](call, target)
-        return HttpRequest("POST", target.paths[call.operation], target.headers + _HEADERS, body, dropped)
+        return HttpRequest("POST", target.paths[call.operation], target.headers + JSON_HEADERS, body, dropped)
 
     def reply(self, call: Call, target: Target, head: Head, body: bytes) -> Reply:
         """Returns the checked answer; raises Malformed, or UpstreamSaid for an error under status 200."""

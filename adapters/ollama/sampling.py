@@ -13,10 +13,9 @@ from adapters.errors import Unsupported
 from adapters.fidelity import Report
 from adapters.fields import Fields, boolean, integer, max_tokens, members, number, texts, value
 from adapters.ollama.models import knows_only_levels
-from adapters.types import Call, HttpRequest, Target
+from adapters.types import JSON_HEADERS, Call, HttpRequest, Target
 
 Object = dict[str, Any]
-_JSON_HEADERS: Final = (("content-type", "application/json"),)
 _NUMBERS: Final = (
     "temperature", "top_p", "min_p", "typical_p", "repeat_penalty", "presence_penalty", "frequency_penalty",
 )  # fmt: skip
@@ -44,7 +43,7 @@ def post(call: Call, target: Target, body: Object, report: Report) -> HttpReques
     return HttpRequest(
         method="POST",
         url=path if "://" in path else target.base_url + path,
-        headers=target.headers + _JSON_HEADERS,
+        headers=target.headers + JSON_HEADERS,
         body=encode(body),
         dropped=report.dropped,
     )

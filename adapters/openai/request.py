@@ -9,7 +9,7 @@ from msgspec import Raw
 from adapters.codec import as_object, decode, is_null, join_object, raw
 from adapters.quirks import apply, concern
 from adapters.rules import NO_RULES, ParamRules
-from adapters.types import Call, HttpRequest, Target
+from adapters.types import JSON_HEADERS, Call, HttpRequest, Target
 
 NEVER_SENT: Final = frozenset(
     {"__proto__", "constructor", "__class__"}
@@ -18,7 +18,6 @@ NEVER_SENT: Final = frozenset(
 """Fields that are part of no provider's wire: attacks on careless servers, and what would tell an upstream that is
 itself a gateway to send the request elsewhere, with another key."""
 _ASK_USAGE: Final = Raw(b'{"include_usage":true}')
-_JSON_HEADERS: Final = (("content-type", "application/json"),)
 
 
 def build_request(call: Call, target: Target) -> HttpRequest:
@@ -39,7 +38,7 @@ def build_request(call: Call, target: Target) -> HttpRequest:
     return HttpRequest(
         method="POST",
         url=upstream_url(call, target),
-        headers=target.headers + _JSON_HEADERS,
+        headers=target.headers + JSON_HEADERS,
         body=body,
         dropped=dropped,
     )

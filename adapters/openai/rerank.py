@@ -27,9 +27,8 @@ from adapters.openai.reply import is_refusal
 from adapters.openai.request import NEVER_SENT, upstream_model, upstream_url
 from adapters.options import RerankShape
 from adapters.rerank import ranking, read_query, read_ranks
-from adapters.types import Call, Head, HttpRequest, Reply, Target, Usage
+from adapters.types import JSON_HEADERS, Call, Head, HttpRequest, Reply, Target, Usage
 
-_JSON_HEADERS: Final = (("content-type", "application/json"),)
 _OURS: Final = frozenset({"return_documents", "rank_fields"})
 """Members that are carried out here."""
 _NAMES: Final[Mapping[RerankShape, Mapping[str, str]]] = {
@@ -65,7 +64,7 @@ def rerank_request(call: Call, target: Target) -> HttpRequest:
         is_changed = name == "documents" and query.documents != query.given
         sent[new] = raw(query.documents) if is_changed else member
     return HttpRequest(
-        "POST", upstream_url(call, target), target.headers + _JSON_HEADERS, join_object(sent), tuple(dropped)
+        "POST", upstream_url(call, target), target.headers + JSON_HEADERS, join_object(sent), tuple(dropped)
     )
 
 

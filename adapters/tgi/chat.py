@@ -20,10 +20,9 @@ from adapters.tgi.failures import with_rules
 from adapters.tgi.messages import messages
 from adapters.tgi.table import CHAT
 from adapters.tools import Tool, ToolChoice, read_tools
-from adapters.types import Call, Head, HttpRequest, Operation, Reply, Target
+from adapters.types import JSON_HEADERS, Call, Head, HttpRequest, Operation, Reply, Target
 
 Object = dict[str, Any]
-HEADERS: Final = (("content-type", "application/json"),)
 ANY_MODEL: Final = "tgi"
 """The name that means the server's own model; every other one is looked for among its adapters (404 or 422)."""
 _PASSED: Final = ("temperature", "top_p", "frequency_penalty", "logprobs", "top_logprobs", "tool_prompt")
@@ -62,7 +61,9 @@ def chat_request(call: Call, target: Target) -> HttpRequest:
     _tools(body, fields, report)
     _response_format(body, fields, report)
     body["messages"] = messages(call, report)
-    return HttpRequest("POST", target.paths[Operation.CHAT], target.headers + HEADERS, encode(body), report.dropped)
+    return HttpRequest(
+        "POST", target.paths[Operation.CHAT], target.headers + JSON_HEADERS, encode(body), report.dropped
+    )
 
 
 def _tools(body: Object, fields: Fields, report: Report) -> None:

@@ -13,10 +13,9 @@ from adapters.codec import JSON, encode, is_null
 from adapters.errors import Malformed, UpstreamSaid
 from adapters.fidelity import Report, survey
 from adapters.fields import Fields, boolean, integer, max_tokens, number, one_prompt, texts
-from adapters.tgi.chat import HEADERS
 from adapters.tgi.failures import read_failure
 from adapters.tgi.table import COMPLETIONS
-from adapters.types import Call, Head, HttpRequest, Operation, Reply, Target, Usage
+from adapters.types import JSON_HEADERS, Call, Head, HttpRequest, Operation, Reply, Target, Usage
 
 Object = dict[str, Any]
 FINISH: Final = {"length": "length", "eos_token": "stop", "stop_sequence": "stop"}
@@ -78,7 +77,7 @@ def generation_request(call: Call, target: Target) -> HttpRequest:
             body["options"] = options
     elif options is not None:
         report.drop("options")
-    return HttpRequest("POST", url, target.headers + HEADERS, encode(body), report.dropped)
+    return HttpRequest("POST", url, target.headers + JSON_HEADERS, encode(body), report.dropped)
 
 
 def _parameters(fields: Fields, report: Report) -> Object:

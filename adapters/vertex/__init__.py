@@ -24,11 +24,11 @@ from adapters.fidelity import Table, passed, renamed, survey
 from adapters.gemini import choices_apart
 from adapters.gemini.failures import read_failure
 from adapters.gemini.reply import read_chat
-from adapters.gemini.request import JSON_HEADERS, chat_body, written
+from adapters.gemini.request import chat_body, written
 from adapters.gemini.stream import GeminiStream
 from adapters.gemini.tables import CHAT, EMBEDDINGS
 from adapters.openai import OpenAIAdapter
-from adapters.types import Adapter, Call, Head, HttpRequest, Operation, Reply, StreamDecoder, Target
+from adapters.types import JSON_HEADERS, Adapter, Call, Head, HttpRequest, Operation, Reply, StreamDecoder, Target
 from adapters.vertex.embeddings import embeddings_reply, embeddings_request, split_texts
 from adapters.vertex.place import claude_name, claude_url, gemini_url, kind_of, openai_url
 

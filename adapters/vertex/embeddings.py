@@ -18,10 +18,9 @@ from adapters.fields import input_texts, integer, text, value
 from adapters.gemini.embeddings import MOST_INPUTS, read_embeddings, task_of, vectors_reply
 from adapters.gemini.failures import failure_of
 from adapters.gemini.models import bare_name
-from adapters.gemini.request import JSON_HEADERS
 from adapters.gemini.tables import EMBEDDINGS
 from adapters.parts import split_inputs
-from adapters.types import Call, Head, HttpRequest, Reply, Target, Usage
+from adapters.types import JSON_HEADERS, Call, Head, HttpRequest, Reply, Target, Usage
 from adapters.vertex.place import gemini_url
 
 Object = dict[str, Any]
