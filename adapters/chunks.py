@@ -26,13 +26,15 @@ def usage_object(usage: Usage) -> Object:
     prompt_details: Object = {"cached_tokens": usage.cached_prompt}
     if usage.cache_write:
         prompt_details["cache_write_tokens"] = usage.cache_write
-    return {
+    counts: Object = {
         "prompt_tokens": usage.prompt,
         "completion_tokens": usage.completion,
         "total_tokens": usage.prompt + usage.completion,
         "prompt_tokens_details": prompt_details,
-        "completion_tokens_details": {"reasoning_tokens": usage.reasoning},
     }
+    if usage.reasoning:  # many providers do not count it apart: to tell 0 of an answer that was thought over is a lie
+        counts["completion_tokens_details"] = {"reasoning_tokens": usage.reasoning}
+    return counts
 
 
 def wants_function_call(call: Call) -> bool:
@@ -160,9 +162,10 @@ class Chunks:
         self._head = self._constant + b'"choices":[{"index":0,"delta":'
         self._legacy = wants_function_call(call)
 
-    def role(self) -> bytes:
-        """The first frame."""
-        return self._head + b'{"role":"assistant","content":""}' + _OPEN
+    def role(self, *, has_text: bool = True) -> bytes:
+        """The first frame; an answer that begins with a tool call may have no text at all."""
+        content = b'""' if has_text else b"null"
+        return self._head + b'{"role":"assistant","content":' + content + b"}" + _OPEN
 
     def text(self, raw: bytes) -> bytes:
         """A piece of the answer; `raw` is a JSON string."""
@@ -214,7 +217,7 @@ class TextChunks(Chunks):
         self._constant = self._constant.replace(b'"chat.completion.chunk"', b'"text_completion"', 1)
         self._head = self._constant + b'"choices":[{"index":0,"text":'
 
-    def role(self) -> bytes:
+    def role(self, *, has_text: bool = True) -> bytes:
         """There is none."""
         return b""
 

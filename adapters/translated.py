@@ -128,7 +128,7 @@ class TranslatedStream(ABC, Generic[EventT]):
         """Begins a tool call and returns its index."""
         index = self._tools
         self._tools += 1
-        self._out.append(self._started().tool(index, id, name, extra, is_custom=is_custom))
+        self._out.append(self._started(has_text=False).tool(index, id, name, extra, is_custom=is_custom))
         return index
 
     def add_arguments(self, index: int, raw: bytes, *, is_custom: bool = False) -> None:
@@ -156,13 +156,13 @@ class TranslatedStream(ABC, Generic[EventT]):
 
     # The machine.
 
-    def _started(self) -> Chunks:
+    def _started(self, *, has_text: bool = True) -> Chunks:
         chunks = self._chunks
         if chunks is None:
             self.model = self.model or self._target.model
             kind = TextChunks if self._call.operation is Operation.COMPLETIONS else Chunks
             chunks = self._chunks = kind(self._call, self.model)
-            self._out.append(chunks.role())
+            self._out.append(chunks.role(has_text=has_text))
             self.has_content = True
         return chunks
 
