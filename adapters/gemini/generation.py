@@ -9,10 +9,9 @@ from typing import Any, Final
 
 from msgspec import Struct
 
-from adapters.codec import JSON, as_list
 from adapters.errors import Unsupported
 from adapters.fidelity import Report
-from adapters.fields import Fields, boolean, integer, max_tokens, number, texts, value
+from adapters.fields import Fields, boolean, integer, max_tokens, number, texts
 from adapters.gemini.extras import IN_GENERATION
 from adapters.gemini.models import Model
 from adapters.gemini.schema import fitted, with_order
@@ -143,7 +142,7 @@ def _form(config: Object, wanted: Format, model: Model, report: Report, *, has_f
 
 
 def _modalities(fields: Fields) -> list[str]:
-    wanted: list[JSON] = as_list(value(fields, "modalities"))
+    wanted = texts(fields, "modalities")
     unknown = next((each for each in wanted if each not in _MODALITIES), None)
     if unknown is not None:
         raise Unsupported(

@@ -90,6 +90,8 @@ def test_thinking_may_be_asked_for_in_any_vendors_words(
         ({"top_logprobs": 2}, "top_logprobs"),
         ({"logprobs": True, "top_logprobs": 21}, "top_logprobs"),
         ({"modalities": ["text", "audio"]}, "modalities"),
+        ({"modalities": [None]}, "modalities"),
+        ({"modalities": [["text"]]}, "modalities"),
         ({"n": 0}, "n"),
         ({"max_tokens": 0}, "max_tokens"),
         ({"temperature": "hot"}, "temperature"),
