@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 import msgspec
-from msgspec import Struct
+from msgspec import Raw, Struct
 
 from adapters.chunks import completion, message, tool_call
 from adapters.codec import as_list, decode, is_null
@@ -34,6 +34,7 @@ from adapters.gemini.wire import (
     read_answer,
     read_usage,
 )
+from adapters.translated import TRUNCATED
 from adapters.types import Call, Head, Reply, Target, Usage
 
 Object = dict[str, Any]
@@ -84,12 +85,17 @@ class _Choice:
         partial = self._partial
         if partial is not None:
             partial.add(call.partialArgs)
+            made = self._calls[partial.index]
+            is_custom = made["type"] == "custom"
+            gathered = arguments_of(FunctionCall(args=Raw(partial.arguments().encode())), is_custom=is_custom)
+            made["custom" if is_custom else "function"]["input" if is_custom else "arguments"] = gathered
             if not call.willContinue:
-                self._calls[partial.index]["function"]["arguments"] = partial.arguments()
                 self._partial = None
 
     def message(self, candidate: Candidate, finish: str) -> tuple[Object, str]:
         """Returns the message, and the finish reason that fits it."""
+        if self._partial is not None and finish == "stop":
+            raise Malformed("a call of the upstream's answer ended before its arguments did", code=TRUNCATED)
         text = "".join(self._texts)
         refusal = candidate.finishMessage if finish == "content_filter" else None
         made = message(

@@ -7,8 +7,11 @@ call may stand in an earlier event than the finish reason, which never says that
 
 from __future__ import annotations
 
+from msgspec import Raw
+
 from adapters.codec import decode, is_null
 from adapters.errors import UpstreamSaid
+from adapters.failures import Failure, FailureKind
 from adapters.framing.sse import DataSplitter
 from adapters.gemini.answer import (
     Names,
@@ -36,7 +39,7 @@ from adapters.gemini.wire import (
     read_answer,
     read_usage,
 )
-from adapters.translated import TranslatedStream, json_string
+from adapters.translated import TRUNCATED, TranslatedStream, json_string
 from adapters.types import MAX_EVENT_BYTES, Call, Head, Target
 
 _OPEN_ARRAY = b"["
@@ -58,6 +61,8 @@ class GeminiStream(TranslatedStream[bytes]):
         self._details = 0
         self._images = 0
         self._partial: PartialCall | None = None
+        self._is_custom = False
+        """Whether that call is one of a custom tool."""
         self._said: list[bytes] = []
         """The text as JSON strings: where sources belong can only be told with all of it at hand."""
         self._length = 0
@@ -120,7 +125,7 @@ class GeminiStream(TranslatedStream[bytes]):
         name, is_custom = self._names.name(call.name or "")
         index = self.open_tool(self._names.id(call.id), name, extra_of(signature), is_custom=is_custom)
         if call.willContinue:
-            self._partial = PartialCall(index)
+            self._partial, self._is_custom = PartialCall(index), is_custom
             self._continue(call)
             return
         self.add_arguments(index, json_string(arguments_of(call, is_custom=is_custom)), is_custom=is_custom)
@@ -131,8 +136,23 @@ class GeminiStream(TranslatedStream[bytes]):
             return
         partial.add(call.partialArgs)
         if not call.willContinue:
-            self.add_arguments(partial.index, json_string(partial.arguments()))
-            self._partial = None
+            self._tell(partial)
+
+    def _tell(self, partial: PartialCall) -> None:
+        gathered = FunctionCall(args=Raw(partial.arguments().encode()))
+        arguments = json_string(arguments_of(gathered, is_custom=self._is_custom))
+        self.add_arguments(partial.index, arguments, is_custom=self._is_custom)
+        self._partial = None
+
+    def complete(self) -> None:
+        """Tells what there is of a call whose end the upstream's limit took; no other end may take it."""
+        if self._partial is not None and self.finish in ("stop", "tool_calls"):
+            message = "a call of the upstream's answer ended before its arguments did"
+            self._fail(Failure(FailureKind.MALFORMED, message, code=TRUNCATED))
+            return
+        if self._partial is not None:
+            self._tell(self._partial)
+        super().complete()
 
     def _finish(self, candidate: Candidate) -> None:
         raise_if_broken(candidate)

@@ -339,3 +339,31 @@ def test_arguments_in_pieces_are_put_together() -> None:
     found, _ = told(*map(event, parts), event({"text": ""}, finish="STOP"))
     streamed = [call["function"]["arguments"] for each in found for call in each["delta"].get("tool_calls", ())]
     assert json.loads("".join(streamed)) == expected
+
+
+def test_the_input_of_a_custom_tool_may_come_in_pieces_too() -> None:
+    def piece(text: str, **members: Any) -> dict[str, Any]:
+        return {"functionCall": {**members, "partialArgs": [{"jsonPath": "$.input", "stringValue": text}]}}
+
+    fields = {"tools": [{"type": "custom", "custom": {"name": "run"}}]}
+    first, last = piece("he", name="run", willContinue=True), piece("y")
+    (call,) = choice(answered(first, last), **fields)["message"]["tool_calls"]
+    assert (call["type"], call["custom"]) == ("custom", {"name": "run", "input": "hey"})
+    pieces = [
+        delta["tool_calls"][0]
+        for delta in deltas(event(first), event(last, finish="STOP"), **fields)
+        if "tool_calls" in delta
+    ]
+    assert "".join(piece["custom"]["input"] for piece in pieces) == "hey"
+
+
+def test_a_call_without_the_end_of_its_arguments_is_no_whole_answer() -> None:
+    part = {"name": "look", "willContinue": True, "partialArgs": [{"jsonPath": "$.a", "stringValue": "x"}]}
+    with pytest.raises(Malformed, match="before its arguments"):
+        reply(answered({"functionCall": part}))
+    _, decoder = told(event({"functionCall": part}), event(finish="STOP"))
+    assert decoder.failure is not None
+    assert (decoder.failure.code, decoder.is_done) == ("upstream_truncated", False)
+    cut, _ = told(event({"functionCall": part}), event(finish="MAX_TOKENS"))
+    assert cut[-2]["delta"]["tool_calls"][0]["function"]["arguments"] == '{"a":"x"}'
+    assert cut[-1]["finish_reason"] == choice(answered({"functionCall": part}, finish="MAX_TOKENS"))["finish_reason"]
