@@ -141,6 +141,8 @@ class OpenAIStream:
         out: list[bytes] = []
         if block := self._splitter.close():
             out, _ = self._relay([block])
+            if self.failure and self.failure.code == _BAD:
+                self.failure = None  # half an event: the stream was cut inside it
         if self.failure or self.is_done:
             return b"".join(out)
         if not self._is_finished():
