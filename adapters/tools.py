@@ -8,10 +8,12 @@ from msgspec import Struct
 
 from adapters.codec import JSON, as_list, as_object, as_text
 from adapters.errors import Unsupported
+from adapters.fidelity import Report
 from adapters.fields import Fields, boolean, value
 
 Object = dict[str, Any]
 Mode = Literal["auto", "none", "required", "named"]
+_NO_PARAMETERS: Final[Object] = {"type": "object", "properties": {}}
 _MODES: Final[dict[str, Mode]] = {"auto": "auto", "none": "none", "required": "required", "any": "required"}
 
 
@@ -66,6 +68,38 @@ def read_tools(fields: Fields) -> Toolbox:
             named, choice = "function_call", value(fields, "function_call")
     parallel = boolean(fields, "parallel_tool_calls")
     return Toolbox(tools, _choice(choice, tools, named), parallel, is_legacy)
+
+
+def add_functions(body: Object, box: Toolbox, report: Report, vendor: str, *, takes_strict: bool = False) -> bool:
+    """Adds `tools` and `tool_choice` in OpenAI's shape, for servers that refuse keys which they do not know.
+
+    Returns whether there are any tools; raises Unsupported for custom ones.
+    """
+    choice, tools = box.choice, box.tools
+    if choice is not None and choice.allowed:
+        tools = tuple(tool for tool in tools if tool.name in choice.allowed)
+    if not tools:
+        return False
+    if any(tool.cache is not None for tool in tools):
+        report.drop("tools.cache_control")
+    body["tools"] = [_as_function(tool, vendor, takes_strict=takes_strict) for tool in tools]
+    if choice is not None:
+        is_named = choice.mode == "named"
+        body["tool_choice"] = {"type": "function", "function": {"name": choice.name}} if is_named else choice.mode
+    return True
+
+
+def _as_function(tool: Tool, vendor: str, *, takes_strict: bool) -> Object:
+    if tool.is_custom:
+        message = f"{tool.where}: {vendor} knows functions only; describe the tool as a function with one string"
+        raise Unsupported(tool.where, message)
+    function: Object = {"name": tool.name}
+    if tool.description:
+        function["description"] = tool.description
+    if tool.strict and takes_strict:
+        function["strict"] = True
+    function["parameters"] = tool.parameters or _NO_PARAMETERS
+    return {"type": "function", "function": function}
 
 
 def _items(fields: Fields, name: str) -> list[JSON]:

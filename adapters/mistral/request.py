@@ -18,7 +18,7 @@ from adapters.fields import Fields, integer, max_tokens, members, number, text
 from adapters.mistral.messages import messages
 from adapters.mistral.table import CHAT, EMBEDDINGS, MAX_TEMPERATURE
 from adapters.structured import read_format
-from adapters.tools import Tool, ToolChoice, read_tools
+from adapters.tools import add_functions, read_tools
 from adapters.types import Call, Target
 
 Object = dict[str, Any]
@@ -28,7 +28,6 @@ _PASSED: Final = (
     "prompt_cache_key", "safe_prompt", "prompt_mode", "guardrails",
 )  # fmt: skip
 _EFFORTS: Final = {"minimal": "none", "low": "high", "medium": "high", "xhigh": "high", "max": "high"}
-_NO_PARAMETERS: Final[Object] = {"type": "object", "properties": {}}
 
 
 class _Message(Struct):
@@ -124,39 +123,10 @@ def _joined(content: object) -> str:
 
 def _tools(body: Object, fields: Fields, report: Report) -> None:
     box = read_tools(fields)
-    choice = box.choice
-    tools = box.tools
-    if choice is not None and choice.allowed:
-        tools = tuple(tool for tool in tools if tool.name in choice.allowed)
-    if not tools:
+    if not add_functions(body, box, report, "Mistral", takes_strict=True):
         body.pop("parallel_tool_calls", None)
         if box.parallel is not None:
             report.drop("parallel_tool_calls")
-        return
-    body["tools"] = [_tool(tool, report) for tool in tools]
-    if choice is not None:
-        body["tool_choice"] = _choice(choice)
-
-
-def _tool(tool: Tool, report: Report) -> Object:
-    if tool.is_custom:
-        message = f"{tool.where}: Mistral knows functions only; describe the tool as a function with one string"
-        raise Unsupported(tool.where, message)
-    if tool.cache is not None:
-        report.drop("tools.cache_control")
-    function: Object = {"name": tool.name}
-    if tool.description:
-        function["description"] = tool.description
-    if tool.strict:
-        function["strict"] = True
-    function["parameters"] = tool.parameters or _NO_PARAMETERS
-    return {"type": "function", "function": function}
-
-
-def _choice(choice: ToolChoice) -> Object | str:
-    if choice.mode == "named":
-        return {"type": "function", "function": {"name": choice.name}}
-    return choice.mode
 
 
 def _response_format(body: Object, fields: Fields) -> None:

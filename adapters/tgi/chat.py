@@ -19,7 +19,7 @@ from adapters.structured import read_format
 from adapters.tgi.failures import with_rules
 from adapters.tgi.messages import messages
 from adapters.tgi.table import CHAT
-from adapters.tools import Tool, ToolChoice, read_tools
+from adapters.tools import add_functions, read_tools
 from adapters.types import JSON_HEADERS, Call, Head, HttpRequest, Operation, Reply, Target
 
 Object = dict[str, Any]
@@ -31,7 +31,6 @@ _ENDS: Final = ("stop", "eos_token")
 _END: Final = re.compile(rb'"finish_reason":"(?:stop|eos_token)"')
 _NO_ID: Final = b'"id":""'
 _NO_MODEL: Final = b'"model":"tgi"'
-_NO_PARAMETERS: Final[Object] = {"type": "object", "properties": {}}
 
 
 def chat_request(call: Call, target: Target) -> HttpRequest:
@@ -58,42 +57,12 @@ def chat_request(call: Call, target: Target) -> HttpRequest:
         body["seed"] = seed
     elif seed is not None:
         report.drop("seed")
-    _tools(body, fields, report)
+    add_functions(body, read_tools(fields), report, "TGI")
     _response_format(body, fields, report)
     body["messages"] = messages(call, report)
     return HttpRequest(
         "POST", target.paths[Operation.CHAT], target.headers + JSON_HEADERS, encode(body), report.dropped
     )
-
-
-def _tools(body: Object, fields: Fields, report: Report) -> None:
-    box = read_tools(fields)
-    choice = box.choice
-    tools = box.tools
-    if choice is not None and choice.allowed:
-        tools = tuple(tool for tool in tools if tool.name in choice.allowed)
-    if not tools:
-        return
-    body["tools"] = [_tool(tool, report) for tool in tools]
-    if choice is not None:
-        body["tool_choice"] = _choice(choice)
-
-
-def _tool(tool: Tool, report: Report) -> Object:
-    if tool.is_custom:
-        message = f"{tool.where}: TGI knows functions only; describe the tool as a function with one string"
-        raise Unsupported(tool.where, message)
-    if tool.cache is not None:
-        report.drop("tools.cache_control")
-    function: Object = {"name": tool.name}
-    if tool.description:
-        function["description"] = tool.description
-    function["parameters"] = tool.parameters or _NO_PARAMETERS
-    return {"type": "function", "function": function}
-
-
-def _choice(choice: ToolChoice) -> Object | str:
-    return {"type": "function", "function": {"name": choice.name}} if choice.mode == "named" else choice.mode
 
 
 def _response_format(body: Object, fields: Fields, report: Report) -> None:
