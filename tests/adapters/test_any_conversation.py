@@ -21,6 +21,7 @@ from gateway.errors import GatewayError
 from gateway.http.inbound import read_call
 from tests.adapters.conversations import body_of, requests, turns
 from tests.adapters.recorded import ADAPTERS, target_of
+from tests.adapters.test_fuzz import replaced
 
 Object = dict[str, Any]
 MODELS: Final[Mapping[str, tuple[str, ...]]] = {
@@ -57,8 +58,12 @@ BEFORE_MESSAGES: Final = ("tools", "toolConfig", "system", "systemInstruction")
 
 
 def call_of(members: Object) -> Call:
+    return read(body_of(members))
+
+
+def read(body: bytes) -> Call:
     try:
-        return read_call(Operation.CHAT, body_of(members), id="chatcmpl-1", created=1)
+        return read_call(Operation.CHAT, body, id="chatcmpl-1", created=1)
     except GatewayError:
         reject()
 
@@ -93,6 +98,17 @@ def test_any_chat_is_made_in_order_or_refused_by_name(members: Object, number: i
             body = json.loads(request.body)
             RULES[protocol](body)
     assert {name: bytes(value) for name, value in call.fields.items()} == before
+
+
+@pytest.mark.fuzz
+@given(members=requests(), number=NUMBERS, data=st.data())
+def test_a_chat_with_a_foreign_value_is_made_or_refused_by_name(
+    members: Object, number: int, data: st.DataObject
+) -> None:
+    call = read(data.draw(replaced(body_of({"modalities": ["text"], "stop": ["x"], **members}))))
+    for protocol, target in targets(number):
+        request = made_of(protocol, target, call)
+        assert request is None or json.loads(request.body)
 
 
 @pytest.mark.fuzz
