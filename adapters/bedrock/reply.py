@@ -16,6 +16,7 @@ from adapters.chunks import completion, message, tool_call
 from adapters.codec import JSON, as_list, as_object, as_text, decode, encode
 from adapters.errors import Malformed, UpstreamSaid
 from adapters.failures import Failure, FailureKind
+from adapters.structured import read_format
 from adapters.tools import Tool, read_tools
 from adapters.types import Call, Head, Reply, Target, Usage
 
@@ -61,6 +62,13 @@ class Tools:
         return name == ANSWER_TOOL and self.answers_by_tool
 
 
+def answers_by_tool(call: Call, target: Target) -> bool:
+    """True if the model may have been made to call a tool with its answer."""
+    if "response_format" not in call.fields or model(target.model).form != "tool":
+        return False
+    return read_format(call.fields).schema is not None and not read_tools(call.fields).tools
+
+
 def read_reply(call: Call, target: Target, head: Head, body: bytes) -> Reply:
     """Returns the checked answer; raises Malformed, or UpstreamSaid for an error under a 2xx status."""
     try:
@@ -81,6 +89,8 @@ def read_reply(call: Call, target: Target, head: Head, body: bytes) -> Reply:
     for block in map(as_object, as_list(content)):
         reading.block(block)
     finish = finish_reason(reason, has_tools=bool(reading.calls))
+    if reading.answer is not None:
+        reading.texts = [reading.answer]  # what else the model says would spoil the form that was asked for
     made = message(
         "".join(reading.texts) if reading.texts or not reading.calls else None,
         tool_calls=reading.calls,
@@ -98,6 +108,8 @@ class _Reading:
         self._tools = Tools(call)
         self._format = signature_format(target)
         self.texts: list[str] = []
+        self.answer: str | None = None
+        """The input of the call that is the answer itself; of several, the first one's."""
         self.thoughts: list[str] = []
         self.details: list[Object] = []
         self.calls: list[Object] = []
@@ -125,7 +137,7 @@ class _Reading:
         arguments: JSON = use.get("input")
         written = encode({} if arguments is None else arguments).decode()
         if self._tools.is_answer(name):
-            self.texts.append(written)
+            self.answer = written if self.answer is None else self.answer
         elif self._tools.is_custom(name):
             self.calls.append(tool_call(id, self._tools.name(name), custom_input(arguments), is_custom=True))
         else:

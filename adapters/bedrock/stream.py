@@ -15,6 +15,7 @@ from adapters.bedrock.failures import classify_message
 from adapters.bedrock.reply import (
     SERVER_TOOL,
     Tools,
+    answers_by_tool,
     custom_input,
     encrypted,
     finish_reason,
@@ -126,6 +127,10 @@ class BedrockStream(TranslatedStream[Message]):
         """Number of a block -> its call; None for one that Bedrock carries out itself."""
         self._reasoning: dict[int, _Reasoning] = {}
         self._details = 0
+        self._held: list[bytes] | None = [] if answers_by_tool(call, target) else None
+        """Words before the call that is the answer itself: told only if that call never comes."""
+        self._held_bytes = 0
+        self._is_answered = False
 
     def event(self, event: Message) -> None:
         """Reads one message."""
@@ -154,7 +159,20 @@ class BedrockStream(TranslatedStream[Message]):
         elif delta.reasoningContent is not None:
             self._on_thought(event.contentBlockIndex, delta.reasoningContent)
         else:
-            self.say(_string(delta.text))
+            self._text(_string(delta.text))
+
+    def _text(self, raw: bytes) -> None:
+        if self._held is None:
+            self.say(raw)
+        elif not self._is_answered:
+            self._held_bytes = _grown(self._held_bytes, raw)
+            self._held.append(raw)
+
+    def _release(self) -> None:
+        """Tells what was held back, since no call will be the answer."""
+        held, self._held = self._held or [], None
+        for raw in held:
+            self.say(raw)
 
     def _on_start(self, event: _BlockStart) -> None:
         started = event.start.toolUse
@@ -166,7 +184,9 @@ class BedrockStream(TranslatedStream[Message]):
         if started.type == SERVER_TOOL:
             self._open[event.contentBlockIndex] = None
         elif known.is_answer(started.name):
-            self._open[event.contentBlockIndex] = _Tool(None, is_custom=False)
+            # Of several such calls, the first is the answer.
+            self._open[event.contentBlockIndex] = None if self._is_answered else _Tool(None, is_custom=False)
+            self._is_answered = True
         else:
             is_custom = known.is_custom(started.name)
             index = self.open_tool(started.toolUseId, known.name(started.name), is_custom=is_custom)
@@ -189,6 +209,8 @@ class BedrockStream(TranslatedStream[Message]):
             tool.held_bytes = _grown(tool.held_bytes, raw)
 
     def _on_thought(self, block: int, thought: _Thought) -> None:
+        if not self._is_answered:
+            self._release()  # a model that thinks is not made to call a tool
         if thought.redactedContent:
             self.add(reasoning_details=[encrypted(thought.redactedContent, self._details)])
             self._details += 1
@@ -229,6 +251,12 @@ class BedrockStream(TranslatedStream[Message]):
         self.usage = read_usage(as_object(value).get("usage"))
         if self.finish is not None:
             self.complete()
+
+    def complete(self) -> None:
+        """Tells what was held back, before the end."""
+        if not self._is_answered:
+            self._release()
+        super().complete()
 
 
 def _string(raw: Raw) -> bytes:

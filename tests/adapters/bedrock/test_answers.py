@@ -131,6 +131,32 @@ def test_an_answer_given_by_a_tool_is_text() -> None:
     assert json.loads(reply.body)["choices"][0]["message"]["content"] == '{"a":"b"}'
 
 
+def test_words_around_an_answer_given_by_a_tool_are_no_part_of_it() -> None:
+    name = "answer_in_this_form"
+    uses = [{"toolUse": {"toolUseId": id, "name": name, "input": {"a": id}}} for id in ("t", "u")]
+    content = [{"text": "Here:"}, *uses, {"text": "Done."}]
+    (made,) = json.loads(replied(whole(content, "tool_use"), NOVA, response_format=FORM).body)["choices"]
+    assert (made["message"]["content"], made["finish_reason"]) == ('{"a":"t"}', "stop")
+    parts = [delta(0, text="Here:"), stop(0)]
+    for index, id in ((1, "t"), (2, "u")):
+        parts += [tool_start(index, id, name), delta(index, toolUse={"input": f'{{"a":"{id}"}}'}), stop(index)]
+    found, decoder = streamed(*parts, delta(3, text="Done."), ended("tool_use"), model=NOVA, response_format=FORM)
+    assert (deltas(found), decoder.finish) == ([{"content": '{"a":"t"}'}], "stop")
+
+
+def test_words_stay_the_answer_where_the_tool_is_never_called_or_was_never_asked_for() -> None:
+    said = [delta(0, text="a"), delta(0, text="b")]
+    found, decoder = streamed(*said, ended(), model=NOVA, response_format=FORM)
+    assert (deltas(found), decoder.failure) == ([{"content": "a"}, {"content": "b"}], None)
+    cut, decoder = streamed(*said, model=NOVA, response_format=FORM)
+    assert decoder.failure is not None
+    assert (cut, decoder.has_content) == ([], False)
+    thinking = delta(0, reasoningContent={"text": "hm"})
+    call = call_of(stream=True, response_format=FORM)
+    decoder = ADAPTER.stream(call, target(CLAUDE_3), HEAD)
+    assert b'"b"' in decoder.feed(START + thinking + delta(1, text="b"))
+
+
 def test_names_that_bedrock_forbids_come_back_as_the_client_wrote_them() -> None:
     name = "a.b c"
     tools = [{"type": "function", "function": {"name": name}}]
