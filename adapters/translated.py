@@ -19,6 +19,7 @@ from collections.abc import Callable, Sequence
 from typing import Generic, TypeVar
 
 import msgspec
+from msgspec import Raw
 
 from adapters.chunks import DONE_FRAME, EMPTY_STRINGS, Chunks, TextChunks
 from adapters.codec import JSON, encode
@@ -32,6 +33,7 @@ EventT = TypeVar("EventT")
 BAD_EVENT = "upstream_invalid_event"
 TRUNCATED = "upstream_truncated"
 EMPTY = "upstream_empty_response"
+_QUOTE = 0x22
 
 
 class TranslatedStream(ABC, Generic[EventT]):
@@ -225,6 +227,16 @@ class TranslatedStream(ABC, Generic[EventT]):
 
 def _is_plain_json(head: Head) -> bool:
     return head.headers.get("content-type", "").partition(";")[0].strip().lower() == "application/json"
+
+
+def raw_string(raw: Raw) -> bytes:
+    """Returns a member that must be a JSON string as it is; b"" if it is empty, absent or null. Raises Malformed."""
+    found = bytes(raw)
+    if found in EMPTY_STRINGS:
+        return b""
+    if found[0] == _QUOTE:
+        return found
+    raise Malformed("a text of the upstream's answer is no string", code=BAD_EVENT)
 
 
 def json_string(text: str) -> bytes:

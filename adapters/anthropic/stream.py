@@ -30,7 +30,7 @@ from adapters.chunks import EMPTY_STRINGS
 from adapters.codec import JSON, decode, encode
 from adapters.errors import Malformed, UpstreamSaid
 from adapters.framing.sse import DONE, DataSplitter
-from adapters.translated import EMPTY, TranslatedStream
+from adapters.translated import EMPTY, TranslatedStream, raw_string
 from adapters.types import MAX_EVENT_BYTES, Call, Head, Target
 
 Object = dict[str, Any]
@@ -150,9 +150,9 @@ class AnthropicStream(TranslatedStream[bytes]):
     def _delta(self, index: int, delta: _Delta) -> None:
         kind = delta.type
         if kind == "text_delta":
-            self._text(_string(delta.text))
+            self._text(raw_string(delta.text))
         elif kind == "thinking_delta":
-            raw = _string(delta.thinking)
+            raw = raw_string(delta.thinking)
             if not raw:
                 return
             self._thought_bytes += len(raw)
@@ -161,7 +161,7 @@ class AnthropicStream(TranslatedStream[bytes]):
             self._thoughts.append(raw)
             self.think(raw)
         elif kind == "input_json_delta":
-            self._arguments(index, _string(delta.partial_json))
+            self._arguments(index, raw_string(delta.partial_json))
         elif kind == "signature_delta":
             self._signature += _text(delta.signature)
             if len(self._signature) > MAX_EVENT_BYTES:
@@ -298,16 +298,6 @@ class AnthropicStream(TranslatedStream[bytes]):
         raise UpstreamSaid(said_inside(self._target, self._head.headers, {"error": event.error}))
 
 
-def _string(raw: Raw) -> bytes:
-    """Returns a JSON string as it is, b"" for an empty one or none."""
-    found = bytes(raw)
-    if found in EMPTY_STRINGS:
-        return b""
-    if found[:1] == b'"':
-        return found
-    raise Malformed("a piece of the upstream's answer is no text")
-
-
 def _text(raw: Raw) -> str:
-    found = _string(raw)
+    found = raw_string(raw)
     return decode(found) if found else ""

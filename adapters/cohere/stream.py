@@ -22,11 +22,10 @@ from adapters.cohere.usage import read_usage
 from adapters.errors import Malformed, UpstreamSaid
 from adapters.failures import describe
 from adapters.framing.sse import DONE, DataSplitter
-from adapters.translated import TranslatedStream
+from adapters.translated import TranslatedStream, raw_string
 from adapters.types import MAX_EVENT_BYTES, Call, Head, Target
 
 _ABSENT = Raw()
-_QUOTE: Final = 0x22
 _EMPTY_OBJECT: Final = b'"{}"'
 _NULL: Final = b'"null"'
 
@@ -114,7 +113,7 @@ class CohereStream(TranslatedStream[bytes]):
         if kind in ("content-delta", "content-start"):
             self._content(read, said.content)
         elif kind == "tool-plan-delta":
-            self.think(_string(said.tool_plan))
+            self.think(raw_string(said.tool_plan))
         elif kind.startswith("tool-call-"):
             self._tool(kind, read.index, said.tool_calls)
         elif kind == "citation-start":
@@ -130,11 +129,11 @@ class CohereStream(TranslatedStream[bytes]):
         if content.text:
             if self._text_block is None:
                 self._text_block = event.index or 0
-            self.say(_string(content.text))
+            self.say(raw_string(content.text))
             if event.logprobs and (found := read_logprobs([decode(event.logprobs)])) is not None:
                 self.add_logprobs(found)
         if content.thinking:
-            self.think(_string(content.thinking))
+            self.think(raw_string(content.thinking))
 
     def _tool(self, kind: str, index: int | None, calls: _ToolCall | list[_ToolCall] | None) -> None:
         if kind == "tool-call-start":
@@ -167,8 +166,8 @@ class CohereStream(TranslatedStream[bytes]):
 
     def _arguments(self, opened: _OpenCall, calls: _ToolCall | list[_ToolCall] | None) -> None:
         for call in calls if isinstance(calls, list) else [calls or _ToolCall()]:
-            raw = _string(call.function.arguments) if call.function else b""
-            if raw in (b"", b'""', b"null"):
+            raw = raw_string(call.function.arguments) if call.function else b""
+            if not raw:
                 continue
             if raw == _NULL and not opened.has_arguments and not opened.held:
                 opened.held = raw
@@ -219,11 +218,3 @@ class CohereStream(TranslatedStream[bytes]):
         members = as_object(decode(event))
         if isinstance(members.get("message"), str) or members.get("error"):
             raise UpstreamSaid(said_failure(self._target, self._head, describe(members)))
-
-
-def _string(raw: Raw) -> bytes:
-    """Returns a member that must be a string, or may be absent or null."""
-    found = bytes(raw)
-    if found and found[0] != _QUOTE and found != b"null":
-        raise Malformed("a text of the upstream's stream is no string", code="upstream_invalid_event")
-    return found

@@ -22,14 +22,13 @@ from adapters.ollama.wire import (
     completion_logprobs,
     finish_of,
     name_of,
-    raw_string,
     read_line,
     said_error,
     text_of,
     token_list,
     usage_of,
 )
-from adapters.translated import TranslatedStream, json_string
+from adapters.translated import TranslatedStream, json_string, raw_string
 from adapters.types import MAX_EVENT_BYTES, Call, Head, Operation, Target
 
 

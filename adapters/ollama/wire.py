@@ -9,11 +9,11 @@ from msgspec import Raw, Struct
 
 from adapters.codec import as_list, as_object, decode, is_null
 from adapters.errors import Malformed
+from adapters.translated import raw_string
 from adapters.types import Usage
 
 Object = dict[str, Any]
 ABSENT: Final = Raw()
-_QUOTE: Final = 0x22
 _MOST_DIGITS: Final = 15
 """JSON numbers are exact up to here, and longer ones are nobody's tokens."""
 
@@ -58,18 +58,10 @@ read_line: Final = msgspec.json.Decoder(Line).decode
 _string: Final = msgspec.json.Decoder(str).decode
 
 
-def raw_string(raw: Raw) -> bytes:
-    """Returns a member that must be a JSON string, or may be absent or null; raises Malformed."""
-    found = bytes(raw)
-    if found and found[0] != _QUOTE and found != b"null":
-        raise Malformed("a text of the upstream's answer is no string", code="upstream_invalid_event")
-    return found
-
-
 def text_of(raw: Raw) -> str:
     """Returns the text of such a member, empty if there is none; raises Malformed."""
     found = raw_string(raw)
-    return _string(found) if found[:1] == b'"' else ""
+    return _string(found) if found else ""
 
 
 def said_error(line: Line) -> bool:
