@@ -14,6 +14,7 @@ truthfully instead.
 from __future__ import annotations
 
 import hashlib
+from collections import defaultdict, deque
 from collections.abc import Iterable, Sequence
 from typing import Any, Final, Literal
 
@@ -164,8 +165,8 @@ class _Reader:
     def __init__(self, report: Report | None) -> None:
         self._report = report
         self._names: dict[str, str] = {}
-        self._open: list[tuple[str, str]] = []
-        """(function name, call id) of old function calls that have no result yet."""
+        self._open: defaultdict[str, deque[str]] = defaultdict(deque)
+        """Function name -> ids of old function calls that have no result yet."""
 
     def turn(self, message: Object, where: str) -> Turn:
         role = _ROLES.get(str(message.get("role")))
@@ -206,7 +207,7 @@ class _Reader:
             name = _called(old, f"{where}.function_call")
             # A stable id: the same history must give the same bytes each turn, or no prefix cache ever hits.
             id = "call_" + hashlib.sha256(f"{where}:{name}".encode()).hexdigest()[:24]
-            self._open.append((name, id))
+            self._open[name].append(id)
             calls = (ToolCall(id, name, _arguments(old.get("arguments"))),)
         self._names.update((each.id, each.name) for each in calls)
         return calls
@@ -214,11 +215,8 @@ class _Reader:
     def _result(self, message: Object, where: str, parts: tuple[Part, ...]) -> Turn:
         id = as_text(message.get("tool_call_id"))
         name = as_text(message.get("name"))
-        if not id:
-            found = next((pair for pair in self._open if pair[0] == name), None)
-            if found is not None:
-                self._open.remove(found)
-                id = found[1]
+        if not id and (waiting := self._open.get(name)):
+            id = waiting.popleft()
         return Turn(
             role="tool",
             where=where,

@@ -70,3 +70,14 @@ def test_a_choice_that_is_none_is_refused_by_the_name_that_the_client_wrote(fiel
         read_tools({name: raw(value) for name, value in fields.items()})
     assert refused.value.param == param
     assert refused.value.message.startswith(param)
+
+
+def test_old_results_belong_to_the_calls_of_their_function_in_order_however_many_there_are() -> None:
+    names = ["a", "b", "a"] * 3_000
+    calls = [{"role": "assistant", "content": None, "function_call": {"name": each, "arguments": ""}} for each in names]
+    results = [{"role": "function", "name": each, "content": "x"} for each in ["a"] * 6_001 + ["b", "c"]]
+    read = turns(*calls, *results)
+    made = [turn.calls[0].id for turn in read[1 : len(calls) + 1]]
+    answered = [turn.call_id for turn in read[len(calls) + 1 :]]
+    assert answered[:6_000] == [id for id, name in zip(made, names, strict=True) if name == "a"]
+    assert answered[6_000:] == ["", made[1], ""]
