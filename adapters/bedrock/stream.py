@@ -27,12 +27,11 @@ from adapters.bedrock.reply import (
 from adapters.codec import JSON, as_object, decode
 from adapters.errors import Malformed, UpstreamSaid
 from adapters.framing.eventstream import Message, MessageSplitter
-from adapters.translated import BAD_EVENT, TranslatedStream, json_string
+from adapters.translated import BAD_EVENT, TranslatedStream, json_string, raw_string
 from adapters.types import MAX_EVENT_BYTES, Call, Head, Target
 
 Object = dict[str, Any]
 _ABSENT: Final = Raw()
-_QUOTE: Final = 0x22
 _EMPTY_OBJECT: Final = b'"{}"'
 
 
@@ -159,7 +158,7 @@ class BedrockStream(TranslatedStream[Message]):
         elif delta.reasoningContent is not None:
             self._on_thought(event.contentBlockIndex, delta.reasoningContent)
         else:
-            self._text(_string(delta.text))
+            self._text(raw_string(delta.text))
 
     def _text(self, raw: bytes) -> None:
         if self._held is None:
@@ -193,7 +192,7 @@ class BedrockStream(TranslatedStream[Message]):
             self._open[event.contentBlockIndex] = _Tool(index, is_custom=is_custom)
 
     def _on_arguments(self, block: int, piece: Raw) -> None:
-        raw = _string(piece)
+        raw = raw_string(piece)
         if block not in self._open:
             raise Malformed("the upstream's stream has arguments of a call that never began", code=BAD_EVENT)
         tool = self._open[block]
@@ -221,7 +220,7 @@ class BedrockStream(TranslatedStream[Message]):
         if thought.signature:
             reasoning.signature += thought.signature
             reasoning.size = _grown(reasoning.size, thought.signature)
-        raw = _string(thought.text)
+        raw = raw_string(thought.text)
         if raw:
             reasoning.pieces.append(Raw(raw))
             reasoning.size = _grown(reasoning.size, raw)
@@ -257,16 +256,6 @@ class BedrockStream(TranslatedStream[Message]):
         if not self._is_answered:
             self._release()
         super().complete()
-
-
-def _string(raw: Raw) -> bytes:
-    """Returns a JSON string, b"" for what is absent or null; raises Malformed for other values."""
-    found = bytes(raw)
-    if not found or found[0] == _QUOTE:
-        return found
-    if found == b"null":
-        return b""
-    raise Malformed("a piece of the upstream's answer is no text", code=BAD_EVENT)
 
 
 def _custom_text(pieces: list[Raw]) -> str:
