@@ -152,10 +152,10 @@ def read_turns(call: Call, report: Report | None = None) -> list[Turn]:
 
 _MEMBERS: Final = frozenset(
     {"role", "content", "name", "refusal", "audio", "tool_calls", "tool_call_id", "function_call", "cache_control"}
-    | {"prefix", "extra_content", "provider_specific_fields", "is_error", "annotations"}
+    | {"prefix", "extra_content", "provider_specific_fields", "is_error", "annotations", "citations"}
     | {"reasoning_content", "reasoning", "reasoning_details", "thinking_blocks"}
 )
-"""What a turn is made of. `annotations` are our own words about an answer that the client sends back."""
+"""What a turn is made of. `annotations` and `citations` are words about an answer that the client sends back."""
 _PLAIN: Final = frozenset({"user", "assistant", "system", "developer"})
 
 

@@ -47,7 +47,9 @@ def native_thinking(fields: Fields, report: Report | None = None) -> Object | No
     written = members(fields, "thinking")
     if written is None:
         return None
-    known = {name: member for name, member in written.items() if name in _NATIVE}
+    known = {name: member for name, member in written.items() if name in _NATIVE and member is not None}
+    if "budget_tokens" in known and not isinstance(known["budget_tokens"], int):
+        raise Unsupported("thinking", "thinking.budget_tokens must be a whole number")
     if report is not None:
         report.drop(*(f"thinking.{name}" for name in written if name not in _NATIVE))
     return known if known.get("type") in _KINDS else None

@@ -156,7 +156,7 @@ def read_usage(counts: Counts | None, before: Usage | None = None) -> Usage | No
     return Usage(
         prompt=whole_prompt,
         completion=spoken if has_both else spoken + thought,
-        cached_prompt=_count(counts.cachedContentTokenCount) or 0,
+        cached_prompt=min(_count(counts.cachedContentTokenCount) or 0, whole_prompt),
         reasoning=thought,
     )
 

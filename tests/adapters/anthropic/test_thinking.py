@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from adapters.errors import Unsupported
 from tests.adapters.anthropic.asking import (
     START,
     STOP,
@@ -210,3 +211,11 @@ def test_thinking_in_another_vendors_words_is_understood_or_reported() -> None:
     assert json.loads(made.body)["thinking"]["type"] == "adaptive"
     made = request(USER, model="claude-opus-4-8", thinking={"clear_thinking": False})
     assert "thinking" not in json.loads(made.body)
+
+
+def test_a_budget_that_is_no_number_is_refused_and_null_is_none() -> None:
+    with pytest.raises(Unsupported) as refused:
+        request(USER, thinking={"type": "enabled", "budget_tokens": [1]})
+    assert refused.value.param == "thinking"
+    made = body(USER, model="claude-sonnet-4-5", thinking={"type": "enabled", "budget_tokens": None})
+    assert made["thinking"]["budget_tokens"] == 8192
