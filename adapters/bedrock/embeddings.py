@@ -9,26 +9,23 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, Final, Literal
 
-import msgspec
-
 from adapters.bedrock.failures import classify_body
+from adapters.bedrock.invoke import counted, invocation, read_invoked
 from adapters.bedrock.models import plain_id
-from adapters.bedrock.request import model_url
 from adapters.bedrock.table import EMBEDDINGS
 from adapters.chunks import embedding_list
-from adapters.codec import JSON, as_list, as_object, decode, encode
+from adapters.codec import JSON, as_list, as_object
 from adapters.errors import Malformed, Unsupported, UpstreamSaid
 from adapters.fidelity import Report, survey
 from adapters.fields import Fields, boolean, input_texts, integer, text, value
 from adapters.parts import split_inputs
-from adapters.types import JSON_HEADERS, Call, Head, HttpRequest, Reply, Target, Usage
+from adapters.types import Call, Head, HttpRequest, Reply, Target
 
 Object = dict[str, Any]
 Maker = Literal["titan", "cohere", "nova"]
 MOST_COHERE_TEXTS: Final = 96
 _NOVA_DIMENSION: Final = 1024
 """What Nova's vectors have if nobody says; unlike the others it wants to be told (its default is 3072)."""
-_COUNT_HEADER: Final = "x-amzn-bedrock-input-token-count"
 
 
 def split_embeddings(call: Call, target: Target) -> Sequence[Call]:
@@ -44,13 +41,7 @@ def build_embeddings(call: Call, target: Target) -> HttpRequest:
     if len(inputs) > (MOST_COHERE_TEXTS if maker == "cohere" else 1):
         raise Unsupported("input", "input holds more texts than the model reads in one request")
     body = _BUILDERS[maker](inputs, call.fields, target, report)
-    return HttpRequest(
-        method="POST",
-        url=model_url(target, "invoke"),
-        headers=target.headers + JSON_HEADERS,
-        body=encode(body),
-        dropped=report.dropped,
-    )
+    return invocation(target, body, report)
 
 
 def read_embeddings(call: Call, target: Target, head: Head, body: bytes) -> Reply:
@@ -63,23 +54,6 @@ def read_embeddings(call: Call, target: Target, head: Head, body: bytes) -> Repl
             raise UpstreamSaid(failure)
     tokens: JSON = answer.get("inputTextTokenCount", answer.get("inputTokenCount"))
     return embedding_list(call, model=target.model, vectors=vectors, usage=counted(tokens, head))
-
-
-def read_invoked(body: bytes) -> Object:
-    """Returns what a model answered, empty if it is no object; raises Malformed for what is not JSON."""
-    try:
-        return as_object(decode(body))
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
-        raise Malformed(f"the upstream's answer is not JSON ({len(body)} bytes)") from error
-
-
-def counted(tokens: JSON, head: Head) -> Usage | None:
-    """Returns the count in the answer, else the one in its header; None if neither has one."""
-    told = head.headers.get(_COUNT_HEADER, "")
-    count = tokens if isinstance(tokens, int) and not isinstance(tokens, bool) else None
-    if count is None and told.isascii() and told.isdecimal() and len(told) <= 15:
-        count = int(told)
-    return Usage(prompt=count) if count is not None and 0 <= count < 2**53 else None
 
 
 def _maker(target: Target) -> Maker:

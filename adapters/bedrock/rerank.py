@@ -8,16 +8,14 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from adapters.bedrock.embeddings import counted, read_invoked
 from adapters.bedrock.failures import classify_body
+from adapters.bedrock.invoke import counted, invocation, read_invoked
 from adapters.bedrock.models import plain_id
-from adapters.bedrock.request import model_url
 from adapters.bedrock.table import RERANK
-from adapters.codec import encode
 from adapters.errors import Malformed, Unsupported, UpstreamSaid
 from adapters.fidelity import survey
 from adapters.rerank import ranking, read_query, read_ranks
-from adapters.types import JSON_HEADERS, Call, Head, HttpRequest, Reply, Target
+from adapters.types import Call, Head, HttpRequest, Reply, Target
 
 _COHERE_VERSION: Final = 2
 
@@ -34,13 +32,7 @@ def build_rerank(call: Call, target: Target) -> HttpRequest:
         body["top_n"] = query.top_n
     if name.startswith("cohere."):
         body["api_version"] = _COHERE_VERSION
-    return HttpRequest(
-        method="POST",
-        url=model_url(target, "invoke"),
-        headers=target.headers + JSON_HEADERS,
-        body=encode(body),
-        dropped=report.dropped,
-    )
+    return invocation(target, body, report)
 
 
 def read_ranking(call: Call, target: Target, head: Head, body: bytes) -> Reply:
