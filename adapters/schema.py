@@ -19,9 +19,9 @@ Schema = dict[str, Any]
 MOST_NODES: Final = 5_000
 """A schema that unfolds to more is refused: references to references double with every level."""
 MOST_DEPTH: Final = 64
-MOST_GROWTH: Final = 16
+MOST_GROWTH: Final = 8
 """How many times its own length the references of a schema may bring, put in place one by one."""
-FREE_BYTES: Final = 32 * 1024
+FREE_BYTES: Final = 16 * 1024
 """What they may bring beside that: short schemas grow more."""
 MOST_PATH: Final = 4_096
 """Characters of a path inside a schema: every keyword that is told in a description is noted with its own."""
@@ -99,9 +99,9 @@ def object_schema(parameters: Mapping[str, Any] | None) -> tuple[Schema, bool]:
     is_lossy = False
     for word in _LISTS:
         if word in schema:
-            members = [_resolved(parameters, as_object(member)) for member in as_list(schema.pop(word))]
+            members, is_cut = _members(parameters, as_list(schema.pop(word)))
             _lay_together(schema, members, is_all=word == "allOf")
-            is_lossy = is_lossy or word != "allOf"
+            is_lossy = is_lossy or is_cut or word != "allOf"
     for word in (*_LISTS, "$ref"):
         is_lossy = schema.pop(word, None) is not None or is_lossy
     return {"type": "object", "properties": {}, **schema, **_OBJECT}, is_lossy
@@ -136,6 +136,23 @@ def _resolved(root: Mapping[str, Any], schema: Schema) -> Schema:
         return {**resolve(root, reference), **_without(schema, "$ref")}
     except Inexpressible:
         return {}
+
+
+def _members(root: Mapping[str, Any], schemas: list[Any]) -> tuple[list[Schema], bool]:
+    """Returns the schemas with their references put in place; True if these brought too much, and the rest is left out.
+
+    An empty schema stands for what is left out: it demands nothing, and so no alternatives have a demand in common.
+    """
+    found: list[Schema] = []
+    left = MOST_NODES
+    for schema in map(as_object, schemas):
+        member = _resolved(root, schema)
+        if member is not schema:
+            left -= len(member) + len(as_object(member.get("properties"))) + len(as_list(member.get("required")))
+        if left < 0:
+            return [*found, {}], True
+        found.append(member)
+    return found, False
 
 
 def _lay_together(schema: Schema, members: list[Schema], *, is_all: bool) -> None:
