@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Final, Literal
 
 from msgspec import Struct
@@ -40,8 +41,8 @@ class ToolChoice(Struct, frozen=True):
     mode: Mode
     name: str = ""
     """The tool that must be used, if `mode` is `named`."""
-    allowed: tuple[str, ...] = ()
-    """Names of the only tools that may be used (`allowed_tools`); empty means all."""
+    allowed: Mapping[str, None] = {}
+    """Names of the only tools that may be used (`allowed_tools`), in the client's order; empty means all."""
 
 
 class Toolbox(Struct, frozen=True):
@@ -157,7 +158,7 @@ def _choice(value: JSON, tools: tuple[Tool, ...], where: str) -> ToolChoice | No
         return ToolChoice(_MODES[value])
     members = as_object(value)
     if members.get("type") == "allowed_tools":
-        return _allowed(as_object(members.get("allowed_tools")) or members)
+        return _allowed(as_object(members.get("allowed_tools")) or members, tools)
     named = as_object(members.get("function")) or as_object(members.get("custom")) or members
     name = named.get("name")
     if not isinstance(name, str) or not any(tool.name == name for tool in tools):
@@ -165,8 +166,11 @@ def _choice(value: JSON, tools: tuple[Tool, ...], where: str) -> ToolChoice | No
     return ToolChoice("named", name)
 
 
-def _allowed(members: Object) -> ToolChoice:
+def _allowed(members: Object, tools: tuple[Tool, ...]) -> ToolChoice:
     items = [as_object(item) for item in as_list(members.get("tools"))]
-    names = [as_object(item.get("function")).get("name") or item.get("name") for item in items]
+    named = [as_object(item.get("function")) or as_object(item.get("custom")) or item for item in items]
+    allowed = {name: None for item in named if isinstance(name := item.get("name"), str)}
+    if not any(tool.name in allowed for tool in tools):
+        raise Unsupported("tool_choice", "tool_choice allows none of the tools")
     mode: Mode = "required" if members.get("mode") == "required" else "auto"
-    return ToolChoice(mode, allowed=tuple(name for name in names if isinstance(name, str)))
+    return ToolChoice(mode, allowed=allowed)

@@ -81,3 +81,19 @@ def test_old_results_belong_to_the_calls_of_their_function_in_order_however_many
     answered = [turn.call_id for turn in read[len(calls) + 1 :]]
     assert answered[:6_000] == [id for id, name in zip(made, names, strict=True) if name == "a"]
     assert answered[6_000:] == ["", made[1], ""]
+
+
+def test_allowed_tools_are_found_of_either_kind_and_must_be_among_the_tools() -> None:
+    def choice(*allowed: Any) -> dict[str, None]:
+        tools = [{"type": "function", "function": {"name": "f"}}, {"type": "custom", "custom": {"name": "c"}}]
+        wanted = {"type": "allowed_tools", "allowed_tools": {"mode": "auto", "tools": [*allowed]}}
+        found = read_tools({"tools": raw(tools), "tool_choice": raw(wanted)}).choice
+        return dict(found.allowed) if found else {}
+
+    assert choice({"type": "custom", "custom": {"name": "c"}}, {"type": "function", "name": "f"}) == {
+        "c": None,
+        "f": None,
+    }
+    for nothing in ((), ({"type": "function", "function": {"name": "g"}},)):
+        with pytest.raises(Unsupported, match="allows none of the tools"):
+            choice(*nothing)
