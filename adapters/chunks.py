@@ -17,6 +17,7 @@ from adapters.types import Call, Reply, Usage
 
 Object = dict[str, Any]
 _OPEN: Final = b',"finish_reason":null}]}\n\n'
+_NO_TOOLS: Final = (b"", b"null", b"[]")
 EMPTY_STRINGS: Final = (b"", b'""', b"null")
 """JSON text of what is not worth a frame."""
 
@@ -39,7 +40,7 @@ def usage_object(usage: Usage) -> Object:
 
 def wants_function_call(call: Call) -> bool:
     """True for a client that wrote `functions` and so reads `function_call`, not `tool_calls`."""
-    return "functions" in call.fields and "tools" not in call.fields
+    return "functions" in call.fields and bytes(call.fields.get("tools", b"")) in _NO_TOOLS
 
 
 def tool_call(id: str, name: str, arguments: str, extra: JSON = None, *, is_custom: bool = False) -> Object:

@@ -79,3 +79,16 @@ def test_a_repeated_role_is_cut_out_and_everything_else_stays_as_it_came() -> No
     two = b'{"role":"assistant","content":"x","other":{"role":"assistant","y":1}}'
     (event,) = events(decoder.feed(head + two + tail))
     assert event["choices"][0]["delta"] == {"content": "x", "other": {"role": "assistant", "y": 1}}
+
+
+def test_functions_are_answered_as_such_beside_tools_that_are_none() -> None:
+    content = [{"type": "tool_use", "id": "t", "name": "f", "input": {}}]
+    body = json.dumps({"type": "message", "content": content, "stop_reason": "tool_use"}).encode()
+    for nothing in ([], None):
+        call = call_for(asked(functions=[{"name": "f"}], tools=nothing))
+        reply = ADAPTERS["anthropic"].reply(call, target_of(protocol="anthropic"), Head(200), body)
+        choice = json.loads(reply.body)["choices"][0]
+        assert (choice["message"].get("function_call"), choice["finish_reason"]) == (
+            {"name": "f", "arguments": "{}"},
+            "function_call",
+        )
