@@ -40,11 +40,13 @@ class Event:
 class Splitter:
     """Cuts a byte stream into blocks (events without their final empty line) with LF line ends."""
 
-    __slots__ = ("_at_start", "_cap", "_held_cr", "_rest", "_rewrites")
+    __slots__ = ("_at_start", "_cap", "_held_cr", "_more", "_rest", "_rewrites")
 
     def __init__(self, cap: int) -> None:
         self._cap = cap
         self._rest = b""
+        self._more = bytearray()
+        """What belongs behind `_rest`: not copied for each of the thousands of packets in which an image comes."""
         self._at_start = True
         self._rewrites = False
         self._held_cr = False
@@ -59,7 +61,10 @@ class Splitter:
         if self._rewrites or b"\r" in data:
             data = self._rewritten(data)
         if self._rest:
-            data = self._rest + data
+            if b"\n" not in data and not self._at_start:
+                return self._hold(data)
+            data = b"".join((self._rest, self._more, data))
+            self._more.clear()
         if self._at_start:
             if len(data) < len(_BOM) and _BOM.startswith(data):
                 self._rest = data
@@ -76,9 +81,16 @@ class Splitter:
             raise FramingError(blocks, "an event of the upstream is too long")
         return blocks
 
+    def _hold(self, data: bytes) -> list[bytes]:
+        self._more += data
+        if len(self._rest) + len(self._more) > self._cap:
+            raise FramingError([], "an event of the upstream is too long")
+        return []
+
     def close(self) -> bytes:
         """Returns the block that the end of file leaves unfinished, b"" if none."""
-        rest, self._rest = self._rest, b""
+        rest, self._rest = b"".join((self._rest, self._more)), b""
+        self._more.clear()
         return rest.removeprefix(_BOM).strip(b"\n")
 
     def _rewritten(self, data: bytes) -> bytes:

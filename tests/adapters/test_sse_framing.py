@@ -121,3 +121,19 @@ def test_a_block_means(block: bytes, event: Event) -> None:
 def test_a_frame_is_one_event() -> None:
     assert frame(b"[DONE]") == DONE_FRAME
     assert [parse(block) for block in split([frame(b'{"a":1}')])[0]] == [Event(b'{"a":1}')]
+
+
+def test_an_event_that_comes_in_tens_of_thousands_of_packets_is_put_together_once() -> None:
+    splitter, piece = Splitter(16 * 1024 * 1024), b"x" * 256
+    for packet in [b"data: ", *[piece] * 60_000]:
+        assert splitter.feed(packet) == []
+    assert splitter.feed(b"y\n\ndata: z\n") == [b"data: " + piece * 60_000 + b"y"]
+    assert splitter.close() == b"data: z"
+
+
+def test_the_cap_counts_every_packet_of_an_event() -> None:
+    splitter = Splitter(10)
+    assert splitter.feed(b"data: ") == []
+    assert splitter.feed(b"1234") == []
+    with pytest.raises(FramingError):
+        splitter.feed(b"5")
