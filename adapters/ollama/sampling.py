@@ -38,13 +38,17 @@ _EFFORTS: Final[dict[str, bool | str]] = {
 
 
 def post(call: Call, target: Target, body: Object, report: Report) -> HttpRequest:
-    """Returns the upstream request that carries `body`."""
+    """Returns the upstream request that carries `body`; raises Unsupported for what is nested too deeply."""
+    try:
+        written = encode(body)
+    except RecursionError:  # arguments of a call are deeper by what stands around them than when they were read
+        raise Unsupported("messages", "messages hold JSON that is nested too deeply") from None
     path = target.paths[call.operation]
     return HttpRequest(
         method="POST",
         url=path if "://" in path else target.base_url + path,
         headers=target.headers + JSON_HEADERS,
-        body=encode(body),
+        body=written,
         dropped=report.dropped,
     )
 

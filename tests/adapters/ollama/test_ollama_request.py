@@ -310,3 +310,13 @@ def test_a_description_of_a_schema_is_reported() -> None:
     described = {**JSON_SCHEMA["json_schema"], "description": "a thing"}
     sent = asked(response_format={"type": "json_schema", "json_schema": described})
     assert "response_format.json_schema.description" in sent.dropped
+
+
+def test_arguments_of_any_depth_are_sent_or_refused_by_name() -> None:
+    for depth in range(900, 1_100):
+        deep = {**CALL, "function": {"name": "f", "arguments": '{"x":' + "[" * depth + "]" * depth + "}"}}
+        try:
+            sent = asked(messages=[USER, {"role": "assistant", "content": None, "tool_calls": [deep]}])
+            assert sent.body.count(b"[") > depth
+        except Unsupported as refused:
+            assert refused.param == "messages"
