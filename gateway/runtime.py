@@ -14,6 +14,7 @@ from gateway.credentials.secret import Secret
 from gateway.domain import ProviderSpec
 from gateway.engine.executor import Executor, Limits
 from gateway.errors import ConfigError, Fault, UnknownModel
+from gateway.registry.adapters import RULED
 from gateway.registry.builtin import layer, load_builtin, starting_row, to_spec
 from gateway.registry.catalogue import DEMO, DEMO_MODEL, Catalogue
 from gateway.registry.discovery import Discovery, Probe
@@ -21,6 +22,7 @@ from gateway.registry.registry import Registry
 from gateway.routing.deployment import Deployment
 from gateway.routing.router import Reference, Route, Router
 from gateway.settings.model import Settings, UpstreamSettings
+from gateway.settings.provider import ProviderRow
 from gateway.telemetry.access_log import AccessLog
 from gateway.telemetry.metrics import Metrics
 from gateway.telemetry.writer import open_sink
@@ -184,13 +186,23 @@ def origin_of(url: str) -> str:
     return f"{scheme}://{rest.partition('/')[0]}"
 
 
+def _is_ruled_in_vain(row: ProviderRow, whole: ProviderRow) -> bool:
+    return row.rules is not None and whole.protocol is not None and whole.protocol not in RULED
+
+
+def _no_rules(row: ProviderRow) -> str:
+    return f"`rules` change requests in OpenAI's wire; requests for protocol {row.protocol!r} are translated"
+
+
 def build_catalogue(settings: Settings, environ: Mapping[str, str]) -> Catalogue:
     """Returns the providers of the built-in table with the file's rows laid over; raises ConfigError."""
     rows = load_builtin()
     for name, row in settings.providers.items():
         rows[name] = layer(starting_row(rows, name), row)
     specs: list[ProviderSpec] = []
-    wrong: dict[str, str] = {}
+    wrong = {
+        name: _no_rules(rows[name]) for name, row in settings.providers.items() if _is_ruled_in_vain(row, rows[name])
+    }
     for name, row in rows.items():
         try:
             specs.append(to_spec(name, row))

@@ -36,6 +36,8 @@ _ALL: Final[tuple[Adapter, ...]] = (
 
 ADAPTERS: Final[Mapping[str, Adapter]] = MappingProxyType({adapter.protocol: adapter for adapter in _ALL})
 """Protocol -> its adapter; adapters have no state, so one of each serves everybody."""
+RULED: Final = frozenset({"openai", "azure", "huggingface"})
+"""Protocols whose requests are changed by a row's `rules`; the others are translated and build a body of their own."""
 
 
 def paths_of(spec: ProviderSpec) -> Mapping[Operation, str]:

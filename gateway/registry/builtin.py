@@ -19,6 +19,7 @@ import gateway
 from adapters.failures import FailureRule
 from adapters.options import Options
 from adapters.rules import Addition, ModelRules, ParamRules
+from adapters.types import Operation
 from gateway.domain import AuthScheme, Cloud, Connection, ProviderSpec
 from gateway.errors import ConfigError
 from gateway.registry.adapters import ADAPTERS
@@ -76,9 +77,15 @@ def parse_rows(text: str, file: str = PROVIDERS_FILE) -> dict[str, ProviderRow]:
     content = parse_file(text, file)
     baseline = content.baseline
     return {
-        name: row if name in baseline.excepted else _on_baseline(baseline.rules, row)
+        name: _chats(row if name in baseline.excepted else _on_baseline(baseline.rules, row))
         for name, row in content.providers.items()
     }
+
+
+def _chats(row: ProviderRow) -> ProviderRow:
+    """Returns the row with chat as what it can do, if it speaks OpenAI's wire and says nothing of that."""
+    is_silent = row.operations is None and row.protocol in (None, "openai")
+    return row.model_copy(update={"operations": [Operation.CHAT]}) if is_silent else row
 
 
 def parse_file(text: str, file: str = PROVIDERS_FILE) -> ProvidersFile:
