@@ -13,6 +13,8 @@ from adapters.fidelity import Report
 from adapters.fields import Fields, boolean, value
 
 Object = dict[str, Any]
+MOST_TOOLS: Final = 512
+"""Far more than any vendor takes; each may hold a schema that costs milliseconds to translate."""
 Mode = Literal["auto", "none", "required", "named"]
 _NO_PARAMETERS: Final[Object] = {"type": "object", "properties": {}}
 _MODES: Final[dict[str, Mode]] = {"auto": "auto", "none": "none", "required": "required", "any": "required"}
@@ -107,6 +109,8 @@ def _items(fields: Fields, name: str) -> list[JSON]:
     found = value(fields, name)
     if found is not None and not isinstance(found, list):
         raise Unsupported(name, f"{name} must be an array")
+    if len(as_list(found)) > MOST_TOOLS:
+        raise Unsupported(name, f"{name} may hold at most {MOST_TOOLS} items, got {len(as_list(found))}")
     return as_list(found)
 
 

@@ -32,6 +32,8 @@ API_VERSION: Final = "2023-06-01"
 """Later versions refuse sampling for every model (platform.claude.com, api/versioning, 2026-11)."""
 BINDING_BETA: Final = "thinking-binding-controls-2026-08-01"
 _BETA: Final = re.compile(r"[a-z0-9][a-z0-9.-]{0,99}")
+MOST_BETAS: Final = 32
+"""They travel in one header."""
 _LONGEST_USER: Final = 256
 
 
@@ -212,6 +214,8 @@ def _user(fields: Fields, report: Report) -> str:
 
 def _betas(fields: Fields, history: History, thinking: Object | None) -> list[str]:
     found = texts(fields, "betas")
+    if len(found) > MOST_BETAS:
+        raise Unsupported("betas", f"betas may hold at most {MOST_BETAS} names, got {len(found)}")
     for beta in found:
         if not _BETA.fullmatch(beta):
             raise Unsupported("betas", f"betas: {beta[:64]!r} is no name of a beta")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import suppress
 from typing import Any, Final
 
 from adapters.bedrock.messages import CachePoints
@@ -128,7 +127,7 @@ def _spec(tool: Tool, model: Model, report: Report) -> Object:
         schema = strict
     elif tool.strict:
         report.drop("tools.function.strict")
-    spec["inputSchema"] = {"json": _plain(schema) if model.plain_schemas else schema}
+    spec["inputSchema"] = {"json": _plain(schema, report) if model.plain_schemas else schema}
     return spec
 
 
@@ -144,7 +143,10 @@ def _strict(schema: Object, model: Model) -> Object | None:
         return None
 
 
-def _plain(schema: Object) -> Object:
-    with suppress(Inexpressible):
+def _plain(schema: Object, report: Report) -> Object:
+    try:
         schema = fit(schema, _NOVA_DIALECT).schema
+    except Inexpressible:  # its references would point nowhere
+        report.drop("tools.function.parameters")
+        return {"type": "object", "properties": {}}
     return {name: schema[name] for name in _NOVA_TOP if name in schema}

@@ -61,7 +61,7 @@ def signer_of_file(name: str, provider: str, environ: Mapping[str, str], clock: 
     for needed in _PACKAGES:
         need_package(needed, "google", f"{provider}: {name}")
     if not Path(path).is_file():
-        raise CredentialUnavailable(f"{provider}: {name} names {path}, where no file is")
+        raise CredentialUnavailable(f"{provider}: {name} names a file that is not there")
     return _signer("google adc (file)", f"{provider}: {name}", partial(_of_file, Path(path)), environ, clock)
 
 
@@ -90,14 +90,14 @@ def _of_file(path: Path) -> _Login:
             kind = package("google.oauth2.service_account").Credentials
             return _Login(kind.from_service_account_info(info, scopes=_SCOPES), secrets)
         case "authorized_user":
-            return _Login(_of_user(info, path), secrets)
+            return _Login(_of_user(info), secrets)
         case other:
-            raise ValueError(f"{path} is of type {other!r}; service_account and authorized_user can be used")
+            raise ValueError(f"the file is of type {other!r}; service_account and authorized_user can be used")
 
 
-def _of_user(info: dict[str, Any], path: Path) -> _Credentials:
+def _of_user(info: dict[str, Any]) -> _Credentials:
     if missing := [name for name in ("client_id", "client_secret", "refresh_token") if not info.get(name)]:
-        raise ValueError(f"{path} has no {missing[0]}")
+        raise ValueError(f"the file has no {missing[0]}")
     # The library's own reader would not look at the file's `token_uri`.
     return package("google.oauth2.credentials").Credentials(
         None,
@@ -129,9 +129,11 @@ def _fetcher(what: str, opened: Open, quota: str) -> Callable[[], Lease[Token]]:
         try:
             login = login or opened()
             login.credentials.refresh(_request())
-        except (errors.GoogleAuthError, OSError, ValueError, AttributeError) as error:
+        except (errors.GoogleAuthError, OSError, ValueError, AttributeError, TypeError) as error:
             held.clear()  # the file may be mended meanwhile
-            said = Scrubber(login.secrets if login else ()).text(str(error))
+            # An OSError's own words hold the path, which is nothing for the clients who hear of this.
+            words = error.strerror or "it cannot be read" if isinstance(error, OSError) else str(error)
+            said = Scrubber(login.secrets if login else ()).text(words)
             raise CredentialUnavailable(f"{what}: no token: {said}; check {FILE_VARIABLE} or {_LOGIN}") from None
         held[:] = [login]
         credentials = login.credentials

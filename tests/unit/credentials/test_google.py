@@ -168,7 +168,7 @@ def test_the_name_of_a_file_is_never_sent_as_a_key(account: Path) -> None:
 
 
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
-    with pytest.raises(CredentialUnavailable, match=f"{ADC} names .*/missing.json, where no file is"):
+    with pytest.raises(CredentialUnavailable, match=f"{ADC} names a file that is not there"):
         resolved({ADC: str(tmp_path / "missing.json")})
 
 
