@@ -104,6 +104,16 @@ def _openai_tools(body: Object) -> list[Object]:
     return [tool for tool in body.get("tools") or [] if tool.get("type") == "function"]
 
 
+def _completions(row: str, body: Object, exchange: Object) -> Told:
+    return Told(row, "/v1/completions", {"prompt": body.get("prompt") or "?"}, _expected(exchange))
+
+
+def _features(row: str, body: Object, exchange: Object) -> Told:
+    answer = exchange["response"]["body"]
+    vectors = answer if isinstance(answer[0], list) else [answer]
+    return Told(row, "/v1/embeddings", {"input": ["?"] * len(vectors)}, {"vectors": vectors})
+
+
 def _embeddings(row: str, body: Object, exchange: Object) -> Told:
     answer = exchange["response"].get("body") or {}
     vectors = _vectors(answer)
@@ -136,9 +146,11 @@ _ENDPOINTS: tuple[tuple[str, str, str, Callable[[str, Object, Object], Told]], .
     ("vertexai", r":(streamG|g)enerateContent$", "vertex", _chat(_gemini_tools)),
     ("bedrock", r"/converse(-stream)?$", "bedrock", _chat(_bedrock_tools)),
     ("cohere", r"/v2/chat$", "cohere", _chat(_openai_tools)),
-    ("cohere", r"/v2/embed$", "cohere", _embeddings),
-    ("cohere", r"/v2/rerank$", "cohere", _rerank),
+    ("cohere", r"/v[12]/embed$", "cohere", _embeddings),
+    ("cohere", r"/v[12]/rerank$", "cohere", _rerank),
     ("voyage", r"/v1/rerank$", "voyage", _rerank),
     ("ollama", r"/api/chat$", "ollama", _chat(_openai_tools)),
+    ("ollama", r"/api/generate$", "ollama", _completions),
+    ("huggingface", r"/feature-extraction/", "huggingface", _features),
 )
 """Recorded provider, path, row that serves it here, and how it is told."""
