@@ -11,7 +11,12 @@ from adapters.azure import AzureAdapter
 from adapters.failures import FailureKind, FailureRule
 from adapters.options import Options
 from adapters.types import Call, Head, Operation, Target
+from gateway.engine.verdict import client_error
 from gateway.http.inbound import read_call
+from gateway.registry.builtin import load_builtin, to_spec
+from gateway.registry.catalogue import Catalogue
+from gateway.registry.registry import Registry
+from gateway.routing.deployment import Deployment
 from tests.adapters.recorded import events, target_of
 
 ADAPTER = AzureAdapter()
@@ -65,6 +70,15 @@ def test_a_version_chooses_the_classic_paths(base: str) -> None:
 )
 def test_other_roots_are_used_as_they_are(base: str, version: str, url: str) -> None:
     assert ADAPTER.request(call_of(), target(base, version)).url == url
+
+
+@pytest.mark.parametrize("endpoint", [f"{ROOT}/openai/v1/", f"{ROOT}/", ROOT])
+def test_an_endpoint_of_the_environment_may_end_with_a_slash(endpoint: str) -> None:
+    environ = {"AZURE_OPENAI_ENDPOINT": endpoint, "AZURE_OPENAI_API_KEY": "k"}
+    found = Catalogue(Registry([to_spec("azure", load_builtin()["azure"])]), {}, environ).deploy("azure/my-gpt")
+    assert isinstance(found, Deployment)
+    assert ADAPTER.request(call_of(), found.target).url == f"{ROOT}/openai/v1/chat/completions"
+    assert found.key_ring.headers() == (("api-key", "k"),)
 
 
 def test_a_rows_own_url_stays() -> None:
@@ -192,6 +206,14 @@ def test_azures_errors_are_known(status: int, error: Any, kind: FailureKind) -> 
     body = json.dumps({"error": {"message": "no", **error}}).encode()
     failure = ADAPTER.failure(target(), Head(status), body)
     assert (failure.kind, failure.message, failure.code, failure.status) == (kind, "no", error["code"], status)
+
+
+def test_a_prompt_that_the_filter_refused_is_the_clients_400_and_not_for_another_try() -> None:
+    error = {"message": "no", "code": "content_filter", "innererror": {"code": "ResponsibleAIPolicyViolation"}}
+    failure = ADAPTER.failure(target(), Head(400), json.dumps({"error": error}).encode())
+    heard = client_error(failure, deployment="azure/my-gpt", message=failure.message)
+    assert (heard.status, heard.code) == (400, "content_filter")
+    assert dict(heard.headers()) == {"x-should-retry": "false"}
 
 
 def test_the_wait_that_azure_asks_for_is_read() -> None:

@@ -13,6 +13,7 @@ from adapters.cohere import CohereAdapter
 from adapters.cohere.usage import count, read_usage
 from adapters.errors import Malformed, UpstreamSaid
 from adapters.failures import FailureKind, FailureRule
+from adapters.parts import join_replies
 from adapters.types import Call, Head, Operation, Reply, StreamDecoder, Target, Usage
 from gateway.http.inbound import read_call
 from tests.adapters.recorded import events, run, target_of
@@ -22,6 +23,7 @@ TARGET = target_of(protocol="cohere")
 USER = {"role": "user", "content": "hello"}
 TEXT = {"type": "content-delta", "index": 0, "delta": {"message": {"content": {"text": "Hi"}}}}
 END = {"type": "message-end", "delta": {"finish_reason": "COMPLETE", "usage": {}}}
+START = {"type": "message-start", "id": "x", "delta": {"message": {"role": "assistant", "content": []}}}
 
 
 def call_of(operation: Operation = Operation.CHAT, **fields: Any) -> Call:
@@ -95,6 +97,39 @@ def test_a_streamed_call_without_arguments_has_an_empty_object(pieces: list[str]
     calls = [call for event in found[:-1] for call in event["choices"][0]["delta"].get("tool_calls", ())]
     assert "".join(call["function"].get("arguments", "") for call in calls) == "{}"
     assert decoder.finish == "tool_calls"
+
+
+def test_a_tool_is_called_by_the_name_that_the_client_gave_it() -> None:
+    tools = [{"type": "function", "function": {"name": "search-web"}}]
+    named = {"id": "c", "type": "function", "function": {"name": "search_web", "arguments": ""}}
+    answer = reply(whole(None, "TOOL_CALL", tool_calls=[named]), tools=tools)
+    (called,) = json.loads(answer.body)["choices"][0]["message"]["tool_calls"]
+    assert called["function"] == {"name": "search-web", "arguments": "{}"}
+    found, _ = streamed(
+        START,
+        {"type": "tool-call-start", "index": 0, "delta": {"message": {"tool_calls": named}}},
+        {"type": "tool-call-end", "index": 0},
+        {"type": "message-end", "delta": {"finish_reason": "TOOL_CALL"}},
+        tools=tools,
+    )
+    calls = [call for event in found[:-1] for call in event["choices"][0]["delta"].get("tool_calls", ())]
+    assert [call["function"] for call in calls] == [{"name": "search-web", "arguments": ""}, {"arguments": "{}"}]
+
+
+def test_a_stream_begins_with_its_first_content_and_ends_with_or_without_coheres_done() -> None:
+    decoder = ADAPTER.stream(call_of(stream=True), TARGET, Head(200))
+    assert decoder.feed(b"data: " + json.dumps(START).encode() + b"\n\n") == b""
+    assert not decoder.has_content
+    data = b"".join(b"data: " + json.dumps(event).encode() + b"\n\n" for event in (TEXT, END))
+    found = events(run(decoder, [data]))
+    assert [event["choices"][0]["delta"] for event in found[:-1]] == [
+        {"role": "assistant", "content": ""},
+        {"content": "Hi"},
+        {},
+    ]
+    assert found[-1] == "[DONE]"
+    again = ADAPTER.stream(call_of(stream=True), TARGET, Head(200))
+    assert events(run(again, [data + b"data: [DONE]\n\n"])) == found
 
 
 def test_arguments_that_only_begin_like_null_are_kept() -> None:
@@ -238,3 +273,16 @@ def test_embeddings_that_do_not_fit_the_inputs_are_malformed(vectors: Any) -> No
     call = call_of(Operation.EMBEDDINGS, input=["a", "b"], encoding_format="base64")
     with pytest.raises(Malformed):
         ADAPTER.reply(call, TARGET, Head(200), json.dumps({"embeddings": {"float": vectors}}).encode())
+
+
+def test_many_inputs_are_answered_as_one_list_in_their_order() -> None:
+    call = call_of(Operation.EMBEDDINGS, input=[str(number) for number in range(200)])
+    replies: list[Reply] = []
+    for part in ADAPTER.parts(call, TARGET):
+        texts = json.loads(ADAPTER.request(part, TARGET).body)["texts"]
+        meta = {"billed_units": {"input_tokens": len(texts)}}
+        answer = {"id": "x", "embeddings": {"float": [[int(text)] for text in texts]}, "meta": meta}
+        replies.append(ADAPTER.reply(part, TARGET, Head(200), json.dumps(answer).encode()))
+    joined = json.loads(join_replies(call, replies).body)
+    assert [(item["index"], item["embedding"]) for item in joined["data"]] == [(each, [each]) for each in range(200)]
+    assert joined["usage"] == {"prompt_tokens": 200, "total_tokens": 200}

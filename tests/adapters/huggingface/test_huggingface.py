@@ -11,7 +11,10 @@ from adapters.errors import Malformed, Unsupported, UpstreamSaid
 from adapters.failures import FailureKind
 from adapters.huggingface import HuggingFaceAdapter
 from adapters.types import Call, Head, HttpRequest, Operation
+from gateway.credentials.resolve import resolve_credentials
+from gateway.engine.verdict import client_error
 from gateway.http.inbound import read_call
+from gateway.registry.builtin import load_builtin, to_spec
 from tests.adapters.recorded import target_of
 
 ADAPTER = HuggingFaceAdapter()
@@ -48,6 +51,18 @@ def test_chats_go_to_the_router_or_to_the_endpoint(base_url: str, url: str) -> N
     request = sent(Operation.CHAT, base_url=base_url, model="openai/gpt-oss-120b:groq")
     assert request.url == url
     assert json.loads(request.body)["model"] == "openai/gpt-oss-120b:groq"
+
+
+def test_of_several_tokens_the_one_of_the_first_variable_is_used() -> None:
+    spec = to_spec("huggingface", load_builtin()["huggingface"])
+    environ = {"HF_TOKEN": "a", "HUGGINGFACE_API_KEY": "b", "HF_API_TOKEN": "c", "ABI_HF_API_TOKEN": "d"}
+    found: list[str] = []
+    for name in ("ABI_HF_API_TOKEN", "HF_API_TOKEN", "HUGGINGFACE_API_KEY", "HF_TOKEN"):
+        (secret,) = resolve_credentials(spec, environ).secrets
+        found.append(secret.reveal())
+        del environ[name]
+    assert found == ["d", "c", "b", "a"]
+    assert resolve_credentials(spec, environ).secrets == ()
 
 
 def test_the_model_stands_first_even_if_nothing_else_changes() -> None:
@@ -173,3 +188,25 @@ def test_an_error_is_understood(status: int, body: Any, kind: FailureKind, messa
 def test_a_header_says_better_when_to_come_back() -> None:
     body = b'{"error":"Model x is currently loading","estimated_time":3.2}'
     assert ADAPTER.failure(target_of(protocol="huggingface"), Head(503, {"retry-after": "9"}), body).retry_after == 9
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "heard", "code", "headers"),
+    [
+        (
+            503,
+            {"error": "Model x is currently loading", "estimated_time": 3.2},
+            503,
+            "upstream_overloaded",
+            {"x-should-retry": "true", "retry-after": "4", "retry-after-ms": "3200"},
+        ),
+        (402, {"error": "no credits"}, 429, "insufficient_quota", {"x-should-retry": "false"}),
+        (410, {"error": GONE}, 502, "upstream_error", {"x-should-retry": "false"}),
+    ],
+)
+def test_the_client_hears_when_to_come_back_and_when_not_to(
+    status: int, body: Any, heard: int, code: str, headers: dict[str, str]
+) -> None:
+    failure = ADAPTER.failure(target_of(protocol="huggingface"), Head(status), json.dumps(body).encode())
+    error = client_error(failure, deployment="huggingface/m", message=failure.message)
+    assert (error.status, error.code, dict(error.headers())) == (heard, code, headers)

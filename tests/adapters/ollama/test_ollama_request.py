@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from adapters.errors import Unsupported
 from adapters.types import Operation
+from gateway.errors import InvalidRequest
 from tests.adapters.ollama.asking import ADAPTER, CALL, TOOL, USER, asked, body, call, target
 
 SCHEMA = {"type": "object", "properties": {"a": {"type": "string"}}, "required": ["a"]}
@@ -270,6 +271,12 @@ def test_what_ollama_makes_no_vector_of_is_refused(wrong: Any) -> None:
     with pytest.raises(Unsupported) as refused:
         asked(operation=Operation.EMBEDDINGS, input=wrong)
     assert refused.value.param == "input"
+
+
+def test_one_empty_text_to_embed_is_refused_before_any_adapter_sees_it() -> None:
+    with pytest.raises(InvalidRequest) as refused:
+        call(Operation.EMBEDDINGS, input="")
+    assert (refused.value.status, refused.value.param) == (400, "input")
 
 
 def test_what_other_vendors_left_in_a_conversation_is_reported() -> None:

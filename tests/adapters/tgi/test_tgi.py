@@ -208,6 +208,20 @@ def test_a_chunks_finish_is_openais(word: str) -> None:
     assert replied(answer, Operation.CHAT)["choices"][0]["finish_reason"] == "stop"
 
 
+@pytest.mark.parametrize("word", ["stop_sequence", "eos_token", "stop"])
+def test_a_streams_finish_name_and_id_are_those_that_the_client_knows(word: str) -> None:
+    chunks = [
+        {"id": "", "model": "tgi", "choices": [{"index": 0, "delta": {"content": text}, "finish_reason": why}]}
+        for text, why in (("Hi", None), ("", word))
+    ]
+    data = b"".join(b"data: " + json.dumps(chunk, separators=(",", ":")).encode() + b"\n\n" for chunk in chunks)
+    target = target_of(protocol="tgi", model="mistral-7b")
+    decoder = ADAPTER.stream(call_of(Operation.CHAT, stream=True), target, HEAD)
+    first, last, done = events(run(decoder, [data + b"data: [DONE]\n\n"]))
+    assert [(each["id"], each["model"]) for each in (first, last)] == [("chatcmpl-1", "mistral-7b")] * 2
+    assert (last["choices"][0]["finish_reason"], decoder.finish, done) == ("stop", "stop", "[DONE]")
+
+
 def test_a_name_inside_a_text_is_left_alone() -> None:
     text = '"id":"" "model":"tgi"'
     answer = {
@@ -235,6 +249,11 @@ def test_a_special_token_is_not_told() -> None:
     text, decoder = streamed(token("a"), token("</s>", special=True, why="eos_token"))
     assert (text, decoder.finish, decoder.is_done) == ("a", "stop", True)
     assert (decoder.usage.prompt, decoder.usage.completion) == (3, 2)
+
+
+def test_an_error_behind_the_first_token_is_no_end() -> None:
+    text, decoder = streamed(token("a"), {"error": "Model is overloaded", "error_type": "overloaded"})
+    assert (text, decoder.failure.kind, decoder.is_done) == ("a", FailureKind.OVERLOADED, False)
 
 
 @given(st.lists(st.text("ENDx", max_size=4), max_size=6), st.booleans())
