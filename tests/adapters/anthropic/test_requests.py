@@ -163,6 +163,10 @@ def test_where_no_tool_can_be_forced_words_ask_for_it_at_the_end() -> None:
         "content": "Answer by calling one of the tools, and in no other way.",
     }
     assert made.dropped == ("tool_choice",)
+    named = {"type": "function", "function": {"name": "f"}}
+    sent = body(USER, model="claude-sonnet-5-5", tools=[TOOL], tool_choice=named)
+    assert sent["tool_choice"] == {"type": "auto"}
+    assert sent["messages"][-1]["content"] == "Answer by calling the tool f, and in no other way."
 
 
 def test_allowed_tools_are_the_only_ones_sent() -> None:

@@ -93,6 +93,7 @@ def test_pings_keep_the_connection_alive_once_there_is_something_to_lose() -> No
     streamed = Streamed(START, ping, *HI[:2], ping, closed(0), ended("end_turn"), STOP)
     assert streamed.output.startswith(b"data: ")
     assert streamed.output.count(b": ping\n\n") == 1
+    assert streamed.events == Streamed(START, *HI, ended("end_turn"), STOP).events
 
 
 def test_an_error_in_the_middle_is_a_failure_and_no_end() -> None:
@@ -108,6 +109,12 @@ def test_a_stream_that_is_cut_or_empty_is_a_failure(told: list[Any]) -> None:
     streamed = Streamed(*told)
     assert streamed.decoder.failure is not None
     assert streamed.finishes == []
+
+
+def test_a_natural_end_without_words_is_an_empty_answer() -> None:
+    streamed = Streamed(START, ended("end_turn"), STOP)
+    assert streamed.deltas == [{"role": "assistant", "content": ""}, {}]
+    assert (streamed.finishes, streamed.events[-1], streamed.decoder.failure) == (["stop"], "[DONE]", None)
 
 
 def test_an_end_of_file_behind_the_reason_is_an_end() -> None:

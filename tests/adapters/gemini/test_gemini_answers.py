@@ -10,7 +10,19 @@ import pytest
 from adapters.errors import Malformed, UpstreamSaid
 from adapters.failures import FailureKind
 from adapters.types import Reply, StreamDecoder, Usage
-from tests.adapters.gemini.asking import ADAPTER, OK, STREAMED, TOOL, answered, call_of, event, target
+from tests.adapters.gemini.asking import (
+    ADAPTER,
+    OK,
+    STREAMED,
+    TOOL,
+    USER,
+    answered,
+    call_of,
+    contents_of,
+    event,
+    result,
+    target,
+)
 from tests.adapters.recorded import events
 
 CALL = {"functionCall": {"name": "look", "args": {"a": 1}}}
@@ -111,7 +123,8 @@ def test_a_blocked_prompt_is_a_choice_that_was_filtered(reason: Any) -> None:
     assert (made["message"]["content"], made["finish_reason"]) == (None, "content_filter")
     assert made["message"]["refusal"] == f"The prompt was blocked: {reason}"
     found, decoder = told(b"data: " + body + b"\n\n")
-    assert [each["finish_reason"] for each in found][-1] == "content_filter"
+    assert found[0]["delta"]["role"] == "assistant"
+    assert [each["finish_reason"] for each in found if each["finish_reason"]] == ["content_filter"]
     assert decoder.is_done
 
 
@@ -131,6 +144,22 @@ def test_a_part_may_hold_text_and_a_call_at_once() -> None:
     assert message["content"] == "wait"
     assert message["tool_calls"][0]["extra_content"] == {"google": {"thought_signature": "c2ln"}}
     assert "reasoning_details" not in message
+
+
+def test_signatures_of_a_stream_go_back_as_they_came() -> None:
+    said = {"text": "wait", "thoughtSignature": "dGV4dA=="}
+    calls = ({**CALL, "thoughtSignature": "c2lnbmVk"}, CALL)
+    found = deltas(event({"text": "hm", "thought": True}), event(said), event(*calls), event(finish="STOP"))
+    heads = [call for each in found for call in each.get("tool_calls", ()) if "id" in call]
+    assert [call.get("extra_content") for call in heads] == [{"google": {"thought_signature": "c2lnbmVk"}}, None]
+    turn = {
+        "role": "assistant",
+        "content": "wait",
+        "reasoning_details": [detail for each in found for detail in each.get("reasoning_details", ())],
+        "tool_calls": heads,
+    }
+    sent = contents_of(USER, turn, *(result(call["id"]) for call in heads))[1]["parts"]
+    assert [part.get("thoughtSignature") for part in sent] == ["dGV4dA==", "c2lnbmVk", None]
 
 
 def test_calls_have_ids_of_their_own() -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from adapters.errors import Unsupported
 from adapters.gemini.models import model_of
+from adapters.gemini.thinking import EFFORTS
 from tests.adapters.gemini.asking import ADAPTER, NEWEST, TOOL, USER, asked, body_of, call_of, config_of, target
 
 FORM = {"type": "json_schema", "json_schema": {"name": "s", "schema": {"type": "object", "properties": {"a": {}}}}}
@@ -122,6 +123,22 @@ def test_penalties_of_gemini_4_are_named_and_those_of_zero_mean_nothing() -> Non
 def test_stop_texts_seed_and_limit() -> None:
     config = config_of(stop=["a", "", "b"], seed=2**40 + 3, max_completion_tokens=16, max_tokens=5)
     assert (config["stopSequences"], config["seed"], config["maxOutputTokens"]) == (["a", "b"], 3, 16)
+
+
+def test_a_limit_is_the_clients_own_however_small_and_however_much_the_model_thinks() -> None:
+    request = asked(model="gemini-4-argon", max_tokens=16)
+    assert json.loads(request.body)["generationConfig"]["maxOutputTokens"] == 16
+    assert request.dropped == ()
+
+
+@pytest.mark.parametrize("effort", EFFORTS)
+@pytest.mark.parametrize("version", ["2.0", "2.5", "3", "3.1", "3.5", "3.6", "3.8", "4", "9"])
+def test_a_level_and_a_budget_are_never_sent_together(version: str, effort: str) -> None:
+    for family in ("pro", "flash", "flash-lite", "argon"):
+        name = f"gemini-{version}-{family}"
+        thinking = config_of(model=name, reasoning_effort=effort).get("thinkingConfig", {})
+        steered = thinking.keys() & {"thinkingLevel", "thinkingBudget"}
+        assert len(steered) == model_of(name).thinks, name
 
 
 @pytest.mark.parametrize(

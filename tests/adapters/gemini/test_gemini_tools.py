@@ -35,7 +35,11 @@ def test_all_functions_stand_in_one_tool() -> None:
     assert tools == [{"functionDeclarations": [{"name": "a"}, {"name": "b"}]}]
 
 
-@pytest.mark.parametrize("schema", [None, {}, {"type": "object"}, {"type": "object", "properties": {}}])
+NOTHING = {"type": "object", "properties": {}}
+CLOSED = {**NOTHING, "required": [], "additionalProperties": False}
+
+
+@pytest.mark.parametrize("schema", [None, {}, {"type": "object"}, NOTHING, CLOSED])
 @pytest.mark.parametrize("model", [NEWEST, OLD])
 def test_a_function_without_arguments_has_no_schema(schema: Any, model: str) -> None:
     assert set(declared(function(parameters=schema) if schema is not None else function(), model=model)[0]) == {"name"}
