@@ -13,8 +13,9 @@ from dataclasses import dataclass, replace
 
 from adapters.errors import Malformed, Unsupported, UpstreamSaid
 from adapters.failures import Failure, FailureKind
+from adapters.gathered import gather_reply, is_stream
 from adapters.parts import join_replies, sum_usage
-from adapters.types import MAX_EVENT_BYTES, Call, Headers, HttpRequest
+from adapters.types import MAX_EVENT_BYTES, Call, Head, Headers, HttpRequest, Operation, Reply
 from gateway.credentials.errors import CredentialUnavailable
 from gateway.credentials.scrub import Scrubber
 from gateway.credentials.sign import signed
@@ -213,7 +214,7 @@ class Executor:
                 is_handed_over = True
                 return stream
             body = await self._body(response, self._limits.max_response_bytes, run.deadline)
-            return Answer(deployment, head, deployment.adapter.reply(call, deployment.target, head, body))
+            return Answer(deployment, head, _reply(deployment, call, head, body))
         except TransportError as error:
             raise _Failed(from_transport(error)) from None
         except UpstreamSaid as said:
@@ -305,6 +306,14 @@ class Executor:
             clock=self._clock,
             tell=lambda failure: self.client_error(failure, deployment.id),
         )
+
+
+def _reply(deployment: Deployment, call: Call, head: Head, body: bytes) -> Reply:
+    """Returns the checked answer, put together if the upstream has streamed it unasked."""
+    adapter, target = deployment.adapter, deployment.target
+    if is_stream(body) and call.operation in (Operation.CHAT, Operation.COMPLETIONS):
+        return gather_reply(adapter, call, target, head, body)
+    return adapter.reply(call, target, head, body)
 
 
 def _parts(call: Call, deployment: Deployment) -> Sequence[Call]:

@@ -381,7 +381,17 @@ async def test_an_integer_of_5000_digits_crashes_nothing(stage: Stage) -> None:
     await stage.settled(answer, error=None if answer.status == 200 else answer.error["code"])
 
 
-async def test_events_for_a_request_that_wants_json_are_refused_or_converted(stage: Stage) -> None:
+async def test_events_for_a_request_that_wants_json_are_put_together(stage: Stage) -> None:
     body = b'data: {"choices":[{"index":0,"delta":{"content":"x"},"finish_reason":"stop"}]}\n\ndata: [DONE]\n\n'
-    error = await assert_refused(stage, raw(response(200, [("content-type", "text/event-stream")], body)))
+    scene = stage.plays(raw(response(200, [("content-type", "text/event-stream")], body)))
+    answer = await scene.ask()
+    (choice,) = answer.json["choices"]
+    assert (answer.status, choice["message"]["content"], choice["finish_reason"]) == (200, "x", "stop")
+    await stage.settled(answer)
+
+
+async def test_events_that_are_cut_for_a_request_that_wants_json_are_refused(stage: Stage) -> None:
+    body = b'data: {"choices":[{"index":0,"delta":{"content":"x"}}]}\n\n'
+    played = raw(response(200, [("content-type", "text/event-stream")], body))
+    error = await assert_refused(stage, played, "upstream_truncated")
     assert "data:" not in error["message"]
