@@ -27,8 +27,8 @@ ANY_MODEL: Final = "tgi"
 """The name that means the server's own model; every other one is looked for among its adapters (404 or 422)."""
 _PASSED: Final = ("temperature", "top_p", "frequency_penalty", "logprobs", "top_logprobs", "tool_prompt")
 _WIRE: Final = ParamRules(wrap_functions=True)
-_ENDS: Final = ("stop", "eos_token")
-_END: Final = re.compile(rb'"finish_reason":"(?:stop|eos_token)"')
+_ENDS: Final = ("stop", "eos_token", "stop_sequence")
+_END: Final = re.compile(rb'"finish_reason":"(?:stop|eos_token|stop_sequence)"')
 _NO_ID: Final = b'"id":""'
 _NO_MODEL: Final = b'"model":"tgi"'
 

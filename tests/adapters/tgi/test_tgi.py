@@ -222,6 +222,24 @@ def test_a_streams_finish_name_and_id_are_those_that_the_client_knows(word: str)
     assert (last["choices"][0]["finish_reason"], decoder.finish, done) == ("stop", "stop", "[DONE]")
 
 
+@pytest.mark.parametrize("word", ["stop_sequence", "eos_token", "stop"])
+def test_an_answer_with_calls_ends_with_them_whatever_tgi_calls_its_end(word: str) -> None:
+    call = {"id": "0", "type": "function", "function": {"name": "f", "arguments": {"city": "Oslo"}}}
+    answer = {"id": "", "choices": [{"index": 0, "message": {"tool_calls": [call]}, "finish_reason": word}]}
+    (choice,) = replied(answer, Operation.CHAT, tools=[TOOL])["choices"]
+    assert choice["finish_reason"] == "tool_calls"
+    assert json.loads(choice["message"]["tool_calls"][0]["function"]["arguments"]) == {"city": "Oslo"}
+    piece = {"index": 0, "id": "0", "type": "function", "function": {"name": "f", "arguments": '{"city":"Oslo"}'}}
+    chunks = [
+        {"id": "", "choices": [{"index": 0, "delta": delta, "finish_reason": why}]}
+        for delta, why in (({"tool_calls": [piece]}, None), ({"content": ""}, word))
+    ]
+    data = b"".join(b"data: " + json.dumps(chunk, separators=(",", ":")).encode() + b"\n\n" for chunk in chunks)
+    decoder = ADAPTER.stream(call_of(Operation.CHAT, stream=True, tools=[TOOL]), target_of(protocol="tgi"), HEAD)
+    found = events(run(decoder, [data + b"data: [DONE]\n\n"]))
+    assert (found[-2]["choices"][0]["finish_reason"], decoder.finish) == ("tool_calls", "tool_calls")
+
+
 def test_a_name_inside_a_text_is_left_alone() -> None:
     text = '"id":"" "model":"tgi"'
     answer = {
@@ -287,3 +305,8 @@ def test_a_stop_is_taken_off_however_it_comes(pieces: list[str], is_stop: bool) 
 )
 def test_an_error_is_understood(status: int, body: bytes, kind: str) -> None:
     assert ADAPTER.failure(target_of(protocol="tgi"), Head(status), body).kind == kind
+
+
+def test_the_older_tasks_list_of_errors_is_one_message() -> None:
+    body = b'{"error":["first","second"],"warnings":["w"]}'
+    assert ADAPTER.failure(target_of(protocol="tgi"), Head(422), body).message == "first; second"
