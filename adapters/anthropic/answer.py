@@ -44,6 +44,8 @@ class Form(Struct, frozen=True):
     """A tool that must be called: its input is the answer."""
     prompt: str = ""
     """Words for the system prompt."""
+    is_weaker: bool = False
+    """Some keywords of the schema bind no more: its descriptions tell them."""
 
 
 PLAIN: Final = Form()
@@ -65,7 +67,7 @@ def decide(format: Format, claude: Claude, *, has_tools: bool, may_force: bool) 
             pass
         else:
             if fitted.optional <= MOST_OPTIONAL and fitted.unions <= MOST_UNIONS:
-                return Form(schema=fitted.schema)
+                return Form(schema=fitted.schema, is_weaker=bool(fitted.moved))
     if may_force and not has_tools and schema.get("type") == "object" and not schema.keys() & _NOT_AT_TOP:
         return Form(tool={"name": wire_name(format.name), "description": _TOOL_TEXT, "input_schema": schema})
     return Form(prompt=format.prompt)

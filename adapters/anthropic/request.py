@@ -98,6 +98,8 @@ def build_body(call: Call, target: Target, report: Report, host: Host = DIRECT) 
     known, toolbox, form = asked.claude, asked.toolbox, asked.form
     if form.prompt:
         report.drop("response_format")
+    if form.is_weaker:
+        report.drop("response_format.json_schema.schema")
     turns = read_turns(call, report)
     thought = decide_thinking(
         fields, known, target.options.default_max_tokens, report, may_budget=_may_budget(asked, turns)

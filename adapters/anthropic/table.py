@@ -70,6 +70,9 @@ _CHAT: Final[Table] = {
     ),
     "response_format.json_object": emulated("words in the system prompt, and the fence around the answer taken away"),
     "response_format.json_schema.description": renamed("description", "of the schema"),
+    "response_format.json_schema.schema": renamed(
+        "output_config.format.schema", "keywords that do not bind there are told in descriptions, and reported"
+    ),
     "response_format.json_schema.strict": emulated("always strict, where the model can be held to a schema"),
     "reasoning_effort": renamed("thinking, output_config.effort", "a budget of tokens before Claude 4.6"),
     "thinking": passed(),

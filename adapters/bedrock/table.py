@@ -53,6 +53,9 @@ CHAT: Final[Table] = MappingProxyType(
         "function_call": renamed("toolConfig.toolChoice"),
         "response_format": renamed("outputConfig.textFormat", "else a tool that must be called, or words"),
         "response_format.json_object": emulated("asked for in the system's words"),
+        "response_format.json_schema.schema": renamed(
+            "outputConfig.textFormat", "keywords that do not bind there are told in descriptions, and reported"
+        ),
         "response_format.json_schema.strict": passed("models with structured output are always strict; else dropped"),
         "max_completion_tokens": renamed("inferenceConfig.maxTokens", "dropped for Nova with effort `high`"),
         "max_tokens": renamed("inferenceConfig.maxTokens", "dropped for Nova with effort `high`"),

@@ -127,9 +127,12 @@ def _form(config: Object, wanted: Format, model: Model, report: Report, *, has_f
         return wanted.prompt
     if wanted.schema:
         try:
-            schema = fitted(wanted.schema, is_json_schema=model.has_json_schema)
+            schema, is_weaker = fitted(wanted.schema, is_json_schema=model.has_json_schema)
         except Inexpressible:
             report.drop("response_format")
+        else:
+            if is_weaker:
+                report.drop("response_format.json_schema.schema")
     config["responseMimeType"] = "application/json"
     if schema is None:
         return wanted.prompt if wanted.schema else ""

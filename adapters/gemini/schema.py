@@ -26,11 +26,13 @@ OPENAPI: Final = Dialect(
 )
 
 
-def fitted(schema: Schema, *, is_json_schema: bool) -> Schema:
-    """Returns `schema` in the form that the model takes; raises adapters.schema.Inexpressible."""
-    if is_json_schema:
-        return fit(schema, JSON_SCHEMA).schema
-    return _openapi(fit(schema, OPENAPI).schema)
+def fitted(schema: Schema, *, is_json_schema: bool) -> tuple[Schema, bool]:
+    """Returns `schema` in the form that the model takes, and whether keywords of it bind no more.
+
+    Raises adapters.schema.Inexpressible.
+    """
+    made = fit(schema, JSON_SCHEMA if is_json_schema else OPENAPI)
+    return (made.schema if is_json_schema else _openapi(made.schema)), bool(made.moved)
 
 
 def parameters_of(schema: JSON, *, is_json_schema: bool) -> Schema | None:
@@ -41,7 +43,7 @@ def parameters_of(schema: JSON, *, is_json_schema: bool) -> Schema | None:
     members = as_object(schema)
     if not as_object(members.get("properties")) and not any(members.get(name) for name in _OTHER_CONTENT):
         return None
-    made = fitted(members, is_json_schema=is_json_schema)
+    made, _ = fitted(members, is_json_schema=is_json_schema)
     return made if is_json_schema or made.get("properties") else None
 
 

@@ -64,6 +64,9 @@ CHAT: Final[Table] = {
     "response_format.json_object": renamed("responseMimeType"),
     "response_format.json_schema.strict": emulated("a schema always binds; strict also keeps the order of its members"),
     "response_format.json_schema.description": renamed("responseJsonSchema.description"),
+    "response_format.json_schema.schema": renamed(
+        "responseJsonSchema", "keywords that do not bind there are told in descriptions, and reported"
+    ),
     "reasoning_effort": renamed("thinkingLevel, thinkingBudget", "`none` is reported where a model always thinks"),
     "reasoning": renamed("thinkingConfig", "OpenRouter's object: effort, max_tokens, enabled, exclude"),
     "thinking": renamed("thinkingConfig", "Anthropic's object: type, budget_tokens"),
