@@ -9,7 +9,12 @@ import pytest
 from adapters.errors import Unsupported
 from adapters.hosts import is_local_host
 from adapters.ollama.models import read_mark
-from tests.adapters.ollama.asking import asked, body, target
+from gateway.registry.builtin import layer, load_builtin, to_spec
+from gateway.registry.catalogue import Catalogue
+from gateway.registry.registry import Registry
+from gateway.routing.deployment import Deployment
+from gateway.settings.provider import ProviderRow
+from tests.adapters.ollama.asking import ADAPTER, asked, body, call, target
 
 CLOUD = "https://ollama.com"
 
@@ -85,3 +90,28 @@ def test_a_cloud_model_without_a_credential_is_refused_before_anything_is_sent()
     with pytest.raises(Unsupported, match="OLLAMA_API_KEY"):
         asked(keyless)
     assert body(replace(keyless, model="llama3"))["model"] == "llama3"
+
+
+def deployed(model: str, base_url: str) -> Deployment:
+    """Returns a deployment of a provider whose key and base URL stand in the operator's file."""
+    row = ProviderRow.model_validate({"base_url": base_url, "credentials": ["k"]})
+    spec = to_spec("ollama", layer(load_builtin()["ollama"], row))
+    found = Catalogue(Registry([spec]), {"ollama": row}, {}).deploy(f"ollama/{model}")
+    assert isinstance(found, Deployment)
+    return found
+
+
+def test_a_server_on_this_machine_gets_no_key_even_if_the_operators_file_has_one() -> None:
+    found = deployed("llama3.2:3b", "http://localhost:11434")
+    sent = ADAPTER.request(call(), found.target)
+    assert sent.url == "http://localhost:11434/api/chat"
+    assert b'"model":"llama3.2:3b"' in sent.body
+    assert (*sent.headers, *found.key_ring.headers()) == (("content-type", "application/json"),)
+
+
+def test_the_cloud_is_asked_at_its_own_api_with_the_key_and_without_the_mark() -> None:
+    found = deployed("gpt-oss:120b-cloud", "https://ollama.com/api")
+    sent = ADAPTER.request(call(), found.target)
+    assert sent.url == "https://ollama.com/api/chat"
+    assert b'"model":"gpt-oss:120b"' in sent.body
+    assert found.key_ring.headers() == (("authorization", "Bearer k"),)
