@@ -215,7 +215,7 @@ async def test_a_bug_shows_no_key_in_the_answer_and_none_in_the_log(stage: Stage
         assert (answer.status, answer.error["code"]) == (500, "internal_error")
         assert answer.id in answer.error["message"]
         assert_clean(received, "the answer of a bug")
-    await eventually(lambda: stage.gateway.log.count("RuntimeError") == 2)
+    await eventually(lambda: stage.gateway.log.count("RuntimeError: ") == 2)
     log = stage.gateway.log
     assert "about to send" in log
     assert_clean(log, "the operational log")
