@@ -12,6 +12,7 @@ import yaml
 from adapters.types import Operation
 from docs.generate.quirks import rules_in_words
 from gateway.domain import Connection
+from gateway.registry.adapters import ADAPTERS
 from gateway.registry.builtin import PROVIDERS_FILE, ProvidersFile, config_directory, parse_file
 from gateway.settings.provider import ProviderRow
 
@@ -76,10 +77,18 @@ def _line(name: str, row: ProviderRow) -> str:
         _listed(row.base_url_envs or []),
         "<br>".join([f"`{row.base_url}`", *(f"{at}: `{url}`" for at, url in (row.regions or {}).items())]),
         "yes" if row.connection is Connection.LOCAL else "",
-        ", ".join(row.operations or [Operation.CHAT]),
+        ", ".join(_operations(row)),
         "; ".join(_differences(row)),
     )
     return f"| {' | '.join(cells)} |\n"
+
+
+def _operations(row: ProviderRow) -> list[str]:
+    """Returns what the row says, else what its protocol has; OpenAI's alone is no promise of more than chat."""
+    if row.operations is None and row.protocol in (None, "openai"):
+        return [Operation.CHAT]
+    has = row.operations or ADAPTERS[row.protocol or "openai"].operations
+    return [operation for operation in Operation if operation in has and operation is not Operation.MODELS]
 
 
 def _keys(row: ProviderRow) -> str:
