@@ -21,7 +21,7 @@ from gateway.credentials.resolve import (
     resolve_credentials,
 )
 from gateway.credentials.secret import Secret
-from gateway.credentials.variables import first
+from gateway.credentials.variables import ABI, first
 from gateway.domain import AuthScheme, Connection, ProviderSpec
 from gateway.registry.adapters import ADAPTERS, paths_of
 from gateway.registry.registry import GENERIC, Registry, names_url
@@ -31,6 +31,8 @@ from gateway.settings.provider import ProviderRow
 
 DEMO = "demo"
 DEMO_MODEL = "demo/echo"
+_HINTED = 3
+"""So many variables are named where none is set; of each built-in row the vendor's own is among them."""
 DEMO_SPEC = ProviderSpec(
     id=DEMO,
     display_name="Built-in echo",
@@ -164,7 +166,8 @@ class Catalogue:
         if provider.is_ready:
             return ""
         id = provider.spec.id
-        where = " or ".join(provider.spec.credential_envs[:2]) or f"providers.{id}.credentials"
+        names = [name for name in provider.spec.credential_envs if not name.startswith(ABI)]
+        where = " or ".join((names or provider.spec.credential_envs)[:_HINTED]) or f"providers.{id}.credentials"
         return f"{id} has no credential; set {where}"
 
     def deploy(self, name: str) -> Deployment | str:

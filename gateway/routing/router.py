@@ -83,5 +83,6 @@ class Router:
         if reason:
             return f"the model {model[:128]!r} cannot be served: {reason}"
         near = difflib.get_close_matches(model, list(self._known_names()), n=3, cutoff=0.5)
-        hint = f"; did you mean {', '.join(near)}?" if near else "; GET /v1/models lists what is served"
-        return f"the model {model[:128]!r} does not exist{hint}"
+        form = "" if "/" in model else "a model is named `provider/model`; "
+        hint = f"did you mean {', '.join(near)}?" if near else f"{form}GET /v1/models lists what is served"
+        return f"the model {model[:128]!r} does not exist; {hint}"

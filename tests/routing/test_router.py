@@ -68,7 +68,7 @@ def test_an_unknown_name_is_answered_with_its_nearest() -> None:
 
 
 def test_a_name_that_is_like_no_other_is_answered_with_where_to_look() -> None:
-    with pytest.raises(UnknownModel, match="GET /v1/models"):
+    with pytest.raises(UnknownModel, match="named `provider/model`; GET /v1/models"):
         World().router.plan("zzz")
 
 

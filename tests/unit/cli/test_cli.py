@@ -113,7 +113,7 @@ def test_a_fault_that_only_shows_when_everything_is_built_has_its_place(director
 def test_a_route_without_a_credential_is_a_warning_that_names_the_variable(directory: Path) -> None:
     result = run("check", text="routes:\n  v1.5:\n    deployments:\n      - model: openai/x\n")
     assert result.exit_code == 0
-    assert "warning: route v1.5: openai has no credential; set ABI_OPENAI_API_KEY or OPENAI_API_KEY" in result.stdout
+    assert "warning: route v1.5: openai has no credential; set OPENAI_API_KEY" in result.stdout
 
 
 @pytest.mark.parametrize("model", ["demo/echo", "lm-studio/some-model", "ollama/llama3.2:3b"])

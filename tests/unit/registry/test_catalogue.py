@@ -129,7 +129,17 @@ def test_a_misspelt_provider_is_answered_with_the_nearest(name: str) -> None:
 
 
 def test_a_provider_without_a_key_says_which_variable_it_wants() -> None:
-    assert catalogue().deploy("openai/m") == "openai has no credential; set ABI_OPENAI_API_KEY or OPENAI_API_KEY"
+    assert catalogue().deploy("openai/m") == "openai has no credential; set OPENAI_API_KEY"
+
+
+@pytest.mark.parametrize(
+    ("provider", "variable"),
+    [("anthropic", "ANTHROPIC_API_KEY"), ("gemini", "GEMINI_API_KEY"), ("huggingface", "HF_TOKEN")],
+)
+def test_the_variable_that_everybody_knows_is_among_those_named(provider: str, variable: str) -> None:
+    said = catalogue().deploy(f"{provider}/m")
+    assert isinstance(said, str)
+    assert variable in said.partition("; set ")[2].split(" or ")
 
 
 @pytest.mark.parametrize("name", ["custom:http://169.254.169.254/m", "CUSTOM:http://x/m"])
