@@ -181,12 +181,13 @@ def test_a_form_that_no_schema_can_say_is_asked_for_in_words() -> None:
 
 def test_googles_own_fields_are_taken_at_all_three_places() -> None:
     setting = [{"category": "HARM_CATEGORY_HARASSMENT", "threshold": "OFF"}]
-    for fields in (
+    places: list[dict[str, Any]] = [
         {"safety_settings": setting},
         {"safetySettings": setting},
         {"google": {"safety_settings": setting}},
         {"extra_body": {"google": {"safety_settings": setting}}},
-    ):
+    ]
+    for fields in places:
         request = asked(**fields)
         assert json.loads(request.body)["safetySettings"] == setting
         assert request.dropped == ()
