@@ -39,13 +39,15 @@ def fidelity_page() -> str:
 
 
 def _matrix(translators: Mapping[str, Adapter]) -> Iterator[str]:
-    tables = {name: adapter.fidelity.get(Operation.CHAT, {}) for name, adapter in translators.items()}
+    own = {name: adapter.fidelity for name, adapter in translators.items()}
+    tables = {name: of[Operation.CHAT] for name, of in own.items() if Operation.CHAT in of}
     fields = sorted({field for table in tables.values() for field in table if not _is_vendors(field, tables)})
     yield "## Chat, all protocols at a glance\n"
+    yield "A star: the protocol's own table below has a note. A dash: what becomes of the field that it is part of.\n"
     yield f"| Field | {' | '.join(tables)} |"
     yield "|---|" + "---|" * len(tables)
     for field in fields:
-        yield f"| `{field}` | {' | '.join(_word(table.get(field)) for table in tables.values())} |"
+        yield f"| `{field}` | {' | '.join(_word(field, table.get(field)) for table in tables.values())} |"
     yield ""
 
 
@@ -54,9 +56,9 @@ def _is_vendors(field: str, tables: Mapping[str, Table]) -> bool:
     return sum(field in table for table in tables.values()) < 2
 
 
-def _word(treatment: Treatment | None) -> str:
+def _word(field: str, treatment: Treatment | None) -> str:
     if treatment is None:
-        return Fate.DROPPED.value
+        return "-" if "." in field else Fate.DROPPED.value
     return treatment.fate.value + ("*" if treatment.note else "")
 
 
