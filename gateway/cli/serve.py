@@ -80,12 +80,13 @@ def _run(runtime: Runtime, console: Console) -> int:
 
     from gateway.app import create_app
     from gateway.http.drain import DrainSignal
-    from gateway.http.metrics_port import serve_metrics
+    from gateway.http.metrics_port import HOST, serve_metrics
     from gateway.http.server import run
 
     server = runtime.settings.server
     if server.metrics_port is not None:
-        serve_metrics(runtime.metrics, server.metrics_port)
+        metrics = serve_metrics(runtime.metrics, server.metrics_port)
+        console.print(f"Metrics are at http://{HOST}:{metrics.server_port}/metrics")
     drain = DrainSignal()
     announcing: set[asyncio.Task[None]] = set()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import ClassVar
@@ -32,9 +33,13 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 def serve_metrics(metrics: Metrics, port: int) -> ThreadingHTTPServer:
-    """Serves `metrics` from a daemon thread until `shutdown()` of what it returns; raises OSError."""
+    """Serves `metrics` from a daemon thread until `shutdown()` of what it returns; an OSError names the setting."""
     handler = type("_BoundHandler", (_Handler,), {"metrics": metrics})
-    server = ThreadingHTTPServer((HOST, port), handler)
+    try:
+        server = ThreadingHTTPServer((HOST, port), handler)
+    except OSError as error:
+        reason = os.strerror(error.errno or 0).lower()
+        raise OSError(f"cannot serve metrics on {HOST}:{port} (server.metrics_port): {reason}") from None
     server.daemon_threads = True
     threading.Thread(target=server.serve_forever, name="metrics-port", daemon=True).start()
     return server
