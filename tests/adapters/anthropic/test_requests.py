@@ -412,16 +412,18 @@ def test_every_field_of_the_table_is_known_by_its_top_level_name_or_below_one() 
 
 LONG = [SYSTEM, USER, calls("a", "b"), result("a"), result("b"), {"role": "assistant", "content": "hm"}, USER]
 LONG += [{"role": "assistant", "content": ""}, {"role": "user", "content": ""}, calls("a"), result("a"), GO]
+LONG += [calls("call:1/ä", "a.b", "a_b"), result("a_b"), result("call:1/ä"), result("a.b"), GO]
+FOREIGN = {"type": "function", "function": {"name": "näme.of/it"}}
 
 
 @pytest.mark.parametrize("model", ["claude-haiku-4-5", "claude-opus-5-5"])
 def test_a_longer_conversation_begins_with_the_same_bytes(model: str) -> None:
-    whole = request(*LONG, model=model, tools=[TOOL]).body
+    whole = request(*LONG, model=model, tools=[FOREIGN, TOOL]).body
     answered = [index for index, message in enumerate(LONG) if message["role"] == "assistant"]
     for end in answered:
-        shorter = request(*LONG[:end], model=model, tools=[TOOL]).body
+        shorter = request(*LONG[:end], model=model, tools=[FOREIGN, TOOL]).body
         begin = json.loads(shorter)["messages"]
         assert json.loads(whole)["messages"][: len(begin) - 1] == begin[:-1]
         assert whole.startswith(shorter[: shorter.index(b'"messages":')])
-    assert request(*LONG, model=model, tools=[TOOL]).body == whole
+    assert request(*LONG, model=model, tools=[FOREIGN, TOOL]).body == whole
     assert NO_CACHE.prompt_cache is False

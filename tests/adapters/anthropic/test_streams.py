@@ -104,7 +104,10 @@ def test_an_error_in_the_middle_is_a_failure_and_no_end() -> None:
     assert streamed.decoder.failure.kind is FailureKind.OVERLOADED
 
 
-@pytest.mark.parametrize("told", [[], [START], [START, *HI[:2]], [START, *HI], [START, STOP]])
+COUNTED = ended(None, {"output_tokens": 1})
+
+
+@pytest.mark.parametrize("told", [[], [START], [START, *HI[:2]], [START, *HI], [START, *HI, COUNTED], [START, STOP]])
 def test_a_stream_that_is_cut_or_empty_is_a_failure(told: list[Any]) -> None:
     streamed = Streamed(*told)
     assert streamed.decoder.failure is not None
