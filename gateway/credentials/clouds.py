@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from gateway.credentials import aws, azure, google
+from gateway.credentials.extras import has_package
 from gateway.credentials.renewed import Clock
 from gateway.credentials.sign import Signer
 from gateway.credentials.variables import ABI
@@ -14,6 +15,17 @@ from gateway.domain import Cloud
 
 NO_KEYS: Final = frozenset({google.FILE_VARIABLE, ABI + google.FILE_VARIABLE})
 """Variables among a row's credentials that hold no key but say where one is."""
+_LOGINS: Final[Mapping[Cloud | None, tuple[str, ...]]] = {
+    Cloud.AWS: ("botocore",),
+    Cloud.GOOGLE: ("google.auth", "requests"),
+}
+"""Packages without which a login of this machine is not looked for."""
+
+
+def login_needs(cloud: Cloud | None) -> str:
+    """Returns what has to be done before a login of this machine can serve a cloud, "" if nothing."""
+    is_complete = all(has_package(package) for package in _LOGINS.get(cloud, ()))
+    return "" if is_complete else f"pip install 'anyport[{cloud}]'"
 
 
 def signer_of(

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 from adapters.rules import NO_RULES
 from adapters.types import Operation, Target
+from gateway.credentials.clouds import login_needs
 from gateway.credentials.errors import CredentialUnavailable, InvalidCredential
 from gateway.credentials.resolve import (
     InvalidBaseUrl,
@@ -168,7 +169,9 @@ class Catalogue:
         id = provider.spec.id
         names = [name for name in provider.spec.credential_envs if not name.startswith(ABI)]
         where = " or ".join((names or provider.spec.credential_envs)[:_HINTED]) or f"providers.{id}.credentials"
-        return f"{id} has no credential; set {where}"
+        auth = provider.spec.auth
+        login = login_needs(auth.cloud if auth else None)
+        return f"{id} has no credential; set {where}" + (f"; a login of this machine needs {login}" if login else "")
 
     def deploy(self, name: str) -> Deployment | str:
         """Returns the deployment that `provider/model` means, or one sentence that says why there is none."""

@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 
 from adapters.types import HttpRequest
 from gateway.cli.main import build_app
+from gateway.credentials import extras
 from gateway.credentials.secret import Secret
 from gateway.registry.builtin import to_spec
 from gateway.registry.catalogue import Catalogue, Provider
@@ -79,6 +80,13 @@ def test_without_any_credential_both_variables_are_named() -> None:
     made = catalogue(SIGNED, {})
     assert made.ready() == []
     assert made.deploy("cloud/model") == f"cloud has no credential; set {PAIR}"
+
+
+def test_a_login_that_lacks_its_package_is_told_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(extras, "find_spec", lambda name: None)
+    made = catalogue(SIGNED, {}, is_named=True)
+    expected = f"cloud has no credential; set {PAIR}; a login of this machine needs pip install 'anyport[aws]'"
+    assert made.deploy("cloud/model") == expected
 
 
 def test_half_a_pair_is_a_problem_only_of_a_provider_that_the_file_names() -> None:
