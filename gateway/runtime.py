@@ -14,7 +14,7 @@ from gateway.credentials.secret import Secret
 from gateway.domain import ProviderSpec
 from gateway.engine.executor import Executor, Limits
 from gateway.errors import ConfigError, Fault, UnknownModel
-from gateway.registry.adapters import RULED
+from gateway.registry.adapters import OPTIONS_OF, RULED
 from gateway.registry.builtin import layer, load_builtin, starting_row, to_spec
 from gateway.registry.catalogue import DEMO, DEMO_MODEL, Catalogue
 from gateway.registry.discovery import Discovery, Probe
@@ -186,12 +186,16 @@ def origin_of(url: str) -> str:
     return f"{scheme}://{rest.partition('/')[0]}"
 
 
-def _is_ruled_in_vain(row: ProviderRow, whole: ProviderRow) -> bool:
-    return row.rules is not None and whole.protocol is not None and whole.protocol not in RULED
-
-
-def _no_rules(row: ProviderRow) -> str:
-    return f"`rules` change requests in OpenAI's wire; requests for protocol {row.protocol!r} are translated"
+def _in_vain(row: ProviderRow, whole: ProviderRow) -> str:
+    """Says what of a user's row its protocol would ignore, "" if nothing."""
+    protocol = whole.protocol or "openai"
+    if row.rules is not None and protocol not in RULED:
+        return f"remove `rules`: they change OpenAI's wire, and requests for protocol {protocol!r} are translated"
+    for name in row.options.model_fields_set if row.options else ():
+        if protocol not in OPTIONS_OF[name]:
+            known = " and ".join(sorted(OPTIONS_OF[name]))
+            return f"remove `options.{name}`: it is for protocol {known}, and {protocol!r} does not know it"
+    return ""
 
 
 def build_catalogue(settings: Settings, environ: Mapping[str, str]) -> Catalogue:
@@ -200,9 +204,7 @@ def build_catalogue(settings: Settings, environ: Mapping[str, str]) -> Catalogue
     for name, row in settings.providers.items():
         rows[name] = layer(starting_row(rows, name), row)
     specs: list[ProviderSpec] = []
-    wrong = {
-        name: _no_rules(rows[name]) for name, row in settings.providers.items() if _is_ruled_in_vain(row, rows[name])
-    }
+    wrong = {name: said for name, row in settings.providers.items() if (said := _in_vain(row, rows[name]))}
     for name, row in rows.items():
         try:
             specs.append(to_spec(name, row))

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from gateway.credentials import aws, azure, google
-from gateway.credentials.extras import has_package
+from gateway.credentials.extras import has_package, install
 from gateway.credentials.renewed import Clock
 from gateway.credentials.sign import Signer
 from gateway.credentials.variables import ABI
@@ -25,7 +25,7 @@ _LOGINS: Final[Mapping[Cloud | None, tuple[str, ...]]] = {
 def login_needs(cloud: Cloud | None) -> str:
     """Returns what has to be done before a login of this machine can serve a cloud, "" if nothing."""
     is_complete = all(has_package(package) for package in _LOGINS.get(cloud, ()))
-    return "" if is_complete else f"pip install 'anyport[{cloud}]'"
+    return "" if is_complete else f"the extra `{cloud}`: {install(str(cloud))}"
 
 
 def signer_of(

@@ -10,6 +10,11 @@ from typing import Any
 from gateway.credentials.errors import CredentialUnavailable
 
 
+def install(extra: str) -> str:
+    """Returns the command that adds an extra; by path, since a name on an index may be anybody's."""
+    return f"run `pip install -e '.[{extra}]'` in Anyport's folder"
+
+
 def has_package(name: str) -> bool:
     """Returns whether a package is installed, without importing it."""
     try:
@@ -21,7 +26,7 @@ def has_package(name: str) -> bool:
 def need_package(name: str, extra: str, purpose: str) -> None:
     """Raises `CredentialUnavailable` that names the extra if a package is not installed."""
     if not has_package(name):
-        raise CredentialUnavailable(f"{purpose} needs the package {name}: pip install 'anyport[{extra}]'")
+        raise CredentialUnavailable(f"{purpose} needs the package {name}: {install(extra)}")
 
 
 def silence(*names: str) -> None:

@@ -38,6 +38,16 @@ ADAPTERS: Final[Mapping[str, Adapter]] = MappingProxyType({adapter.protocol: ada
 """Protocol -> its adapter; adapters have no state, so one of each serves everybody."""
 RULED: Final = frozenset({"openai", "azure", "huggingface"})
 """Protocols whose requests are changed by a row's `rules`; the others are translated and build a body of their own."""
+OPTIONS_OF: Final[Mapping[str, frozenset[str]]] = MappingProxyType(
+    {
+        "prompt_cache": frozenset({"anthropic", "vertex"}),
+        "default_max_tokens": frozenset({"anthropic", "vertex"}),
+        "api_version": frozenset({"azure"}),
+        "rerank": frozenset({"openai"}),
+        "cloud_suffix": frozenset({"ollama"}),
+    }
+)
+"""Option of a row -> the protocols that read it."""
 
 
 def paths_of(spec: ProviderSpec) -> Mapping[Operation, str]:

@@ -211,7 +211,7 @@ def test_without_any_region_the_variable_is_named() -> None:
 
 def test_without_the_package_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(extras, "find_spec", lambda name: None)
-    with pytest.raises(CredentialUnavailable, match=r"pip install 'anyport\[aws\]'"):
+    with pytest.raises(CredentialUnavailable, match=r"pip install -e '\.\[aws\]'"):
         resolved(KEYS)
     assert resolved({}, is_named=True).signer is None
 

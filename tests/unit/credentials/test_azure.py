@@ -116,5 +116,5 @@ async def test_a_refusal_names_the_variables_and_shows_no_secret(
 
 def test_without_the_package_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(extras, "find_spec", lambda name: None)
-    with pytest.raises(CredentialUnavailable, match=r"pip install 'anyport\[azure\]'"):
+    with pytest.raises(CredentialUnavailable, match=r"pip install -e '\.\[azure\]'"):
         resolved(APPLICATION)

@@ -174,7 +174,7 @@ def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
 
 def test_without_the_package_the_extra_is_named(account: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(extras, "find_spec", lambda name: None)
-    with pytest.raises(CredentialUnavailable, match=r"pip install 'anyport\[google\]'"):
+    with pytest.raises(CredentialUnavailable, match=r"pip install -e '\.\[google\]'"):
         resolved({ADC: str(account)})
     assert resolved({}, is_named=True).signer is None
 

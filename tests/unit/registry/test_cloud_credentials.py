@@ -85,7 +85,10 @@ def test_without_any_credential_both_variables_are_named() -> None:
 def test_a_login_that_lacks_its_package_is_told_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(extras, "find_spec", lambda name: None)
     made = catalogue(SIGNED, {}, is_named=True)
-    expected = f"cloud has no credential; set {PAIR}; a login of this machine needs pip install 'anyport[aws]'"
+    expected = (
+        f"cloud has no credential; set {PAIR}; a login of this machine needs the extra `aws`: "
+        "run `pip install -e '.[aws]'` in Anyport's folder"
+    )
     assert made.deploy("cloud/model") == expected
 
 
