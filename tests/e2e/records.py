@@ -19,13 +19,16 @@ FOLDER = Path(os.environ.get("ANYPORT_RECORDED") or Path(__file__).parents[3] / 
 PATHS = ("/chat/completions", "/completions", "/embeddings")
 ROWS = {
     "alibaba": "alibaba",
+    "anthropic": "openai-compatible",
     "azure": "azure",
+    "bedrock": "openai-compatible",
     "cerebras": "cerebras",
     "compatible": "openai-compatible",
     "deepseek": "deepseek",
     "gemini-openai": "gemini-openai",
     "gpustack": "gpustack",
     "groq": "groq",
+    "heroku": "openai-compatible",
     "huggingface": "huggingface",
     "mistral": "mistral",
     "moonshotai": "moonshot",
