@@ -11,6 +11,9 @@ from pathlib import Path
 
 import xllamacpp
 
+SEED = 3
+"""Of every request that names none: the model says words by chance, and a test must not fail by it."""
+
 
 def parameters(model: Path, port: int, name: str, *, embeddings: bool) -> xllamacpp.CommonParams:
     """Returns what the server is told: small, two slots, one thread, loopback only."""
@@ -22,6 +25,7 @@ def parameters(model: Path, port: int, name: str, *, embeddings: bool) -> xllama
     told.n_ctx = 8192
     told.n_parallel = 2
     told.n_predict = 512
+    told.sampling.seed = SEED
     told.cpuparams.n_threads = 1
     told.use_jinja = True
     told.warmup = False
