@@ -137,8 +137,7 @@ def _as_spoken(target: Target) -> Target:
 
 def _url(target: Target, operation: Operation) -> str:
     """Returns the URL of an operation, whatever of its path the base URL already has."""
-    path, base = target.paths[operation], target.base_url
-    url = path if "://" in path else base + path
+    url, base = target.url(operation), target.base_url
     if not url.startswith(base + "/"):
         return _versioned(url, target)  # a URL of the row's own
     path = url.removeprefix(base)

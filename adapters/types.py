@@ -82,6 +82,11 @@ class Target:
     has_credential: bool = True
     """Whether the request will be authenticated at all."""
 
+    def url(self, operation: Operation) -> str:
+        """Returns where an operation is called."""
+        path = self.paths[operation]
+        return path if "://" in path else self.base_url + path
+
 
 class HttpRequest(Struct, frozen=True):
     """One upstream HTTP request, before a credential is put on it."""

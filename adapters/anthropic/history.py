@@ -22,6 +22,7 @@ from adapters.conversation import Media, Part, Text, Thinking, Turn, leading_sys
 from adapters.distinct import Distinct
 from adapters.errors import Unsupported
 from adapters.fidelity import Report
+from adapters.losses import note_losses
 
 FORMAT: Final = "anthropic-claude-v1"
 """The name of our reasoning in `reasoning_details`, as gateways that carry several vendors' write it."""
@@ -81,10 +82,7 @@ class _Writer:
 
     def write(self, turn: Turn, following: Turn | None) -> None:
         """Writes any other turn; it may depend on the role that follows, which never changes later."""
-        if turn.name and turn.role != "tool":
-            self._report.drop("messages.name")
-        if turn.extra is not None or any(call.extra is not None for call in turn.calls):
-            self._report.drop("messages.extra_content")
+        note_losses(turn, self._report, "name", "extra_content", "audio")
         if turn.role == "assistant":
             self._assistant(turn)
         elif turn.role == "tool":
@@ -121,8 +119,6 @@ class _Writer:
         return content
 
     def _assistant(self, turn: Turn) -> None:
-        if turn.audio_id:
-            self._report.drop("messages.audio")
         blocks = self._thinking(turn.thinking)
         for part in turn.parts:
             if isinstance(part, Media):
@@ -184,8 +180,7 @@ class _Writer:
         return blocks
 
     def _system_texts(self, turn: Turn) -> list[Block]:
-        if turn.name:
-            self._report.drop("messages.name")
+        note_losses(turn, self._report, "name")
         for part in turn.media:
             raise Unsupported(part.where, f"{part.where}: system messages hold text only; send it as a user")
         texts = [part for part in turn.parts if isinstance(part, Text) and part.text.strip()]

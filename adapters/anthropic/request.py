@@ -71,10 +71,9 @@ def build_request(call: Call, target: Target, host: Host = DIRECT) -> HttpReques
     """Returns the upstream request for `call`; raises Unsupported."""
     report = survey(call.fields, FIDELITY[Operation.CHAT])
     built = build_body(call, target, report, host)
-    path = target.paths[call.operation]
     return HttpRequest(
         method="POST",
-        url=path if "://" in path else target.base_url + path,
+        url=target.url(call.operation),
         headers=build_headers(target, built.betas),
         body=encode(built.body),
         dropped=report.dropped,

@@ -20,6 +20,7 @@ from adapters.conversation import Part, Text, Thinking, Turn, leading_system
 from adapters.distinct import Distinct
 from adapters.errors import Unsupported
 from adapters.fidelity import Report
+from adapters.losses import note_losses
 
 Object = dict[str, Any]
 CLAUDE_FORMAT: Final = "anthropic-claude-v1"
@@ -95,11 +96,11 @@ class Writer:
     def _system(self, turn: Turn) -> None:
         if turn.media:
             raise Unsupported(turn.media[0].where, f"{turn.where}: system messages can only hold text")
-        self._note(turn)
+        note_losses(turn, self._report, "name", "audio")
         self.system.extend(self._parts(turn))
 
     def _turn(self, turn: Turn) -> None:
-        self._note(turn)
+        note_losses(turn, self._report, "name", "audio")
         if turn.role == "assistant":
             self._say("assistant", self._answer(turn))
             return
@@ -114,12 +115,6 @@ class Writer:
             if has_file or not blocks:
                 blocks.insert(0, {"text": "The attached document:" if has_file else NOTHING})
         self._say("user", blocks)
-
-    def _note(self, turn: Turn) -> None:
-        if turn.name:
-            self._report.drop("messages.name")
-        if turn.audio_id:
-            self._report.drop("messages.audio")
 
     def _say(self, role: str, blocks: list[Object]) -> None:
         if not blocks:

@@ -14,6 +14,7 @@ from adapters.conversation import Media, Part, Text, ToolCall, Turn, settle
 from adapters.distinct import Distinct
 from adapters.errors import Unsupported
 from adapters.fidelity import Report
+from adapters.losses import note_losses
 
 Object = dict[str, Any]
 _DETAILS: Final = ("auto", "low", "high")
@@ -45,7 +46,7 @@ class Writer:
         system: list[str] = []
         rest: list[Turn] = []
         for turn in turns:
-            self._note(turn)
+            note_losses(turn, self._report, "name", "cache_control", "prefix", "is_error", "audio", "extra_content")
             if turn.role == "system":
                 system.append(_text_only(turn))
             else:
@@ -60,20 +61,6 @@ class Writer:
             else:
                 messages.append(self._result(turn))
         return messages
-
-    def _note(self, turn: Turn) -> None:
-        if turn.name:
-            self._report.drop("messages.name")
-        if turn.cache is not None or any(part.cache is not None for part in turn.parts):
-            self._report.drop("messages.cache_control")
-        if turn.is_prefix:
-            self._report.drop("messages.prefix")
-        if turn.is_error:
-            self._report.drop("messages.is_error")
-        if turn.audio_id:
-            self._report.drop("messages.audio")
-        if turn.extra is not None or any(call.extra is not None for call in turn.calls):
-            self._report.drop("messages.extra_content")
 
     def _user(self, turn: Turn) -> str | list[Object]:
         parts = turn.parts

@@ -46,9 +46,7 @@ def post(call: Call, target: Target, body: Object, report: Report) -> HttpReques
 
 def upstream_url(target: Target, operation: Operation) -> str:
     """Returns where `operation` is; an older base URL may end in `/v1`, or mean the endpoint in OpenAI's shape."""
-    path = target.paths[operation]
-    url = path if "://" in path else target.base_url + path
-    return _OLDER.sub("/v2/", url)
+    return _OLDER.sub("/v2/", target.url(operation))
 
 
 def chat_request(call: Call, target: Target) -> HttpRequest:

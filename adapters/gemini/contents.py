@@ -21,8 +21,10 @@ from adapters.fidelity import Report
 from adapters.gemini.media import media_part
 from adapters.gemini.models import Model
 from adapters.gemini.names import sent_name
+from adapters.losses import note_losses
 
 Object = dict[str, Any]
+_LOST: Final = ("name", "cache_control", "audio")
 FORMAT: Final = "google-gemini-v1"
 """What `reasoning_details` of this protocol are called, in OpenRouter's words."""
 STAND_IN: Final = "skip_thought_signature_validator"
@@ -40,20 +42,11 @@ def system_parts(turns: Sequence[Turn], report: Report) -> list[Object]:
     """Returns the parts of `systemInstruction`: one text for each part of the leading system turns."""
     texts: list[str] = []
     for turn in turns:
-        _note_losses(turn, report)
+        note_losses(turn, report, *_LOST)
         if turn.media:
             report.drop("messages.content")
         texts += [part.text for part in turn.parts if isinstance(part, Text) and part.text]
     return [{"text": text} for text in texts]
-
-
-def _note_losses(turn: Turn, report: Report) -> None:
-    if turn.name:
-        report.drop("messages.name")
-    if turn.cache is not None or any(part.cache is not None for part in turn.parts):
-        report.drop("messages.cache_control")
-    if turn.audio_id:
-        report.drop("messages.audio")
 
 
 class _Builder:
@@ -67,7 +60,7 @@ class _Builder:
         results: list[Object] = []
         shown: list[Object] = []
         for turn in turns:
-            _note_losses(turn, self._report)
+            note_losses(turn, self._report, *_LOST)
             if turn.role == "tool":
                 result, extra = self._result(turn)
                 results.append(result)

@@ -36,7 +36,7 @@ def chat_request(call: Call, target: Target) -> HttpRequest:
     if target.model.endswith(":" + OWN):
         _tgi_format(fields)
     request = build_request(msgspec.structs.replace(call, fields=fields), target)
-    url = target.paths[Operation.CHAT]
+    url = target.url(Operation.CHAT)
     if urlsplit(target.base_url).hostname == OLD_HOST:
         url = ROUTER + "/v1/chat/completions"
     body = join_object(fields) if request.body is call.body else request.body

@@ -53,7 +53,7 @@ class MistralAdapter:
     def request(self, call: Call, target: Target) -> HttpRequest:
         """Returns the upstream request; raises Unsupported naming the field that cannot be expressed."""
         body, dropped = _BODIES[call.operation](call, target)
-        return HttpRequest("POST", target.paths[call.operation], target.headers + JSON_HEADERS, body, dropped)
+        return HttpRequest("POST", target.url(call.operation), target.headers + JSON_HEADERS, body, dropped)
 
     def reply(self, call: Call, target: Target, head: Head, body: bytes) -> Reply:
         """Returns the checked answer; raises Malformed, or UpstreamSaid for an error under status 200."""

@@ -9,6 +9,7 @@ from adapters.codec import encode
 from adapters.conversation import Media, Part, Text, Thinking, Turn
 from adapters.errors import Unsupported
 from adapters.fidelity import Report
+from adapters.losses import note_losses
 from adapters.mistral.ids import tool_id
 
 Object = dict[str, Any]
@@ -38,14 +39,7 @@ def messages(turns: Sequence[Turn], report: Report, *, replays_thinking: bool) -
 
 
 def _note_losses(turn: Turn, report: Report) -> None:
-    if turn.name:
-        report.drop("messages.name")
-    if turn.cache is not None or any(part.cache is not None for part in turn.parts):
-        report.drop("messages.cache_control")
-    if turn.audio_id:
-        report.drop("messages.audio")
-    if turn.extra is not None or any(call.extra is not None for call in turn.calls):
-        report.drop("messages.extra_content")
+    note_losses(turn, report, "name", "cache_control", "audio", "extra_content")
     if any(part.detail not in _DETAILS for part in turn.media):
         report.drop("messages.content.image_url.detail")
 

@@ -8,6 +8,7 @@ from typing import Any, Final
 from adapters.conversation import Media, Text, Turn
 from adapters.errors import Unsupported
 from adapters.fidelity import Report
+from adapters.losses import note_losses
 
 Object = dict[str, Any]
 _IMAGES: Final = ("image", "audio")
@@ -27,7 +28,7 @@ def write_messages(turns: Sequence[Turn], report: Report, prompt: str = "") -> l
 
 
 def _message(turn: Turn, report: Report) -> Object:
-    _report(turn, report)
+    note_losses(turn, report, "name", "cache_control", "prefix", "is_error", "audio", "extra_content")
     texts: list[str] = []
     images: list[str] = []
     for part in turn.parts:
@@ -73,18 +74,3 @@ def _data(media: Media, report: Report) -> str:
     if media.detail not in ("", "auto"):
         report.drop("messages.content.image_url.detail")
     return media.data
-
-
-def _report(turn: Turn, report: Report) -> None:
-    if turn.name and turn.role != "tool":
-        report.drop("messages.name")
-    if turn.cache is not None:
-        report.drop("messages.cache_control")
-    if turn.is_prefix:
-        report.drop("messages.prefix")
-    if turn.is_error:
-        report.drop("messages.is_error")
-    if turn.audio_id:
-        report.drop("messages.audio")
-    if turn.extra is not None or (turn.calls and any(call.extra is not None for call in turn.calls)):
-        report.drop("messages.extra_content")

@@ -43,10 +43,9 @@ def post(call: Call, target: Target, body: Object, report: Report) -> HttpReques
         written = encode(body)
     except RecursionError:  # arguments of a call are deeper by what stands around them than when they were read
         raise Unsupported("messages", "messages hold JSON that is nested too deeply") from None
-    path = target.paths[call.operation]
     return HttpRequest(
         method="POST",
-        url=path if "://" in path else target.base_url + path,
+        url=target.url(call.operation),
         headers=target.headers + JSON_HEADERS,
         body=written,
         dropped=report.dropped,

@@ -37,7 +37,7 @@ def build_request(call: Call, target: Target) -> HttpRequest:
     body = call.body if is_same else join_object(fields)
     return HttpRequest(
         method="POST",
-        url=upstream_url(call, target),
+        url=target.url(call.operation),
         headers=target.headers + JSON_HEADERS,
         body=body,
         dropped=dropped,
@@ -48,12 +48,6 @@ def upstream_model(target: Target) -> str:
     """Returns the model's id with the prefix that the row demands."""
     prefix = target.rules.model_prefix
     return prefix + target.model if prefix and "/" not in target.model else target.model
-
-
-def upstream_url(call: Call, target: Target) -> str:
-    """Returns where the call goes."""
-    path = target.paths[call.operation]
-    return path if "://" in path else target.base_url + path
 
 
 def _ask_for_usage(fields: dict[str, Raw], call: Call, rules: ParamRules) -> None:

@@ -24,7 +24,7 @@ from adapters.errors import Malformed, UpstreamSaid
 from adapters.failures import describe, from_description
 from adapters.fidelity import is_neutral
 from adapters.openai.reply import is_refusal
-from adapters.openai.request import NEVER_SENT, upstream_model, upstream_url
+from adapters.openai.request import NEVER_SENT, upstream_model
 from adapters.options import RerankShape
 from adapters.rerank import ranking, read_query, read_ranks
 from adapters.types import JSON_HEADERS, Call, Head, HttpRequest, Reply, Target, Usage
@@ -64,7 +64,7 @@ def rerank_request(call: Call, target: Target) -> HttpRequest:
         is_changed = name == "documents" and query.documents != query.given
         sent[new] = raw(query.documents) if is_changed else member
     return HttpRequest(
-        "POST", upstream_url(call, target), target.headers + JSON_HEADERS, join_object(sent), tuple(dropped)
+        "POST", target.url(call.operation), target.headers + JSON_HEADERS, join_object(sent), tuple(dropped)
     )
 
 

@@ -60,9 +60,7 @@ def chat_request(call: Call, target: Target) -> HttpRequest:
     add_functions(body, read_tools(fields), report, "TGI")
     _response_format(body, fields, report)
     body["messages"] = messages(call, report)
-    return HttpRequest(
-        "POST", target.paths[Operation.CHAT], target.headers + JSON_HEADERS, encode(body), report.dropped
-    )
+    return HttpRequest("POST", target.url(Operation.CHAT), target.headers + JSON_HEADERS, encode(body), report.dropped)
 
 
 def _response_format(body: Object, fields: Fields, report: Report) -> None:

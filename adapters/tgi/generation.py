@@ -64,7 +64,7 @@ def generation_request(call: Call, target: Target) -> HttpRequest:
     prompt = one_prompt(fields)
     report = survey(fields, COMPLETIONS)
     body: Object = {"inputs": prompt, "parameters": _parameters(fields, report)}
-    url = target.paths[Operation.COMPLETIONS]
+    url = target.url(Operation.COMPLETIONS)
     if url.endswith(_NATIVE):
         # The native paths stand at the root, whether or not the base URL is that of `/v1`.
         url = url.removesuffix(_NATIVE).removesuffix("/v1") + (_NATIVE + "_stream" if call.stream else _NATIVE)

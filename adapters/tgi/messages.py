@@ -9,6 +9,7 @@ from adapters.codec import encode
 from adapters.conversation import Part, Text, Turn, read_turns, settle
 from adapters.errors import Unsupported
 from adapters.fidelity import Report
+from adapters.losses import note_losses
 from adapters.types import Call
 
 Object = dict[str, Any]
@@ -47,18 +48,11 @@ def _message(turn: Turn, report: Report) -> Object:
 
 
 def _note_losses(turn: Turn, report: Report) -> None:
-    if turn.cache is not None or any(part.cache is not None for part in turn.parts):
-        report.drop("messages.cache_control")
     if any(thought.signature or thought.data or thought.format for thought in turn.thinking):
         report.drop("messages.reasoning_details")
     elif turn.thinking:
         report.drop("messages.reasoning_content")
-    if turn.audio_id:
-        report.drop("messages.audio")
-    if turn.is_prefix:
-        report.drop("messages.prefix")
-    if turn.extra is not None or any(call.extra is not None for call in turn.calls):
-        report.drop("messages.extra_content")
+    note_losses(turn, report, "cache_control", "audio", "prefix", "extra_content")
 
 
 def _content(parts: Sequence[Part], report: Report) -> str | list[Object]:

@@ -11,10 +11,32 @@ import time
 import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 LAUNCHER = Path(__file__).parent.parent / "upstreams" / "llama_server.py"
 START_SECONDS = 30.0
 MODEL = "tiny-salad"
+HELLO: Any = [{"role": "user", "content": "hello"}]
+SCHEMA: Any = {
+    "type": "json_schema",
+    "json_schema": {
+        "name": "place",
+        "schema": {
+            "type": "object",
+            "properties": {"city": {"type": "string"}, "is_big": {"type": "boolean"}},
+            "required": ["city", "is_big"],
+        },
+    },
+}
+TOOLS: Any = [
+    {
+        "type": "function",
+        "function": {
+            "name": "get_weather",
+            "parameters": {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]},
+        },
+    }
+]
 
 
 def free_port() -> int:

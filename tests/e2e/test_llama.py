@@ -14,32 +14,11 @@ import pytest
 from openai import BadRequestError, NotFoundError, OpenAI
 
 from tests.e2e.conftest import StartGateway
-from tests.e2e.llama import MODEL, LlamaServer, free_port, start_llama
+from tests.e2e.llama import HELLO, MODEL, SCHEMA, TOOLS, LlamaServer, free_port, start_llama
 from tests.e2e.process import GatewayProcess, start_gateway
 
 NAME = f"llama-cpp/{MODEL}"
 EMBED = f"embedder/{MODEL}"
-HELLO: Any = [{"role": "user", "content": "hello"}]
-SCHEMA: Any = {
-    "type": "json_schema",
-    "json_schema": {
-        "name": "place",
-        "schema": {
-            "type": "object",
-            "properties": {"city": {"type": "string"}, "is_big": {"type": "boolean"}},
-            "required": ["city", "is_big"],
-        },
-    },
-}
-TOOLS: Any = [
-    {
-        "type": "function",
-        "function": {
-            "name": "get_weather",
-            "parameters": {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]},
-        },
-    }
-]
 
 
 @pytest.fixture(scope="module")

@@ -11,33 +11,12 @@ import pytest
 from openai import BadRequestError, OpenAI
 
 from tests.e2e.conftest import StartGateway
-from tests.e2e.llama import MODEL, LlamaServer, start_llama
+from tests.e2e.llama import HELLO, MODEL, SCHEMA, TOOLS, LlamaServer, start_llama
 
 NAME = f"messages/{MODEL}"
 CALLING = f"calling/{MODEL}"
 CALL_BIAS = 5.0
 """A word's: the protocol has no bias of tokens, without which the usual model never begins a call."""
-HELLO: Any = [{"role": "user", "content": "hello"}]
-TOOLS: Any = [
-    {
-        "type": "function",
-        "function": {
-            "name": "get_weather",
-            "parameters": {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]},
-        },
-    }
-]
-SCHEMA: Any = {
-    "type": "json_schema",
-    "json_schema": {
-        "name": "place",
-        "schema": {
-            "type": "object",
-            "properties": {"city": {"type": "string"}, "is_big": {"type": "boolean"}},
-            "required": ["city", "is_big"],
-        },
-    },
-}
 
 
 @pytest.fixture(scope="module")
