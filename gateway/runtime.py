@@ -247,7 +247,7 @@ def _timeouts(upstream: UpstreamSettings, head_seconds: float, head_setting: str
         connect=upstream.connect_seconds,
         pool=upstream.pool_seconds,
         head=head_seconds,
-        idle=upstream.idle_seconds,
+        idle=upstream.between_tokens_seconds,
         head_setting=head_setting,
     )
 

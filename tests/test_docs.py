@@ -254,7 +254,7 @@ def test_every_setting_has_a_row_in_its_section() -> None:
     page = (ROOT / "docs/configuration.md").read_text(encoding="utf-8")
     sections = {m[1]: m[2] for m in re.finditer(r"^### `([^`]+)`\n(.*?)(?=^### |\Z)", page, re.MULTILINE | re.DOTALL)}
     settings = list(leaves(Settings))
-    assert {"server.port", "routes.NAME.deployments[].model", "upstream.idle_seconds"} <= set(settings)
+    assert {"server.port", "routes.NAME.deployments[].model", "upstream.between_tokens_seconds"} <= set(settings)
     for setting in settings:
         section, _, name = setting.rpartition(".")
         assert f"\n| `{name}` |" in sections[section], setting

@@ -27,8 +27,8 @@ from gateway.domain import AuthScheme, Connection, ProviderSpec
 from gateway.registry.adapters import ADAPTERS, paths_of
 from gateway.registry.registry import GENERIC, Registry, names_url
 from gateway.routing.deployment import Deployment, KeyRing, Patience
-from gateway.settings.model import MAX_SECONDS
 from gateway.settings.provider import ProviderRow
+from gateway.settings.scalars import MAX_SECONDS
 
 DEMO = "demo"
 DEMO_MODEL = "demo/echo"

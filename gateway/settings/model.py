@@ -2,79 +2,33 @@
 
 from __future__ import annotations
 
-import re
-from typing import Annotated, Literal
+from typing import Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+from pydantic import Field, model_validator
 
 from gateway.settings.provider import ProviderRow, SecretText, Strict
-
-MAX_ROUTE_NAME = 256
-MAX_SECONDS = 86_400
-"""A day: more is milliseconds written where seconds are meant."""
-_PROVIDER_ID = re.compile(r"[a-z0-9][a-z0-9._-]*")
-_HOST = re.compile(r"[A-Za-z0-9._-]+|\[?[0-9A-Fa-f:.]+(%[A-Za-z0-9]+)?\]?")
-_WORD = re.compile(r"[^\s\x00-\x1f\x7f]+")
-_CUSTOM = re.compile(r"(?:anthropic-)?custom:https?://[^\s/?#@]+(/[^\s?#]*)?")
-
-
-def _not_a_boolean(value: object) -> object:
-    # pydantic takes true for 1, which in a file is always a mistake.
-    if isinstance(value, bool):
-        raise ValueError("must be a number")
-    return value
-
-
-def _route_name(name: str) -> str:
-    if not name:
-        raise ValueError("a route's name must not be empty")
-    if len(name) > MAX_ROUTE_NAME:
-        raise ValueError(f"a route's name must have at most {MAX_ROUTE_NAME} characters")
-    if any(character.isspace() or not character.isprintable() for character in name):
-        raise ValueError("a route's name must have no spaces and no control characters")
-    return name
+from gateway.settings.route import RouteSettings
+from gateway.settings.scalars import (
+    AccessLog,
+    Count,
+    Host,
+    Pause,
+    Port,
+    ProviderId,
+    RouteName,
+    Seconds,
+    Share,
+    StateUrl,
+    Tag,
+)
 
 
-def _provider_id(name: str) -> str:
-    if not _PROVIDER_ID.fullmatch(name):
-        raise ValueError("a provider's id must be lower-case letters, digits, '.', '_' and '-'")
-    return name
+class ClientKeySettings(Strict):
+    """A client's key with a name that rules can refer to."""
 
-
-def _host(host: str) -> str:
-    if not _HOST.fullmatch(host):
-        raise ValueError("must be a host name or an IP address, without scheme, port or path")
-    return host
-
-
-def _model(model: str) -> str:
-    if not _WORD.fullmatch(model):
-        raise ValueError("must be 'provider/model', without blanks")
-    return model
-
-
-def _provider_name(name: str) -> str:
-    if not _WORD.fullmatch(name) or (":" in name and not _CUSTOM.fullmatch(name)):
-        raise ValueError("must be a provider's id or alias, or custom: and an http:// or https:// URL")
-    return name
-
-
-def _access_log(target: str) -> str:
-    if not target.strip() or "\0" in target:
-        raise ValueError("must be stdout, stderr, off or the path of a file")
-    return target
-
-
-Seconds = Annotated[float, Field(gt=0, le=MAX_SECONDS), BeforeValidator(_not_a_boolean)]
-Pause = Annotated[float, Field(ge=0, le=MAX_SECONDS), BeforeValidator(_not_a_boolean)]
-Port = Annotated[int, Field(ge=0, le=65_535), BeforeValidator(_not_a_boolean)]
-Count = Annotated[int, Field(ge=1), BeforeValidator(_not_a_boolean)]
-Host = Annotated[str, AfterValidator(_host)]
-RouteName = Annotated[str, AfterValidator(_route_name)]
-ProviderId = Annotated[str, AfterValidator(_provider_id)]
-ModelName = Annotated[str, AfterValidator(_model)]
-ProviderName = Annotated[str, AfterValidator(_provider_name)]
-AccessLog = Annotated[str, AfterValidator(_access_log)]
+    key: SecretText = Field(description="The key itself.", examples=["${TEAM_A_KEY}"])
+    name: Tag = Field(description="What the rules of routes call it.")
+    tags: list[Tag] = Field(default=[], description="What `rules` of routes may ask for.")
 
 
 class ServerSettings(Strict):
@@ -82,10 +36,10 @@ class ServerSettings(Strict):
 
     host: Host = Field(default="127.0.0.1", description="Address to listen on; `0.0.0.0` for every interface.")
     port: Port = Field(default=8484, description="Port to listen on; 0 lets the system choose one.")
-    api_keys: list[SecretText] = Field(
+    api_keys: list[SecretText | ClientKeySettings] = Field(
         default=[],
-        description="Keys that clients must present one of (`Authorization: Bearer ...`). "
-        "An empty list lets everyone in who reaches the port.",
+        description="Keys that clients must present one of (`Authorization: Bearer ...`), each alone or with a `name` "
+        "and `tags`. An empty list lets everyone in who reaches the port.",
         examples=[["${ANYPORT_API_KEY}"]],
     )
     allowed_hosts: list[Host] = Field(
@@ -119,40 +73,6 @@ class ServerSettings(Strict):
     )
 
 
-class DeploymentSettings(Strict):
-    """One concrete model that a route may call."""
-
-    model: ModelName = Field(
-        description="The provider's id or alias, a slash, and the provider's own name of the model; "
-        "with `provider` beside it, only the provider's own name.",
-        examples=["groq/llama-3.3-70b-versatile"],
-    )
-    provider: ProviderName | None = Field(
-        default=None,
-        description="A provider's id or alias, or `custom:URL` for a server that is nowhere described: it is taken "
-        "to speak OpenAI's wire below exactly that URL; with `anthropic-custom:URL`, Anthropic's Messages API.",
-        examples=["custom:https://llm.example.com/v1"],
-    )
-
-    def __str__(self) -> str:
-        """Returns the deployment's name for people."""
-        return self.model if self.provider is None else f"{self.provider} {self.model}"
-
-
-class RouteSettings(Strict):
-    """A public model name: what clients may put into `model` besides `provider/model`."""
-
-    deployments: list[DeploymentSettings] = Field(
-        min_length=1,
-        description="What the route may call; so far only the first one is called.",
-    )
-    strict: bool = Field(
-        default=False,
-        description="Refuse a request of which the provider would not see every field, instead of leaving fields out. "
-        "Of a single request, the header `x-anyport-strict: true` asks for the same.",
-    )
-
-
 class UpstreamSettings(Strict):
     """The side that providers see."""
 
@@ -169,7 +89,17 @@ class UpstreamSettings(Strict):
         default=300,
         description="Of an answer in one piece: the same, which lasts until the model has written all of it.",
     )
-    idle_seconds: Seconds = Field(default=60, description="Silence between two pieces of a response body.")
+    first_token_seconds: Seconds = Field(
+        default=120, description="Of a stream: from the beginning of an attempt to its first content."
+    )
+    between_tokens_seconds: Seconds = Field(
+        default=60, description="Silence between two pieces of a body, in a stream between two with content."
+    )
+    min_bytes_per_second: Count | None = Field(
+        default=None,
+        description="Slowest pace of a response body, over any 10 seconds spent waiting for it. Null: any pace.",
+        examples=[10],
+    )
     total_seconds: Seconds = Field(default=600, description="One request, all of its attempts together.")
     max_connections: Count = Field(
         default=10_000,
@@ -177,6 +107,52 @@ class UpstreamSettings(Strict):
     )
     max_response_bytes: Count = Field(
         default=67_108_864, description="Longest response body that is not a stream, after decompression."
+    )
+
+
+class HealthSettings(Strict):
+    """When a deployment that fails is left out for a while, and how it comes back."""
+
+    consecutive_failures: Count = Field(default=5, description="So many failures in a row eject a deployment.")
+    failure_ratio: Share = Field(default=0.5, description="So does this share of failures in the last 10 seconds,")
+    min_attempts: Count = Field(default=20, description="if there were at least so many attempts in them.")
+    ejection_seconds: Seconds = Field(
+        default=1, description="How long the first ejection lasts; each further one twice as long."
+    )
+    max_ejection_seconds: Seconds = Field(
+        default=8, description="Where the doubling ends. Then one request is let through to see."
+    )
+    max_ejected_share: Share = Field(
+        default=0.7, description="Most deployments of a route that may be ejected at once; never the last one."
+    )
+    probe_seconds: Seconds | None = Field(
+        default=None,
+        description="How often an ejected deployment's provider is asked for its list of models, which costs nothing; "
+        "an answer ends the ejection early. Null: never.",
+        examples=[5],
+    )
+
+
+class StateSettings(Strict):
+    """What replicas tell each other and may lose: so far which keys and deployments asked for a pause."""
+
+    url: StateUrl = Field(
+        default="memory://", description="`memory://` for this process alone, or `redis://HOST:PORT/DATABASE`."
+    )
+
+
+class AdminSettings(Strict):
+    """The operator's own door: explanations, and the state of keys and deployments."""
+
+    port: Port | None = Field(
+        default=None, description="Port of the admin API; 0 lets the system choose. Null: none.", examples=[8485]
+    )
+    host: Host = Field(default="127.0.0.1", description="Address that it listens on.")
+    key: SecretText | None = Field(
+        default=None,
+        description="Key that it demands (`Authorization: Bearer ...`); must be set where `admin.port` is, "
+        "and be no client's key.",
+        examples=["${ANYPORT_ADMIN_KEY}"],
     )
 
 
@@ -202,6 +178,11 @@ class Settings(Strict):
         default={}, description="Public model names, besides `provider/model`, which always works."
     )
     upstream: UpstreamSettings = Field(default=UpstreamSettings(), description="The side that providers see.")
+    health: HealthSettings = Field(
+        default=HealthSettings(), description="When a failing deployment is left out for a while."
+    )
+    state: StateSettings = Field(default=StateSettings(), description="What replicas tell each other.")
+    admin: AdminSettings = Field(default=AdminSettings(), description="The operator's own door.")
     discovery: DiscoverySettings = Field(
         default=DiscoverySettings(), description="Looking for model servers on this machine."
     )

@@ -55,7 +55,7 @@ class Timeouts:
     """Between two pieces of a response body."""
     head_setting: str = "upstream.head_seconds"
     """The setting that `head` came from, for the message."""
-    idle_setting: str = "upstream.idle_seconds"
+    idle_setting: str = "upstream.between_tokens_seconds"
     """The setting that `idle` came from."""
 
 

@@ -112,7 +112,7 @@ class BuiltinTransport(httpx2.AsyncBaseTransport):
             sweeper=self._sweeper,
             dial=self._dialer.dial,
             limit=self._max_connections,
-            idle_seconds=self._keep_alive_seconds,
+            between_tokens_seconds=self._keep_alive_seconds,
         )
 
     def _context(self) -> ssl.SSLContext:

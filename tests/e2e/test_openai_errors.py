@@ -39,7 +39,7 @@ def locked(gateway: StartGateway, stage: Stage) -> str:
 @pytest.fixture(scope="module")
 def impatient(gateway: StartGateway, stage: Stage) -> Iterator[OpenAI]:
     """A client of a gateway that waits for an upstream no longer than half a second."""
-    url = gateway({**scripted_config(stage.url), "upstream": {"answer_seconds": 1.0, "idle_seconds": 1.0}})
+    url = gateway({**scripted_config(stage.url), "upstream": {"answer_seconds": 1.0, "between_tokens_seconds": 1.0}})
     with OpenAI(base_url=f"{url}/v1", api_key="any", max_retries=0, timeout=20) as client:
         yield client
 
@@ -159,7 +159,7 @@ def test_an_upstream_that_falls_silent_is_our_timeout_too(impatient: OpenAI, scr
     ):
         list(stream)
     assert caught.value.code == "upstream_timeout"
-    assert "upstream.idle_seconds" in caught.value.message
+    assert "upstream.between_tokens_seconds" in caught.value.message
 
 
 def test_an_unreachable_upstream_is_a_bad_gateway(gateway: StartGateway) -> None:

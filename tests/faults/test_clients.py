@@ -20,7 +20,7 @@ from tests.upstreams.scripted import STALL, Recorded, Step, chunk, raw, sse_resp
 from tests.upstreams.scripted import Answer as Played
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
-SETTINGS = {"upstream": {"head_seconds": 60, "idle_seconds": 60, "max_connections": 2000}}
+SETTINGS = {"upstream": {"head_seconds": 60, "between_tokens_seconds": 60, "max_connections": 2000}}
 TRIES = 50
 CHUNKED = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
 

@@ -22,7 +22,7 @@ from tests.upstreams.scripted import Answer as Played
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 SETTINGS = {
     "providers": {"up": {"rules": {"reject_above": {"n": 1}}}},
-    "upstream": {"head_seconds": 20, "idle_seconds": 20},
+    "upstream": {"head_seconds": 20, "between_tokens_seconds": 20},
 }
 WHOLE = stream_of(ROLE, *WORDS, FINISH, b"data: [DONE]\n\n")
 

@@ -15,7 +15,7 @@ from tests.upstreams.scripted import FIN, RESET, STALL, Recorded, Step, json_res
 from tests.upstreams.scripted import Answer as Played
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
-SETTINGS = {"providers": {"up": {"protocol": "cohere"}}, "upstream": {"answer_seconds": 20, "idle_seconds": 20}}
+SETTINGS = {"providers": {"up": {"protocol": "cohere"}}, "upstream": {"answer_seconds": 20, "between_tokens_seconds": 20}}
 TEXTS = [str(number) for number in range(200)]
 CALLS = 3
 """Cohere embeds 96 texts at once."""

@@ -29,7 +29,7 @@ from tests.faults.streaming import (
 from tests.upstreams.scripted import chunk, json_response, raw, response
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
-SETTINGS = {"upstream": {"head_seconds": 10, "idle_seconds": 10, "total_seconds": 20}}
+SETTINGS = {"upstream": {"head_seconds": 10, "between_tokens_seconds": 10, "total_seconds": 20}}
 
 # The same stream in other forms
 

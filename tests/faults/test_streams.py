@@ -34,7 +34,7 @@ from tests.upstreams.scripted import FIN, RESET, STALL, Step, chunk, raw
 from tests.upstreams.scripted import Answer as Played
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
-SETTINGS = {"upstream": {"head_seconds": 10, "idle_seconds": 2.5, "total_seconds": 30}}
+SETTINGS = {"upstream": {"head_seconds": 10, "between_tokens_seconds": 2.5, "total_seconds": 30}}
 
 # Before any content: nothing is committed
 
@@ -77,7 +77,7 @@ async def test_a_silence_before_content_is_a_504(stage: Stage) -> None:
     started = time.monotonic()
     answer = await assert_refused(stage, stream_of(ROLE, end=(STALL,)), 504, "upstream_timeout")
     assert 2.45 < time.monotonic() - started < 2.5 + SLACK
-    assert "upstream.idle_seconds" in answer.error["message"]
+    assert "upstream.between_tokens_seconds" in answer.error["message"]
 
 
 @pytest.mark.parametrize("body", [DONE, DONE + GOOD_BODY, b": ping\n\n" + DONE], ids=["only", "first", "after ping"])
@@ -315,7 +315,7 @@ async def test_a_silence_within_content_is_an_error_event_that_names_the_setting
     assert 2.45 < time.monotonic() - started < 2.5 + SLACK
     assert answer.event_error is not None
     assert answer.event_error["code"] == "upstream_timeout"
-    assert "upstream.idle_seconds" in answer.event_error["message"]
+    assert "upstream.between_tokens_seconds" in answer.event_error["message"]
     await stage.upstream.wait_closed(scene.requests[0].connection)
     await stage.settled(answer, error="upstream_timeout")
 

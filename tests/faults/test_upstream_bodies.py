@@ -20,7 +20,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 CAP = 4 * 1024 * 1024
 SETTINGS = {
-    "upstream": {"head_seconds": 3, "idle_seconds": 1.5, "total_seconds": 3, "max_response_bytes": CAP},
+    "upstream": {"head_seconds": 3, "between_tokens_seconds": 1.5, "total_seconds": 3, "max_response_bytes": CAP},
 }
 BODY = json.dumps(completion()).encode()
 INVALID = ("upstream_invalid_response", "upstream_empty_response", "upstream_disconnected")
@@ -123,7 +123,7 @@ async def test_a_body_that_stalls_ends_with_the_idle_timeout(stage: Stage) -> No
     answer = await scene.ask()
     assert 1.45 < time.monotonic() - started < 1.5 + SLACK
     assert (answer.status, answer.error["code"]) == (504, "upstream_timeout")
-    assert "upstream.idle_seconds" in answer.error["message"]
+    assert "upstream.between_tokens_seconds" in answer.error["message"]
     await stage.settled(answer, error="upstream_timeout")
     await stage.upstream.wait_closed(scene.requests[0].connection)
 

@@ -43,7 +43,7 @@ SETTINGS = {
         "head_seconds": HEAD_SECONDS,
         "answer_seconds": HEAD_SECONDS,
         "pool_seconds": 1.0,
-        "idle_seconds": 2,
+        "between_tokens_seconds": 2,
         "max_connections": MAX_CONNECTIONS,
     },
     "providers": {"refused": {"base_url": f"http://127.0.0.1:{CLOSED_PORT}/v1", "requires_credential": False}},

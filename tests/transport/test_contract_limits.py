@@ -81,7 +81,7 @@ async def test_a_body_that_stops_ends_with_the_idle_deadline(transport: Transpor
         assert 0.2 <= took(started) < 0.2 + SLACK_SECONDS
         got.release()
         await upstream.wait_closed(0)
-    assert (caught.value.fault, caught.value.setting) == (Fault.TIMEOUT, "upstream.idle_seconds")
+    assert (caught.value.fault, caught.value.setting) == (Fault.TIMEOUT, "upstream.between_tokens_seconds")
 
 
 async def test_a_slow_but_steady_body_outlives_the_idle_deadline(transport: Transport) -> None:

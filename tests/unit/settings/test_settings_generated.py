@@ -86,7 +86,7 @@ def test_the_schema_takes_the_example_and_variables(schema: dict[str, object]) -
         {"server": {"port": 70000}},
         {"server": {"port": "many"}},
         {"upstream": {"transport": "curl"}},
-        {"upstream": {"idle_seconds": 0}},
+        {"upstream": {"between_tokens_seconds": 0}},
         {"routes": {"a": {"deployments": []}}},
         {"discovery": {"enabled": "perhaps"}},
     ],
