@@ -7,10 +7,9 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from gateway.access.keys import KeyCheck
+from gateway.access.keys import KeyCheck, client_keys
 from gateway.credentials.resolve import is_local_host
 from gateway.credentials.scrub import Scrubber
-from gateway.credentials.secret import Secret
 from gateway.domain import ProviderSpec
 from gateway.engine.executor import Executor, Limits
 from gateway.errors import ConfigError, Fault, UnknownModel
@@ -48,7 +47,7 @@ class Runtime:
         """Raises ConfigError; opens no connection yet."""
         self.settings = settings
         self.catalogue = build_catalogue(settings, environ)
-        keys = [Secret(key.get_secret_value()) for key in settings.server.api_keys]
+        keys = client_keys(settings.server.api_keys)
         self.keys = KeyCheck(keys)
         self.transport = _transport(settings.upstream)
         self._echo = EchoTransport()
@@ -58,7 +57,7 @@ class Runtime:
             connections=self._connections,
             access_records_dropped=lambda: self.access_log.dropped if self.access_log else 0,
         )
-        self.scrubber = Scrubber([*self.catalogue.secrets(), *keys])
+        self.scrubber = Scrubber([*self.catalogue.secrets(), *(key for key, _ in keys)])
         self.catalogue.watch(self.scrubber.add)
         self.router = Router(
             _routes(settings),

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from adapters.codec import encode
 from adapters.framing.sse import frame
-from gateway.access.keys import KeyCheck
+from gateway.access.keys import ANONYMOUS, KeyCheck
 from gateway.domain import Outcome
 from gateway.errors import Draining, GatewayError, Internal, MethodNotAllowed, Overloaded
 from gateway.http.ids import Ids
@@ -42,12 +42,24 @@ class ClientGone(Exception):
 class Transaction:
     """One request and its response, with the bookkeeping that both ends share."""
 
-    __slots__ = ("_receive", "_send", "has_started", "headers", "is_drained", "is_streaming", "outcome", "scope")
+    __slots__ = (
+        "_receive",
+        "_send",
+        "client_key",
+        "has_started",
+        "headers",
+        "is_drained",
+        "is_streaming",
+        "outcome",
+        "scope",
+    )
 
     def __init__(self, scope: Scope, receive: Receive, send: Send, outcome: Outcome) -> None:
         self.scope = scope
         self.headers: Mapping[bytes, bytes] = dict(scope["headers"])
         self.outcome = outcome
+        self.client_key = ANONYMOUS
+        """Whose key the request carries; known once it is admitted."""
         self.has_started = False
         self.is_streaming = False
         """A stream has begun and not ended: what goes wrong is an event of it."""
@@ -228,7 +240,7 @@ class Edge:
         return None
 
     def _admit(self, transaction: Transaction) -> None:
-        self._keys.check(transaction.headers)
+        transaction.client_key = self._keys.check(transaction.headers)
         if self._max_in_flight is not None and self._metrics.in_flight > self._max_in_flight:
             raise Overloaded(f"server.max_in_flight ({self._max_in_flight}) requests are at work already")
 

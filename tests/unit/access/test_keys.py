@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import pytest
+from pydantic import SecretStr
 
-from gateway.access.keys import KeyCheck
+from gateway.access.keys import ANONYMOUS, ClientKey, KeyCheck, client_keys
 from gateway.credentials.secret import Secret
 from gateway.errors import Unauthenticated
+from gateway.settings.model import ClientKeySettings
 
-CHECK = KeyCheck([Secret("sk-one"), Secret("sk-two")])
+TEAM = ClientKey("team-a", frozenset({"gold", "eu"}))
+CHECK = KeyCheck([(Secret("sk-one"), ANONYMOUS), (Secret("sk-two"), TEAM)])
 
 
 @pytest.mark.parametrize(
@@ -24,7 +27,7 @@ CHECK = KeyCheck([Secret("sk-one"), Secret("sk-two")])
 )
 def test_a_known_key_passes(headers: dict[bytes, bytes]) -> None:
     assert not CHECK.is_open
-    CHECK.check(headers)
+    assert CHECK.check(headers) is (TEAM if b"sk-two" in next(iter(headers.values())) else ANONYMOUS)
 
 
 @pytest.mark.parametrize(
@@ -62,9 +65,17 @@ def test_everything_else_is_refused(headers: dict[bytes, bytes]) -> None:
 def test_without_keys_everyone_passes() -> None:
     check = KeyCheck([])
     assert check.is_open
-    check.check({})
-    check.check({b"authorization": b"Bearer anything"})
+    assert check.check({}) is ANONYMOUS
+    assert check.check({b"authorization": b"Bearer anything"}) is ANONYMOUS
+
+
+def test_the_settings_say_whose_each_key_is() -> None:
+    named = ClientKeySettings(key=SecretStr("sk-two"), name="team-a", tags=["gold", "eu", "gold"])
+    check = KeyCheck(client_keys([SecretStr("sk-one"), named]))
+    assert check.check({b"x-api-key": b"sk-one"}) is ANONYMOUS
+    assert check.check({b"x-api-key": b"sk-two"}) == TEAM
 
 
 def test_the_keys_themselves_are_not_kept() -> None:
-    assert b"sk-one" not in repr(vars(CHECK)).encode()
+    assert "sk-one" not in repr(vars(CHECK))
+    assert "sk-two" not in repr(client_keys([SecretStr("sk-two")]))
