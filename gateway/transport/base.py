@@ -31,7 +31,15 @@ class Fault(StrEnum):
 class TransportError(Exception):
     """One attempt failed below HTTP's own meaning; the message never holds request data."""
 
-    def __init__(self, fault: Fault, message: str, *, setting: str | None = None, replayable: bool = False) -> None:
+    def __init__(
+        self,
+        fault: Fault,
+        message: str,
+        *,
+        setting: str | None = None,
+        replayable: bool = False,
+        is_unsent: bool = False,
+    ) -> None:
         super().__init__(message)
         self.fault = fault
         self.message = message
@@ -39,6 +47,8 @@ class TransportError(Exception):
         """The timeout or cap that ended it, such as `upstream.connect_seconds`."""
         self.replayable = replayable
         """True iff the connection was a reused one and not one response byte had come (keep-alive race)."""
+        self.is_unsent = is_unsent
+        """True iff the upstream cannot have seen one byte of the request: nothing was done, and nothing is billed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +63,10 @@ class Timeouts:
     """From the last request byte to the end of the response head (an absolute deadline, not per read)."""
     idle: float = 60.0
     """Between two pieces of a response body."""
+    connect_setting: str = "upstream.connect_seconds"
+    """The setting that `connect` came from, for the error."""
     head_setting: str = "upstream.head_seconds"
-    """The setting that `head` came from, for the message."""
+    """The setting that `head` came from."""
     idle_setting: str = "upstream.between_tokens_seconds"
     """The setting that `idle` came from."""
 
@@ -74,6 +86,10 @@ class UpstreamResponse(Protocol):
 
         Raises TransportError: DISCONNECTED if the body is cut short, TIMEOUT after `idle`, PROTOCOL, TOO_LARGE.
         """
+        ...
+
+    def expect_within(self, seconds: float, setting: str) -> None:
+        """From now on waits at most `seconds` for each next piece instead of `idle`; the error names `setting`."""
         ...
 
     async def read(self, limit: int = MAX_RESPONSE_BYTES) -> bytes:

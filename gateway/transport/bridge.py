@@ -56,36 +56,28 @@ def as_response(response: UpstreamResponse, request: httpx2.Request) -> httpx2.R
 def to_httpx(error: TransportError, request: httpx2.Request) -> httpx2.TransportError:
     """Returns the httpx2 exception that says the same."""
     kind = _ERRORS[error.fault]
-    if error.setting == "upstream.connect_seconds":
+    if error.fault is Fault.TIMEOUT and error.is_unsent:
         kind = httpx2.ConnectTimeout
     return kind(error.message, request=request)
 
 
-def from_httpx(error: httpx2.TransportError, *, was_reused: bool, has_head: bool) -> TransportError:
+def from_httpx(error: httpx2.TransportError, *, was_reused: bool) -> TransportError:
     """Returns our form of an httpx2 exception, whose own text may hold response data and is left out."""
-    if isinstance(error, httpx2.TimeoutException):
-        return _from_timeout(error, has_head=has_head)
-    if isinstance(error, httpx2.ConnectError):
+    if isinstance(error, httpx2.PoolTimeout):
+        return TransportError(Fault.POOL, "no free connection in time", setting="upstream.pool_seconds")
+    if isinstance(error, httpx2.ConnectError | httpx2.ConnectTimeout):
         return _from_connect_error(error)
     is_unanswered = "without sending a response" in str(error)
     is_cut = is_unanswered or "without sending complete message" in str(error)
-    if isinstance(error, httpx2.NetworkError) or is_cut:
+    if isinstance(error, httpx2.NetworkError | httpx2.TimeoutException) or is_cut:
+        # A timeout of the operating system's, since httpx2 is given none here.
         # A reset is no proof that no byte came, so it is not replayed here.
         message = "the connection was closed before the end of the response"
         return TransportError(Fault.DISCONNECTED, message, replayable=is_unanswered and was_reused)
     return TransportError(Fault.PROTOCOL, "the response is not valid HTTP, or the request could not be sent")
 
 
-def _from_timeout(error: httpx2.TimeoutException, *, has_head: bool) -> TransportError:
-    if isinstance(error, httpx2.PoolTimeout):
-        return TransportError(Fault.POOL, "no free connection in time", setting="upstream.pool_seconds")
-    if isinstance(error, httpx2.ConnectTimeout):
-        return TransportError(Fault.TIMEOUT, "no connection in time", setting="upstream.connect_seconds")
-    phase = "idle" if has_head else "head"
-    return TransportError(Fault.TIMEOUT, "the response stopped", setting=f"upstream.{phase}_seconds")
-
-
-def _from_connect_error(error: httpx2.ConnectError) -> TransportError:
+def _from_connect_error(error: httpx2.TransportError) -> TransportError:
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, ssl.SSLError):

@@ -52,12 +52,17 @@ class BuiltinTransport(httpx2.AsyncBaseTransport):
 
         Raises TransportError; nothing is written if a header could break out of its line.
         """
-        place, pool = self._places.get(request.url) or self._find(request.url)
-        payload = encode_request(request.method, place, request.headers, request.body)
-        connection = None if fresh else pool.take()
-        if connection is None:
-            connection = await pool.acquire(timeouts, fresh=fresh)
-        exchange = connection.start(payload, timeouts, is_head=request.method == "HEAD")
+        try:
+            place, pool = self._places.get(request.url) or self._find(request.url)
+            payload = encode_request(request.method, place, request.headers, request.body)
+            connection = None if fresh else pool.take()
+            if connection is None:
+                connection = await pool.acquire(timeouts, fresh=fresh)
+            exchange = connection.start(payload, timeouts, is_head=request.method == "HEAD")
+        except TransportError as error:
+            # Whatever it was, the request had not been written.
+            error.is_unsent = True
+            raise
         await exchange.wait_for_head()
         return exchange
 
@@ -112,7 +117,7 @@ class BuiltinTransport(httpx2.AsyncBaseTransport):
             sweeper=self._sweeper,
             dial=self._dialer.dial,
             limit=self._max_connections,
-            between_tokens_seconds=self._keep_alive_seconds,
+            idle_seconds=self._keep_alive_seconds,
         )
 
     def _context(self) -> ssl.SSLContext:

@@ -6,6 +6,7 @@ import asyncio
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import inf
 from typing import TYPE_CHECKING, Final
 
 from adapters.types import Headers, HttpRequest
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
 
 MAX_CONTROL_BYTES: Final = 4 * 1024 * 1024
 """Cap of one reply's body, counted after decompression."""
+
+_NO_PHASES: Final = Timeouts(connect=inf, pool=inf, head=inf, idle=inf)
+"""The whole call has one deadline, and no setting of `upstream` is about it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,26 +40,24 @@ class ControlClient:
 
     async def get(self, url: str, *, headers: Headers = (), timeout_seconds: float) -> ControlReply:
         """Returns the answer to one GET; raises TransportError, TIMEOUT after `timeout_seconds` in all."""
-        seconds = timeout_seconds
-        timeouts = Timeouts(connect=seconds, pool=seconds, head=seconds, idle=seconds)
         try:
-            async with asyncio.timeout(seconds):
-                return await self._get(HttpRequest("GET", url, headers), timeouts)
+            async with asyncio.timeout(timeout_seconds):
+                return await self._get(HttpRequest("GET", url, headers))
         except TimeoutError:
-            raise TransportError(Fault.TIMEOUT, f"no whole answer within {seconds:g} s") from None
+            raise TransportError(Fault.TIMEOUT, f"no whole answer within {timeout_seconds:g} s") from None
 
     async def aclose(self) -> None:
         """Closes every connection."""
         if self._transport is not None:
             await self._transport.aclose()
 
-    async def _get(self, request: HttpRequest, timeouts: Timeouts) -> ControlReply:
+    async def _get(self, request: HttpRequest) -> ControlReply:
         try:
-            response = await self._open().send(request, timeouts)
+            response = await self._open().send(request, _NO_PHASES)
         except TransportError as error:
             if not error.replayable:
                 raise
-            response = await self._open().send(request, timeouts, fresh=True)
+            response = await self._open().send(request, _NO_PHASES, fresh=True)
         try:
             body = await response.read(MAX_CONTROL_BYTES)
         finally:

@@ -45,7 +45,7 @@ class Dialer:
             return winner
         except TimeoutError:
             message = f"no connection within {timeouts.connect:g} s"
-            raise TransportError(Fault.TIMEOUT, message, setting="upstream.connect_seconds") from None
+            raise TransportError(Fault.TIMEOUT, message, setting=timeouts.connect_setting) from None
         finally:
             # Losers of the race, and the winner too if we were cancelled before it could be returned.
             for connection in made:

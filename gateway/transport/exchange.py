@@ -64,6 +64,8 @@ class Exchange:
         "_connection",
         "_decoded",
         "_error",
+        "_idle_seconds",
+        "_idle_setting",
         "_inflater",
         "_is_bodiless",
         "_is_ended_by_close",
@@ -103,6 +105,8 @@ class Exchange:
         self.deadline = inf
         self._connection: Carrier | None = connection
         self._timeouts = timeouts
+        self._idle_seconds = timeouts.idle
+        self._idle_setting = timeouts.idle_setting
         self._loop = loop
         self._sweeper = sweeper
         self._is_bodiless = is_bodiless
@@ -153,9 +157,14 @@ class Exchange:
                 return b""
             if self._error is not None:
                 raise self._error
-            self._set_deadline(self._timeouts.idle)
+            self._set_deadline(self._idle_seconds)
             await self._wait()
         return self._take()
+
+    def expect_within(self, seconds: float, setting: str) -> None:
+        """From now on waits at most `seconds` for each next piece instead of `idle`; the error names `setting`."""
+        self._idle_seconds = seconds
+        self._idle_setting = setting
 
     async def read(self, limit: int = MAX_RESPONSE_BYTES) -> bytes:
         """Returns the whole body; raises TransportError(TOO_LARGE) past `limit` decoded bytes."""
@@ -187,11 +196,12 @@ class Exchange:
 
     def expire(self) -> None:
         """Ends the exchange because its deadline has passed."""
-        timeouts = self._timeouts
         if self.has_head:
-            message, setting = f"no next piece of the response body within {timeouts.idle:g} s", timeouts.idle_setting
+            message = f"no next piece of the response body within {self._idle_seconds:g} s"
+            setting = self._idle_setting
         else:
-            message, setting = f"no response head within {timeouts.head:g} s", timeouts.head_setting
+            message = f"no response head within {self._timeouts.head:g} s"
+            setting = self._timeouts.head_setting
         self._give_up(TransportError(Fault.TIMEOUT, message, setting=setting))
 
     # What the connection calls.
@@ -306,7 +316,7 @@ class Exchange:
                 if not self._chunks:
                     if self._error is not None:
                         raise self._error
-                    self._set_deadline(self._timeouts.idle)
+                    self._set_deadline(self._idle_seconds)
                     await self._wait()
                 inflater.push(self._take())
         except TransportError as error:

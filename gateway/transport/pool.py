@@ -42,7 +42,7 @@ class Pool:
         sweeper: Sweeper,
         dial: Dial,
         limit: int,
-        between_tokens_seconds: float,
+        idle_seconds: float,
     ) -> None:
         self.origin = origin
         self.sweeper = sweeper
@@ -51,7 +51,7 @@ class Pool:
         self._loop = loop
         self._dial = dial
         self._limit = limit
-        self._idle_seconds = between_tokens_seconds
+        self._idle_seconds = idle_seconds
         self._idle: dict[Connection, None] = {}
         self._queue: deque[_Ticket] = deque()
         self._taken = 0

@@ -7,11 +7,10 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Mapping
 from importlib.util import find_spec
 from math import isinf
-from typing import Final
+from typing import Final, Protocol
 
 import httpx2
 
@@ -25,6 +24,10 @@ from gateway.transport.wire import encode_request, parse_url
 
 _BODILESS: Final = frozenset({204, 304})
 _VERSIONS: Final = frozenset({b"HTTP/1.0", b"HTTP/1.1", b"HTTP/2"})
+
+
+class _Closable(Protocol):
+    async def aclose(self) -> None: ...
 
 
 class StockTransport:
@@ -49,24 +52,15 @@ class StockTransport:
 
     async def send(self, request: HttpRequest, timeouts: Timeouts, *, fresh: bool = False) -> StockResponse:
         """Sends `request`; `fresh` forbids a pooled connection. Raises TransportError."""
-        if self._is_closed:
-            raise TransportError(Fault.CONNECT, "the transport is closed")
-        # The built-in transport's rules for what may be written hold here as well.
-        encode_request(request.method, parse_url(request.url), request.headers, b"")
-        trace = _Trace()
-        outgoing = httpx2.Request(
-            request.method,
-            request.url,
-            headers=_headers(request),
-            content=request.body,
-            extensions={"timeout": _timeout(timeouts), "trace": trace},
-        )
-        limit = timeouts.pool + timeouts.connect + timeouts.head
+        phases = _Phases(timeouts)
         try:
-            async with _deadline(limit, "head", timeouts.head):
-                response = await self._transport(fresh=fresh).handle_async_request(outgoing)
-        except httpx2.TransportError as error:
-            raise from_httpx(error, was_reused=not trace.has_connected, has_head=False) from None
+            response = await self._answer(request, phases, fresh=fresh)
+        except TransportError as error:
+            error.is_unsent = not phases.has_sent
+            raise
+        finally:
+            if phases.unsecured is not None:
+                self.close_later(phases.unsecured)
         return await self._checked(response, request, timeouts)
 
     async def aclose(self) -> None:
@@ -77,11 +71,31 @@ class StockTransport:
             if transport is not None:
                 await transport.aclose()
 
-    def close_later(self, response: httpx2.Response) -> None:
-        """Closes `response` from a task, for a caller who cannot wait."""
-        task = asyncio.get_running_loop().create_task(response.aclose())
+    def close_later(self, open_end: _Closable) -> None:
+        """Closes a response or a stream from a task, for a caller who cannot wait."""
+        task = asyncio.get_running_loop().create_task(_closed(open_end))
         self._closings.add(task)
         task.add_done_callback(self._closings.discard)
+
+    async def _answer(self, request: HttpRequest, phases: _Phases, *, fresh: bool) -> httpx2.Response:
+        if self._is_closed:
+            raise TransportError(Fault.CONNECT, "the transport is closed")
+        # The built-in transport's rules for what may be written hold here as well.
+        encode_request(request.method, parse_url(request.url), request.headers, b"")
+        outgoing = httpx2.Request(
+            request.method,
+            request.url,
+            headers=_headers(request),
+            content=request.body,
+            extensions={"timeout": phases.timeout, "trace": phases},
+        )
+        try:
+            async with phases.timer:
+                return await self._transport(fresh=fresh).handle_async_request(outgoing)
+        except TimeoutError:
+            raise phases.overrun() from None
+        except httpx2.TransportError as error:
+            raise from_httpx(error, was_reused=not phases.has_connected) from None
 
     async def _checked(self, response: httpx2.Response, request: HttpRequest, timeouts: Timeouts) -> StockResponse:
         headers = {name.lower(): value for name, value in response.headers.items() if name != "set-cookie"}
@@ -135,7 +149,8 @@ class StockResponse:
         self._response = response
         self._pieces = _pieces(response)
         self._inflater = inflater
-        self._idle = timeouts.idle
+        self._idle_seconds = timeouts.idle
+        self._idle_setting = timeouts.idle_setting
         self._decoded = 0
         self._has_ended = False
         self._is_released = False
@@ -154,6 +169,11 @@ class StockResponse:
         except BaseException:
             self.release()
             raise
+
+    def expect_within(self, seconds: float, setting: str) -> None:
+        """From now on waits at most `seconds` for each next piece instead of `idle`; the error names `setting`."""
+        self._idle_seconds = seconds
+        self._idle_setting = setting
 
     async def read(self, limit: int = MAX_RESPONSE_BYTES) -> bytes:
         """Returns the whole body; raises TransportError(TOO_LARGE) past `limit` decoded bytes."""
@@ -179,15 +199,18 @@ class StockResponse:
                 return b""
             raise TransportError(Fault.DISCONNECTED, "the response was released before its end")
         try:
-            async with _deadline(self._idle, "idle", self._idle):
+            async with asyncio.timeout(_or_none(self._idle_seconds)):
                 async for piece in self._pieces:
                     if piece:
                         return piece
                 self._has_ended = self._is_released = True
                 await self._response.aclose()
                 return b""
+        except TimeoutError:
+            message = f"no next piece of the response body within {self._idle_seconds:g} s"
+            raise TransportError(Fault.TIMEOUT, message, setting=self._idle_setting) from None
         except httpx2.TransportError as error:
-            raise from_httpx(error, was_reused=False, has_head=True) from None
+            raise from_httpx(error, was_reused=False) from None
 
     async def _next_decoded(self, inflater: Inflater) -> bytes:
         while not (piece := inflater.take()):
@@ -218,25 +241,50 @@ def _check_head(response: httpx2.Response) -> None:
         raise TransportError(Fault.PROTOCOL, "the response is framed in two ways")
 
 
-class _Trace:
-    """Notices whether httpx2 opened a connection for a request."""
+class _Phases:
+    """How far one request has come, told by httpx2 while it runs, and the deadline of the phase that it is in."""
 
-    def __init__(self) -> None:
+    def __init__(self, timeouts: Timeouts) -> None:
         self.has_connected = False
+        """True if httpx2 opened a connection for the request."""
+        self.has_sent = False
+        self.unsecured: _Closable | None = None
+        """The stream below a TLS handshake, which httpx2 forgets to close if the handshake is cancelled."""
+        self.timer = asyncio.timeout(_or_none(timeouts.pool + timeouts.connect))
+        self.timeout = {"pool": _or_none(timeouts.pool), "connect": None, "write": None, "read": None}
+        """For httpx2, which would give each read and each write as long, so that it only counts the wait in line."""
+        self._timeouts = timeouts
 
-    async def __call__(self, event: str, _info: object) -> None:
-        if event == "connection.connect_tcp.started":
+    async def __call__(self, event: str, info: Mapping[str, _Closable]) -> None:
+        """Takes an event of httpx2's trace, such as `http11.send_request_headers.started`."""
+        step = event.partition(".")[2]
+        if step == "connect_tcp.started":
             self.has_connected = True
+            self._expect(self._timeouts.connect)
+        elif step == "connect_tcp.complete":
+            self.unsecured = info["return_value"]
+        elif step == "send_request_headers.started":
+            self.has_sent = True
+            self.unsecured = None
+            self._expect(self._timeouts.head)
+        elif step == "receive_response_headers.started":
+            self._expect(self._timeouts.head)
+
+    def overrun(self) -> TransportError:
+        """Returns the error of the phase whose time is up."""
+        timeouts = self._timeouts
+        if self.has_sent:
+            message = f"no response head within {timeouts.head:g} s"
+            return TransportError(Fault.TIMEOUT, message, setting=timeouts.head_setting)
+        message = f"no connection within {timeouts.connect:g} s"
+        return TransportError(Fault.TIMEOUT, message, setting=timeouts.connect_setting)
+
+    def _expect(self, seconds: float) -> None:
+        self.timer.reschedule(None if isinf(seconds) else asyncio.get_running_loop().time() + seconds)
 
 
-@asynccontextmanager
-async def _deadline(limit: float, phase: str, seconds: float) -> AsyncGenerator[None]:
-    try:
-        async with asyncio.timeout(None if isinf(limit) else limit):
-            yield
-    except TimeoutError:
-        message = f"no response {'head' if phase == 'head' else 'bytes'} within {seconds:g} s"
-        raise TransportError(Fault.TIMEOUT, message, setting=f"upstream.{phase}_seconds") from None
+async def _closed(open_end: _Closable) -> None:
+    await open_end.aclose()
 
 
 async def _pieces(response: httpx2.Response) -> AsyncIterator[bytes]:
@@ -252,11 +300,8 @@ def _headers(request: HttpRequest) -> list[tuple[bytes, bytes]]:
     return headers
 
 
-def _timeout(timeouts: Timeouts) -> dict[str, float | None]:
-    # One read timeout serves two phases, so it only bounds a single read; `_deadline` ends each phase.
-    read = max(timeouts.head, timeouts.idle)
-    seconds = {"connect": timeouts.connect, "pool": timeouts.pool, "read": read, "write": timeouts.head}
-    return {name: None if isinf(value) else value for name, value in seconds.items()}
+def _or_none(seconds: float) -> float | None:
+    return None if isinf(seconds) else seconds
 
 
 def _too_large(limit: int) -> TransportError:

@@ -45,6 +45,8 @@ class Response:
     clock: Clock
     releases: int = 0
     is_complete: bool = False
+    expected: list[tuple[float, str]] = field(default_factory=list)
+    """Each `expect_within`: seconds and setting."""
 
     async def next(self) -> bytes:
         assert not self.releases, "read after release"
@@ -60,6 +62,9 @@ class Response:
                 return piece
         self.is_complete = True
         return b""
+
+    def expect_within(self, seconds: float, setting: str) -> None:
+        self.expected.append((seconds, setting))
 
     async def read(self, limit: int = 0) -> bytes:
         raise AssertionError("the executor reads bodies piece by piece, to keep its deadline")

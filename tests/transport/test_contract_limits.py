@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import socket
 import time
 from collections.abc import Iterator
@@ -30,6 +31,7 @@ from tests.transport.contract import (
     took,
 )
 from tests.upstreams.scripted import (
+    FIN,
     RESET,
     STALL,
     Answer,
@@ -43,8 +45,17 @@ from tests.upstreams.scripted import (
 
 # Deadlines.
 
-QUICK_HEAD = Timeouts(connect=2.0, pool=2.0, head=0.2, idle=30.0)
-"""The stock transport adds the first three up, because its own client does not say when one ends."""
+QUICK_HEAD = replace(TIMEOUTS, head=0.2)
+NAMED = Timeouts(
+    connect=30.0,
+    pool=30.0,
+    head=30.0,
+    idle=30.0,
+    connect_setting="providers.p.timeouts.connect_seconds",
+    head_setting="routes.r.timeouts.head_seconds",
+    idle_setting="routes.r.timeouts.between_tokens_seconds",
+)
+"""Deadlines from somewhere else than `upstream`."""
 
 
 async def test_a_silent_upstream_ends_with_the_head_deadline(transport: Transport) -> None:
@@ -103,6 +114,77 @@ async def test_a_reader_that_is_slow_itself_does_not_run_into_the_idle_deadline(
         got.release()
 
 
+async def test_a_new_expectation_replaces_the_idle_deadline_and_is_named(transport: Transport) -> None:
+    head = response(200, [("transfer-encoding", "chunked")], length=False)
+    async with ScriptedUpstream([raw(head + chunk(b"some"), STALL)]) as upstream:
+        got = await transport.send(get(upstream), TIMEOUTS)
+        got.expect_within(20.0, "routes.r.timeouts.first_token_seconds")
+        assert await got.next() == b"some"
+        started = time.monotonic()
+        got.expect_within(0.2, "routes.r.timeouts.between_tokens_seconds")
+        with pytest.raises(TransportError) as caught:
+            await got.next()
+        assert 0.2 <= took(started) < 0.2 + SLACK_SECONDS
+        await upstream.wait_closed(0)
+        got.release()
+    assert caught.value.fault is Fault.TIMEOUT
+    assert caught.value.setting == "routes.r.timeouts.between_tokens_seconds"
+    assert "0.2 s" in caught.value.message
+
+
+async def test_a_longer_expectation_outlives_the_idle_deadline_of_the_request(transport: Transport) -> None:
+    head = response(200, [("transfer-encoding", "chunked")], length=False)
+    async with ScriptedUpstream([raw(head, 0.8, chunk(b"some"), b"0\r\n\r\n")]) as upstream:
+        got = await transport.send(get(upstream), replace(TIMEOUTS, idle=0.1))
+        got.expect_within(30.0, "upstream.first_token_seconds")
+        assert await got.read() == b"some"
+        got.release()
+
+
+async def test_an_expectation_holds_for_compressed_bodies_too(transport: Transport) -> None:
+    head = response(200, [("transfer-encoding", "chunked"), ("content-encoding", "gzip")], length=False)
+    async with ScriptedUpstream([raw(head, chunk(gzip.compress(b"some")[:8]), STALL)]) as upstream:
+        got = await transport.send(get(upstream), TIMEOUTS)
+        got.expect_within(0.2, "upstream.first_token_seconds")
+        with pytest.raises(TransportError) as caught:
+            await got.next()
+        got.release()
+    assert (caught.value.fault, caught.value.setting) == (Fault.TIMEOUT, "upstream.first_token_seconds")
+
+
+async def test_an_expectation_holds_for_its_response_alone(transport: Transport) -> None:
+    slow = raw(response(200, [("transfer-encoding", "chunked")], length=False), 0.5, chunk(b"some"), b"0\r\n\r\n")
+    async with ScriptedUpstream([OK, slow]) as upstream:
+        first = await transport.send(get(upstream), TIMEOUTS)
+        first.expect_within(0.01, "upstream.first_token_seconds")
+        await first.read()
+        first.release()
+        assert await fetch(transport, get(upstream)) == (200, b"some")
+    assert [request.connection for request in upstream.requests] == [0, 0]
+
+
+async def test_an_error_names_the_setting_that_its_deadline_came_from(transport: Transport) -> None:
+    settings: list[str | None] = []
+    async with ScriptedUpstream(reads=False) as silent:
+        url = silent.url.replace("http", "https")
+        error = await fault_of(transport, HttpRequest("GET", url, ()), replace(NAMED, connect=0.1))
+        settings.append(error.setting)
+    head = response(200, [("transfer-encoding", "chunked")], length=False)
+    async with ScriptedUpstream([raw(STALL), raw(head, STALL)]) as upstream:
+        settings.append((await fault_of(transport, get(upstream), replace(NAMED, head=0.1))).setting)
+        settings.append((await fault_of(transport, get(upstream), replace(NAMED, idle=0.1))).setting)
+    assert settings == [NAMED.connect_setting, NAMED.head_setting, NAMED.idle_setting]
+
+
+async def test_a_request_that_a_slow_connection_delayed_still_has_all_of_its_head_deadline(kind: str) -> None:
+    transport = make(kind, limit=1)
+    late = raw(0.6, response(200, (), b"late"))
+    async with ScriptedUpstream([late]) as upstream:
+        waiting = [asyncio.create_task(fetch(transport, get(upstream), replace(TIMEOUTS, head=1.0))) for _ in range(3)]
+        assert await asyncio.gather(*waiting) == [(200, b"late")] * 3
+        await transport.aclose()
+
+
 # Connecting.
 
 
@@ -116,7 +198,7 @@ async def test_a_refused_connection_is_an_error_at_once(transport: Transport) ->
     started = time.monotonic()
     error = await fault_of(transport, HttpRequest("GET", f"http://127.0.0.1:{closed_port()}/", ()))
     assert took(started) < SLACK_SECONDS
-    assert (error.fault, error.replayable) == (Fault.CONNECT, False)
+    assert (error.fault, error.replayable, error.is_unsent) == (Fault.CONNECT, False, True)
 
 
 async def test_a_reset_after_accept_is_an_error(transport: Transport) -> None:
@@ -143,11 +225,12 @@ async def test_a_host_that_answers_no_handshake_ends_with_the_connect_deadline(t
         for filler in fillers:
             filler.close()
     assert (error.fault, error.setting) == (Fault.TIMEOUT, "upstream.connect_seconds")
+    assert error.is_unsent
 
 
 async def test_a_name_that_does_not_exist_is_an_error(transport: Transport) -> None:
     error = await fault_of(transport, HttpRequest("GET", "http://no-such-host.invalid/", ()))
-    assert error.fault is Fault.DNS
+    assert (error.fault, error.is_unsent) == (Fault.DNS, True)
 
 
 async def test_the_connection_limit_makes_requests_wait_their_turn(kind: str) -> None:
@@ -175,6 +258,18 @@ async def test_a_full_pool_ends_with_the_pool_deadline(kind: str) -> None:
         await asyncio.wait([busy])
         await transport.aclose()
     assert (error.fault, error.setting) == (Fault.POOL, "upstream.pool_seconds")
+    assert error.is_unsent
+
+
+@pytest.mark.parametrize("answer", [raw(STALL), raw(FIN), raw(RESET), raw(b"junk\r\n\r\n"), raw(b"HTTP/1.1 2", FIN)])
+async def test_what_the_upstream_may_have_read_never_counts_as_unsent(transport: Transport, answer: Answer) -> None:
+    async with ScriptedUpstream([OK, answer]) as upstream:
+        await fetch(transport, get(upstream))
+        for is_fresh in (False, True):
+            with pytest.raises(TransportError) as caught:
+                await transport.send(get(upstream), replace(TIMEOUTS, head=0.5), fresh=is_fresh)
+            assert not caught.value.is_unsent
+    assert len(upstream.requests) == 3
 
 
 # TLS.
@@ -192,7 +287,7 @@ async def test_tls_works_with_a_trusted_certificate(kind: str, authority: trustm
 async def test_an_unknown_authority_is_refused(transport: Transport, authority: trustme.CA) -> None:
     async with ScriptedUpstream([OK], ssl_context=server_context(authority, "127.0.0.1")) as upstream:
         error = await fault_of(transport, post(upstream))
-    assert (error.fault, upstream.requests) == (Fault.TLS, [])
+    assert (error.fault, error.is_unsent, upstream.requests) == (Fault.TLS, True, [])
 
 
 async def test_a_certificate_for_another_name_is_refused(kind: str, authority: trustme.CA) -> None:
@@ -208,6 +303,18 @@ async def test_a_tls_handshake_that_stalls_ends_with_the_connect_deadline(transp
         url = upstream.url.replace("http", "https")
         error = await fault_of(transport, HttpRequest("GET", url, ()), replace(TIMEOUTS, connect=0.2))
     assert (error.fault, error.setting) == (Fault.TIMEOUT, "upstream.connect_seconds")
+    assert error.is_unsent
+
+
+async def test_cancelling_a_request_in_its_tls_handshake_closes_its_connection(transport: Transport) -> None:
+    async with ScriptedUpstream(on_connect=raw(STALL)) as upstream:
+        url = upstream.url.replace("http", "https")
+        task = asyncio.create_task(transport.send(HttpRequest("GET", url, ()), TIMEOUTS))
+        await upstream.wait_for_connections(1)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        await upstream.wait_closed(0)
 
 
 async def test_a_plain_answer_to_a_tls_handshake_is_an_error(transport: Transport) -> None:
@@ -238,7 +345,7 @@ async def test_a_header_that_breaks_out_of_its_line_is_refused_unsent(
     async with ScriptedUpstream([OK]) as upstream:
         error = await fault_of(transport, post(upstream, headers=(header,)))
         assert upstream.connections == []
-    assert error.fault is Fault.PROTOCOL
+    assert (error.fault, error.is_unsent) == (Fault.PROTOCOL, True)
     assert "evil" not in error.message
 
 

@@ -64,7 +64,7 @@ async def receive(*packets: bytes, then_close: bool = False, is_head: bool = Fal
     """Feeds the packets to a connection that has sent a request, and returns what comes out."""
     loop = asyncio.get_running_loop()
     origin = Origin("http", "upstream", 80)
-    pool = Pool(origin, loop=loop, sweeper=Sweeper(loop), dial=_no_dial, limit=1, between_tokens_seconds=60.0)
+    pool = Pool(origin, loop=loop, sweeper=Sweeper(loop), dial=_no_dial, limit=1, idle_seconds=60.0)
     wire = Wire()
     connection = Connection(pool, loop)
     connection.connection_made(wire)

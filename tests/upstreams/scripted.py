@@ -190,6 +190,13 @@ class ScriptedUpstream:
                 self._arrival.clear()
                 await self._arrival.wait()
 
+    async def wait_for_connections(self, count: int, within: float = 10.0) -> None:
+        """Returns when `count` connections have been accepted in all; raises TimeoutError."""
+        async with asyncio.timeout(within):
+            while len(self.connections) < count:
+                self._arrival.clear()
+                await self._arrival.wait()
+
     async def wait_closed(self, connection: int, within: float = 10.0) -> float:
         """Returns when the upstream noticed a connection's end (`time.monotonic()`); raises TimeoutError."""
         peer = self.connections[connection]
@@ -221,6 +228,7 @@ class ScriptedUpstream:
     def _connect(self) -> _Line:
         peer = Peer(len(self.connections), time.monotonic())
         self.connections.append(peer)
+        self._arrival.set()
         return _Line(self, peer, on_connect=self._on_connect, reads=self._reads)
 
     # What a line calls.
