@@ -6,39 +6,42 @@ They read the raw document, not the model, so that they run even where other val
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping
-from typing import cast
+from collections.abc import Mapping
 
-from gateway.settings.document import Document, Path
-from gateway.settings.explain import nearest
+from gateway.settings.document import Document, Path, as_list, as_mapping, as_number
+from gateway.settings.explain import nearest, quoted
+from gateway.settings.key_checks import check_keys
+from gateway.settings.model import HealthSettings
+from gateway.settings.name_checks import PROVIDER_AND_MODEL, ProviderNames, check_names, is_provider
+from gateway.settings.route_checks import check_routes
 
-_PROVIDER_AND_MODEL = re.compile(r"[^\s/]+/\S+")
 _URL = re.compile(r"https?://[^\s/?#@]+(/[^\s?#]*)?")
 
 
 def check(document: Document, known_providers: Mapping[str, str] | None) -> None:
     """Adds to the document's faults what is wrong between its values."""
-    rows = {name: _mapping(row) for name, row in _mapping(document.root.get("providers")).items()}
+    rows = {name: as_mapping(row) for name, row in as_mapping(document.root.get("providers")).items()}
     for name, row in rows.items():
         _check_base_url(document, name, row)
     if known_providers is not None:
         for name, row in rows.items():
             _check_name(document, name, row, known_providers)
             _check_aliases(document, name, row, known_providers)
-    aliases = {alias for row in rows.values() for alias in _aliases(row)}
-    _check_deployments(document, None if known_providers is None else {*known_providers, *rows, *aliases})
+    providers = ProviderNames(_ids(rows, known_providers or {}), is_complete=known_providers is not None)
+    _check_deployments(document, providers)
+    check_names(document, providers)
+    check_routes(document, providers)
+    check_keys(document)
+    _check_health(document)
 
 
-def _mapping(value: object) -> Mapping[str, object]:
-    return cast("dict[str, object]", value) if isinstance(value, dict) else {}
-
-
-def _list(value: object) -> list[object]:
-    return cast("list[object]", value) if isinstance(value, list) else []
+def _ids(rows: Mapping[str, Mapping[str, object]], known: Mapping[str, str]) -> dict[str, str]:
+    aliases = {alias: name for name, row in rows.items() for alias in _aliases(row)}
+    return {**aliases, **{name: name for name in rows}, **known}
 
 
 def _aliases(row: Mapping[str, object]) -> list[str]:
-    return [str(alias).partition("@")[0] for alias in _list(row.get("aliases"))]
+    return [str(alias).partition("@")[0] for alias in as_list(row.get("aliases"))]
 
 
 def _check_base_url(document: Document, name: str, row: Mapping[str, object]) -> None:
@@ -66,15 +69,15 @@ def _check_aliases(document: Document, name: str, row: Mapping[str, object], kno
             document.add(("providers", name, "aliases", index), f"{alias!r} is already a name of {owner!r}")
 
 
-def _check_deployments(document: Document, known: Collection[str] | None) -> None:
-    for name, route in _mapping(document.root.get("routes")).items():
-        for index, deployment in enumerate(_list(_mapping(route).get("deployments"))):
+def _check_deployments(document: Document, providers: ProviderNames) -> None:
+    for name, route in as_mapping(document.root.get("routes")).items():
+        for index, deployment in enumerate(as_list(as_mapping(route).get("deployments"))):
             path: Path = ("routes", name, "deployments", index)
-            _check_deployment(document, path, _mapping(deployment), known)
+            _check_deployment(document, path, as_mapping(deployment), providers)
 
 
 def _check_deployment(
-    document: Document, path: Path, deployment: Mapping[str, object], known: Collection[str] | None
+    document: Document, path: Path, deployment: Mapping[str, object], providers: ProviderNames
 ) -> None:
     provider, model = deployment.get("provider"), deployment.get("model")
     key = "model" if provider is None else "provider"
@@ -83,9 +86,24 @@ def _check_deployment(
     if provider is None:
         if not isinstance(model, str):
             return
-        if not _PROVIDER_AND_MODEL.fullmatch(model):
-            document.add((*path, key), f"must be 'provider/model', got {model!r}")
+        if not PROVIDER_AND_MODEL.fullmatch(model):
+            document.add((*path, key), f"must be 'provider/model', got {quoted(document, (*path, key), model)}")
             return
         provider = model.partition("/")[0]
-    if isinstance(provider, str) and known is not None and provider not in known and ":" not in provider:
-        document.add((*path, key), f"unknown provider {provider!r}{nearest(provider.lower(), known)}")
+    if isinstance(provider, str) and not is_provider(provider, providers):
+        hint = nearest(provider.lower(), providers.ids)
+        document.add((*path, key), f"unknown provider {quoted(document, (*path, key), provider)}{hint}")
+
+
+def _check_health(document: Document) -> None:
+    health = as_mapping(document.root.get("health"))
+    names = ("ejection_seconds", "max_ejection_seconds")
+    shortest, longest = (as_number(health.get(name, HealthSettings.model_fields[name].default)) for name in names)
+    if shortest is None or longest is None or shortest <= longest:
+        return
+    if not any(("health", name) in document.broken for name in names):
+        at = names[1] if names[1] in health else names[0]
+        document.add(
+            ("health", at),
+            f"health.max_ejection_seconds ({longest:g}) must not be less than health.ejection_seconds ({shortest:g})",
+        )

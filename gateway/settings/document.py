@@ -7,7 +7,7 @@ text. Anchors and aliases work; merge keys, tags and a second document do not.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import cast
 
@@ -69,6 +69,26 @@ Substitute = Callable[[Document, Path, str], str]
 def dotted(path: Path) -> str:
     """Returns `routes.fast.deployments.0.model` for a path."""
     return ".".join(str(part) for part in path)
+
+
+def as_mapping(value: object) -> Mapping[str, object]:
+    """Returns a mapping of the document, or an empty one where it has something else."""
+    return cast("dict[str, object]", value) if isinstance(value, dict) else {}
+
+
+def as_list(value: object) -> list[object]:
+    """Returns a list of the document, or an empty one where it has something else."""
+    return cast("list[object]", value) if isinstance(value, list) else []
+
+
+def as_number(value: object) -> float | None:
+    """Returns a number of the document, which a variable may have given as text, or None for anything else."""
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return None
+    try:
+        return float(value)
+    except (ValueError, OverflowError):
+        return None
 
 
 def read_document(file: str, data: bytes, substitute: Substitute) -> Document:

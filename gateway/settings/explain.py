@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Collection, Mapping, Sequence
 from types import UnionType
-from typing import Any, Final, get_args, get_origin
+from typing import Annotated, Any, Final, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
@@ -13,7 +13,7 @@ from pydantic_core import ErrorDetails
 from gateway.settings.document import Document, Path
 from gateway.settings.model import Settings
 
-_SECRET_PARTS: Final = frozenset({"api_keys", "credentials", "headers", "base_url"})
+_SECRET_PARTS: Final = frozenset({"api_keys", "credentials", "headers", "base_url", "keys", "key", "url"})
 """Settings whose values may hold a secret, even where they are of the wrong type."""
 _SHOWN_CHARACTERS = 60
 _TYPE_NAMES: Final[Sequence[tuple[type, str]]] = (
@@ -67,17 +67,28 @@ def nearest(word: str, known: Collection[str]) -> str:
     return f"; did you mean {match[0]!r}?" if match else ""
 
 
+def quoted(document: Document, path: Path, text: str) -> str:
+    """Returns a text of the file as a message may show it: what a variable holds is not shown."""
+    variable = document.variables.get(path)
+    return f"the value of ${{{variable}}}" if variable else repr(text)
+
+
 def _path(document: Document, details: ErrorDetails) -> tuple[Path, bool]:
     loc = details["loc"]
     if details["type"] in ("extra_forbidden", "missing"):
-        return loc, details["type"] == "extra_forbidden"
+        return (*_in_file(document, loc[:-1]), loc[-1]), details["type"] == "extra_forbidden"
     if loc and loc[-1] == "[key]":
         return loc[:-1], True
+    return _in_file(document, loc) or loc, False
+
+
+def _in_file(document: Document, loc: Path) -> Path:
     # Members of unions add names of types, which the file does not have.
-    known = loc
-    while known and known not in document.places:
-        known = known[:-1]
-    return known or loc, False
+    known: Path = ()
+    for part in loc:
+        if (*known, part) in document.places:
+            known = (*known, part)
+    return known
 
 
 def _message(document: Document, details: ErrorDetails, path: Path) -> str:
@@ -144,4 +155,9 @@ def _model(annotation: Any) -> type[BaseModel] | None:
 
 
 def _alternatives(annotation: Any) -> tuple[Any, ...]:
-    return get_args(annotation) if get_origin(annotation) is UnionType else (annotation,)
+    origin, arguments = get_origin(annotation), get_args(annotation)
+    if origin is Annotated:
+        return _alternatives(arguments[0])
+    if origin in (UnionType, Union):
+        return tuple(inner for each in arguments for inner in _alternatives(each))
+    return (annotation,)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Discriminator, Field, SecretStr, model_validator
+from pydantic import Tag as Shape
 
-from gateway.settings.provider import ProviderRow, SecretText, Strict
+from gateway.settings.provider import ProviderRow, SecretText, Strict, shape_of
 from gateway.settings.route import RouteSettings
 from gateway.settings.scalars import (
+    MEMORY_URL,
     AccessLog,
     Count,
     Host,
@@ -31,12 +33,17 @@ class ClientKeySettings(Strict):
     tags: list[Tag] = Field(default=[], description="What `rules` of routes may ask for.")
 
 
+ClientKeyEntry = Annotated[
+    Annotated[SecretText, Shape("text")] | Annotated[ClientKeySettings, Shape("mapping")], Discriminator(shape_of)
+]
+
+
 class ServerSettings(Strict):
     """The side that clients see."""
 
     host: Host = Field(default="127.0.0.1", description="Address to listen on; `0.0.0.0` for every interface.")
     port: Port = Field(default=8484, description="Port to listen on; 0 lets the system choose one.")
-    api_keys: list[SecretText | ClientKeySettings] = Field(
+    api_keys: list[ClientKeyEntry] = Field(
         default=[],
         description="Keys that clients must present one of (`Authorization: Bearer ...`), each alone or with a `name` "
         "and `tags`. An empty list lets everyone in who reaches the port.",
@@ -137,7 +144,10 @@ class StateSettings(Strict):
     """What replicas tell each other and may lose: so far which keys and deployments asked for a pause."""
 
     url: StateUrl = Field(
-        default="memory://", description="`memory://` for this process alone, or `redis://HOST:PORT/DATABASE`."
+        default=SecretStr(MEMORY_URL),
+        json_schema_extra={"default": MEMORY_URL},
+        description="`memory://` for this process alone, or `redis://USER:PASSWORD@HOST:PORT/DATABASE`; "
+        "`rediss://` with TLS.",
     )
 
 

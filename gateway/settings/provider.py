@@ -45,6 +45,11 @@ class Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+def shape_of(value: object) -> str:
+    """Returns which member of a union of texts and mappings a value is meant to be."""
+    return "mapping" if isinstance(value, dict | BaseModel) else "text"
+
+
 def _usable(secret: SecretStr) -> SecretStr:
     value = secret.get_secret_value()
     if not value:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Discriminator, Field
+from pydantic import Tag as Shape
 
-from gateway.settings.provider import SecretText, Strict
+from gateway.settings.provider import SecretText, Strict, shape_of
 from gateway.settings.scalars import (
     Count,
     HeaderName,
@@ -14,6 +15,7 @@ from gateway.settings.scalars import (
     ProviderName,
     RouteName,
     Seconds,
+    ServedName,
     Share,
     StickyBy,
     Tag,
@@ -161,13 +163,18 @@ class RetrySettings(Strict):
 class FallbackSettings(Strict):
     """One route that takes over, and when."""
 
-    route: ModelName = Field(description="A route, or `provider/model`.", examples=["claude"])
+    route: ServedName = Field(description="A route, or `provider/model`.", examples=["claude"])
     on: list[Trigger] | None = Field(
         default=None,
         min_length=1,
         description="After which failures, instead of the route's `fallback_on`.",
         examples=[["context_length"]],
     )
+
+
+Fallback = Annotated[
+    Annotated[ServedName, Shape("text")] | Annotated[FallbackSettings, Shape("mapping")], Discriminator(shape_of)
+]
 
 
 class HedgeSettings(Strict):
@@ -184,7 +191,7 @@ class HedgeSettings(Strict):
 class MirrorSettings(Strict):
     """A share of the traffic that is also sent elsewhere; that answer is thrown away."""
 
-    to: ModelName = Field(description="A route or `provider/model`.", examples=["my-vllm/llama-3.3-70b"])
+    to: ServedName = Field(description="A route or `provider/model`.", examples=["my-vllm/llama-3.3-70b"])
     share: Share = Field(default=1, description="Share of the requests.")
     max_in_flight: Count = Field(default=16, description="Copies at work at once; more are left out.")
 
@@ -229,7 +236,7 @@ class RouteSettings(Strict):
     )
     retry: RetrySettings = Field(default=RetrySettings(), description="How often and how fast is tried again.")
     timeouts: TimeoutSettings = Field(default=TimeoutSettings(), description="How long its deployments are waited for.")
-    fallbacks: list[ModelName | FallbackSettings] = Field(
+    fallbacks: list[Fallback] = Field(
         default=[],
         description="Routes, or `provider/model`, that take over when this one fails, in order.",
         examples=[["claude"]],

@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 from typing import Annotated
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 
 MAX_ROUTE_NAME = 256
 MAX_SECONDS = 86_400
 """A day: more is milliseconds written where seconds are meant."""
+MEMORY_URL = "memory://"
 _PROVIDER_ID = re.compile(r"[a-z0-9][a-z0-9._-]*")
 _HOST = re.compile(r"[A-Za-z0-9._-]+|\[?[0-9A-Fa-f:.]+(%[A-Za-z0-9]+)?\]?")
 _WORD = re.compile(r"[^\s\x00-\x1f\x7f]+")
@@ -54,6 +55,12 @@ def _model(model: str) -> str:
     return model
 
 
+def _served_name(name: str) -> str:
+    if not _WORD.fullmatch(name):
+        raise ValueError("must be the name of a route or 'provider/model', without blanks")
+    return name
+
+
 def _provider_name(name: str) -> str:
     if not _WORD.fullmatch(name) or (":" in name and not _CUSTOM.fullmatch(name)):
         raise ValueError("must be a provider's id or alias, or custom: and an http:// or https:// URL")
@@ -87,8 +94,8 @@ def _sticky_by(what: str) -> str:
     raise ValueError("must be user, prefix or header:NAME")
 
 
-def _state_url(url: str) -> str:
-    if url != "memory://" and not _STATE_URL.fullmatch(url):
+def _state_url(url: SecretStr) -> SecretStr:
+    if url.get_secret_value() != MEMORY_URL and not _STATE_URL.fullmatch(url.get_secret_value()):
         raise ValueError("must be memory:// or redis://HOST:PORT/DATABASE (rediss:// with TLS)")
     return url
 
@@ -101,6 +108,7 @@ Host = Annotated[str, AfterValidator(_host)]
 RouteName = Annotated[str, AfterValidator(_route_name)]
 ProviderId = Annotated[str, AfterValidator(_provider_id)]
 ModelName = Annotated[str, AfterValidator(_model)]
+ServedName = Annotated[str, AfterValidator(_served_name)]
 ProviderName = Annotated[str, AfterValidator(_provider_name)]
 AccessLog = Annotated[str, AfterValidator(_access_log)]
 Share = Annotated[float, Field(ge=0, le=1), BeforeValidator(_not_a_boolean)]
@@ -108,4 +116,5 @@ Weight = Annotated[float, Field(ge=0, le=1_000_000), BeforeValidator(_not_a_bool
 Tag = Annotated[str, AfterValidator(_tag)]
 HeaderName = Annotated[str, AfterValidator(_header_name)]
 StickyBy = Annotated[str, AfterValidator(_sticky_by)]
-StateUrl = Annotated[str, AfterValidator(_state_url)]
+StateUrl = Annotated[SecretStr, AfterValidator(_state_url)]
+"""Shown nowhere, since it may hold a password."""

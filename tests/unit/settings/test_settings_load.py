@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
+from pydantic import SecretStr
 
 from gateway.errors import ConfigError, Fault
 from gateway.settings.load import find_config, load_settings, locate, with_server
@@ -60,7 +61,7 @@ discovery: {enabled: no}
     )
     assert settings.server.port == 9000
     assert settings.server.access_log == "off"
-    assert [key.get_secret_value() for key in settings.server.api_keys] == ["client-1"]
+    assert settings.server.api_keys == [SecretStr("client-1")]
     assert settings.providers["my-vllm"].protocol == "openai"
     assert settings.providers["openai"].protocol is None
     keys = settings.providers["openai"].credentials
@@ -79,7 +80,7 @@ def test_all_faults_come_at_once_in_the_order_of_the_file(file: Path) -> None:
 server:
   port: 70000
   prot: 1
-upstream: {idle_secnds: 3, head_seconds: many, total_seconds: true}
+upstream: {pool_secnds: 3, head_seconds: many, total_seconds: true}
 providers:
   groq: {rules: {drp: [a]}, headers: 1}
 routes:
@@ -89,7 +90,7 @@ routes:
     assert faults(file, text) == [
         "anyport.yaml:2:9  server.port  must be at most 65535, got 70000",
         "anyport.yaml:3:3  server.prot  unknown setting 'prot'; did you mean 'port'?",
-        "anyport.yaml:4:12  upstream.idle_secnds  unknown setting 'idle_secnds'; did you mean 'between_tokens_seconds'?",
+        "anyport.yaml:4:12  upstream.pool_secnds  unknown setting 'pool_secnds'; did you mean 'pool_seconds'?",
         "anyport.yaml:4:42  upstream.head_seconds  must be a number, got 'many'",
         "anyport.yaml:4:63  upstream.total_seconds  must be a number, got true",
         "anyport.yaml:6:18  providers.groq.rules.drp  unknown setting 'drp'; did you mean 'drop'?",
@@ -148,7 +149,7 @@ def test_each_fault_is_said_in_plain_words(file: Path, text: str, expected: str)
 def test_aliases_and_own_providers_may_be_deployed(file: Path) -> None:
     text = """\
 providers: {mine: {base_url: "http://127.0.0.1:1/v1", aliases: [my-box]}}
-routes: {a: {deployments: [{model: mine/x}, {model: my-box/x}]}}
+routes: {a: {deployments: [{model: mine/x}, {model: my-box/y}]}}
 """
     assert len(load(file, text).routes["a"].deployments) == 2
 

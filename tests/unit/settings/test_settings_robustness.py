@@ -14,14 +14,24 @@ from gateway.settings.load import load_settings
 KNOWN = {"openai": "openai", "groq": "groq"}
 KEY = "sk-do-not-show"
 WHOLE = f"""\
-server: {{host: 127.0.0.1, port: 8484, api_keys: ["${{KEY}}", {KEY}], access_log: off, max_in_flight: ~}}
+server: {{host: 127.0.0.1, api_keys: ["${{KEY}}", {{key: {KEY}-a, name: n, tags: [t]}}], access_log: off, port: 1}}
 providers:
   my-vllm: {{base_url: "http://127.0.0.1:8000/v1", rules: {{clamp: {{temperature: [0, 2]}}}}, aliases: [a@b]}}
   openai: {{credentials: [{KEY}], headers: {{x-key: {KEY}}}}}
 routes:
-  fast: &x {{deployments: [{{model: groq/llama}}]}}
+  fast: &x {{deployments: [{{model: groq/llama, tags: [e], limits: {{max_in_flight: 1}}}}], strategy: sticky}}
   slow: *x
+  "all-*":
+    deployments: [{{model: groq/*, weight: 0}}, {{model: my-vllm/*, name: m, keys: [{KEY}], tags: [e]}}]
+    aliases: [every]
+    fallbacks: [fast, {{route: groq/b, on: [any]}}]
+    rules: [{{when: {{keys: [n], headers: {{x: {KEY}}}}}, use: [e]}}]
+    hedge: {{}}
+    mirror: {{to: slow}}
 upstream: {{transport: httpx, connect_seconds: 2.5}}
+health: {{ejection_seconds: 1}}
+state: {{url: "redis://u:{KEY}@h:1/0"}}
+admin: {{port: 1, key: {KEY}-b}}
 discovery: {{enabled: true}}
 """
 PIECES = [
@@ -46,6 +56,7 @@ PIECES = [
     "true",
 ]
 NAMES = ["server", "port", "routes", "providers", "openai", "credentials", "rules", "deployments", "model", "a/b"]
+NAMES += ["fallbacks", "aliases", "every", "fast", "slow", "when", "keys", "route", "weight", "hedge", "mirror", "key"]
 fast = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
@@ -78,14 +89,26 @@ def test_a_whole_file_with_a_mistake_is_settings_or_a_config_error(tmp_path: Pat
         "providers: {{openai: {{credentials: {}}}}}",
         "providers: {{openai: {{headers: {}}}}}",
         "providers: {{openai: {{base_url: {}}}}}",
+        "server: {{api_keys: [{{name: n, key: {}}}]}}",
+        "routes: {{a: {{deployments: [{{model: groq/x, keys: {}}}]}}}}",
+        "routes: {{a: {{deployments: [{{model: groq/x, tags: [t]}}], rules: [{{when: {{keys: {}}}, use: [t]}}]}}}}",
+        "state: {{url: {}}}",
+        "admin: {{port: 1, key: {}}}",
     ],
 )
 def test_a_secret_of_the_wrong_shape_is_not_shown(tmp_path: Path, setting: str, wrong: str) -> None:
     file = tmp_path / "a.yaml"
     file.write_text(setting.format(wrong), encoding="utf-8")
     try:
-        shown = repr(load_settings(file, {}).server)
+        loaded = load_settings(file, {}, KNOWN)
+        shown = repr((loaded.server, loaded.routes, loaded.state, loaded.admin))
     except ConfigError as error:
         shown = str(error)
     assert KEY not in shown
     assert "12345678901" not in shown
+
+
+def test_the_whole_file_is_right_without_a_mistake(tmp_path: Path) -> None:
+    file = tmp_path / "a.yaml"
+    file.write_text(WHOLE, encoding="utf-8")
+    assert load_settings(file, {"KEY": KEY}, KNOWN).routes

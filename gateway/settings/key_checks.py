@@ -1,0 +1,63 @@
+"""Checks of the keys that callers present, among each other; no message shows one."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+
+from gateway.settings.document import Document, Path, as_list, as_mapping
+
+
+def client_key_names(document: Document) -> dict[str, int]:
+    """Returns the name of each client key that has one, and where in `server.api_keys` it stands first."""
+    names: dict[str, int] = {}
+    for index, entry in enumerate(_entries(document)):
+        name = as_mapping(entry).get("name")
+        if isinstance(name, str):
+            names.setdefault(name, index)
+    return names
+
+
+def check_keys(document: Document) -> None:
+    """Adds faults for clients' keys and names that occur twice, and for a way into the admin API that is none."""
+    first_of_name = client_key_names(document)
+    for index, entry in enumerate(_entries(document)):
+        name = as_mapping(entry).get("name")
+        if isinstance(name, str) and (first := first_of_name[name]) != index:
+            path: Path = ("server", "api_keys", index, "name")
+            if path not in document.broken:
+                document.add(path, f"is the name of server.api_keys.{first} already")
+    first_of_digest: dict[bytes, int] = {}
+    for path, index, key in _keys(document):
+        first = first_of_digest.setdefault(_digest(key), index)
+        if first != index and path not in document.broken:
+            document.add(path, f"is the same key as server.api_keys.{first}; give each client one of its own")
+    _check_admin(document, first_of_digest)
+
+
+def _check_admin(document: Document, clients: dict[bytes, int]) -> None:
+    admin = as_mapping(document.root.get("admin"))
+    key = admin.get("key")
+    if admin.get("port") is not None and key is None and ("admin", "port") not in document.broken:
+        document.add(("admin", "port"), "needs a key for the admin API; set admin.key as well")
+    if isinstance(key, str) and _digest(key) in clients and ("admin", "key") not in document.broken:
+        owner = clients[_digest(key)]
+        document.add(("admin", "key"), f"is a client's key as well (server.api_keys.{owner}); it must be another one")
+
+
+def _entries(document: Document) -> list[object]:
+    return as_list(as_mapping(document.root.get("server")).get("api_keys"))
+
+
+def _keys(document: Document) -> Iterator[tuple[Path, int, str]]:
+    for index, entry in enumerate(_entries(document)):
+        path: Path = ("server", "api_keys", index)
+        key = as_mapping(entry).get("key")
+        if isinstance(entry, str):
+            yield path, index, entry
+        elif isinstance(key, str):
+            yield (*path, "key"), index, key
+
+
+def _digest(key: str) -> bytes:
+    return hashlib.sha256(key.encode("utf-8", "surrogatepass")).digest()

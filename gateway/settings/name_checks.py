@@ -1,0 +1,160 @@
+"""Checks of public names: what is called how, and which name takes over from which."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from gateway.settings.document import Document, Path, as_list, as_mapping
+from gateway.settings.explain import nearest, quoted
+
+PROVIDER_AND_MODEL = re.compile(r"[^\s/]+/\S+")
+WILDCARD = "*"
+_SHOWN_NAMES = 8
+"""Names of a cycle that a message shows."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderNames:
+    """Every name of a provider -> its id; names that are not here may exist unless this `is_complete`."""
+
+    ids: Mapping[str, str]
+    is_complete: bool = True
+
+
+class Closing(NamedTuple):
+    """What closes a cycle: which edge of `node`, and the way round, which begins and ends with the same name."""
+
+    node: str
+    edge: int
+    way: list[str]
+
+
+def is_provider(name: str, providers: ProviderNames) -> bool:
+    """Returns whether `name` may be a provider's: known, `custom:URL`, or not knowable."""
+    return not providers.is_complete or name in providers.ids or ":" in name
+
+
+def check_names(document: Document, providers: ProviderNames) -> None:
+    """Adds faults of routes' names and aliases, of what fallbacks and mirrors name, and of cycles among fallbacks."""
+    routes = {name: as_mapping(route) for name, route in as_mapping(document.root.get("routes")).items()}
+    owners = _owners(document, routes)
+    for name, route in routes.items():
+        _check_wildcards(document, name, route)
+        mirror = as_mapping(route.get("mirror")).get("to")
+        if isinstance(mirror, str):
+            _check_target(document, ("routes", name, "mirror", "to"), mirror, owners, providers)
+    graph: dict[str, list[str]] = {}
+    places: dict[str, list[Path]] = {}
+    for name, route in routes.items():
+        found = list(_fallbacks(name, route))
+        for path, target in found:
+            _check_target(document, path, target, owners, providers)
+        graph[name] = [owners.get(target, "") for _, target in found]
+        places[name] = [path for path, _ in found]
+    for closing in closings(graph):
+        text = f"the fallbacks go round in a circle: {' -> '.join(_shortened(closing.way))}"
+        document.add(places[closing.node][closing.edge], text)
+
+
+def closings(graph: Mapping[str, Sequence[str]]) -> Iterator[Closing]:
+    """Yields edges without which the graph has no cycle, each with a cycle that it closes; unknown nodes end a way."""
+    done: set[str] = set()
+    for start in graph:
+        if start in done:
+            continue
+        way, position = [start], {start: 0}
+        # Not recursive, since a file may chain more routes than the stack is deep.
+        pending = [enumerate(graph[start])]
+        while pending:
+            for edge, to in pending[-1]:
+                if to in position:
+                    yield Closing(way[-1], edge, [*way[position[to] :], to])
+                elif to in graph and to not in done:
+                    position[to] = len(way)
+                    way.append(to)
+                    pending.append(enumerate(graph[to]))
+                    break
+            else:
+                pending.pop()
+                done.add(way[-1])
+                del position[way.pop()]
+
+
+def _shortened(way: list[str]) -> list[str]:
+    return way if len(way) <= _SHOWN_NAMES else [*way[: _SHOWN_NAMES - 2], "...", way[-1]]
+
+
+def _owners(document: Document, routes: Mapping[str, Mapping[str, object]]) -> dict[str, str]:
+    """Returns the route of every public name, and adds a fault for each alias that is taken already."""
+    owners = {name: name for name in routes}
+    for name, route in routes.items():
+        for index, alias in enumerate(as_list(route.get("aliases"))):
+            path: Path = ("routes", name, "aliases", index)
+            if not isinstance(alias, str) or path in document.broken:
+                continue
+            said = quoted(document, path, alias)
+            if WILDCARD in alias:
+                document.add(path, f"an alias must have no `*`, got {said}; give it a route of its own")
+            elif alias in routes:
+                document.add(path, f"{said} is the name of a route already")
+            elif alias in owners:
+                whose = "this route" if owners[alias] == name else f"the route {owners[alias]!r}"
+                document.add(path, f"{said} is an alias of {whose} already")
+            else:
+                owners[alias] = name
+    return owners
+
+
+def _check_wildcards(document: Document, name: str, route: Mapping[str, object]) -> None:
+    stars = name.count(WILDCARD)
+    if stars > 1 and ("routes", name) not in document.broken:
+        document.add(("routes", name), f"a route's name may have one `*`, got {name!r}", at_key=True)
+    for index, deployment in enumerate(as_list(route.get("deployments"))):
+        path: Path = ("routes", name, "deployments", index, "model")
+        model = as_mapping(deployment).get("model")
+        if not isinstance(model, str) or WILDCARD not in model or path in document.broken:
+            continue
+        said = quoted(document, path, model)
+        if not stars:
+            document.add(path, f"{said} has a `*`, which needs one in the route's name to stand for")
+        elif model.count(WILDCARD) > 1:
+            document.add(path, f"a deployment's model may have one `*`, got {said}")
+
+
+def _fallbacks(name: str, route: Mapping[str, object]) -> Iterator[tuple[Path, str]]:
+    for index, entry in enumerate(as_list(route.get("fallbacks"))):
+        path: Path = ("routes", name, "fallbacks", index)
+        target = as_mapping(entry).get("route")
+        if isinstance(entry, str):
+            yield path, entry
+        elif isinstance(target, str):
+            yield (*path, "route"), target
+
+
+def _check_target(
+    document: Document, path: Path, target: str, owners: Mapping[str, str], providers: ProviderNames
+) -> None:
+    if path in document.broken:
+        return
+    said = quoted(document, path, target)
+    if WILDCARD in target:
+        document.add(path, f"must be one model, got {said}; a route with a `*` cannot be named here")
+        return
+    is_model = PROVIDER_AND_MODEL.fullmatch(target) and is_provider(target.partition("/")[0], providers)
+    if target in owners or is_model:
+        return
+    if wildcard := next((name for name in owners if _fits(name, target)), None):
+        document.add(path, f"{said} is served by the route {wildcard!r} only, which cannot be named here")
+        return
+    hint = nearest(target, owners) or "; name a route, an alias or provider/model"
+    document.add(path, f"no route is called {said}, and it is no model of a known provider{hint}")
+
+
+def _fits(name: str, target: str) -> bool:
+    head, star, tail = name.partition(WILDCARD)
+    if not star or len(target) <= len(head) + len(tail):
+        return False
+    return target.startswith(head) and target.endswith(tail)

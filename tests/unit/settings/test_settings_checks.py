@@ -1,0 +1,356 @@
+"""What is wrong between the values of a file: names, fallbacks, deployments, keys."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.errors import ConfigError
+from gateway.settings.load import load_settings, with_server
+from gateway.settings.model import ClientKeySettings, Settings
+from gateway.settings.name_checks import closings
+from gateway.settings.route import FallbackSettings
+
+KNOWN = {"openai": "openai", "groq": "groq", "xai": "xai", "grok": "xai"}
+ENVIRON = {"KEY": "sk-secret", "WEIGHT": "0", "NAME": "sk-misplaced"}
+
+
+@pytest.fixture
+def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return Path("anyport.yaml")
+
+
+def load(file: Path, text: str) -> Settings:
+    file.write_text(text, encoding="utf-8")
+    return load_settings(file, ENVIRON, KNOWN)
+
+
+def faults(file: Path, text: str) -> list[str]:
+    with pytest.raises(ConfigError) as caught:
+        load(file, text)
+    return [str(fault).removeprefix("anyport.yaml:") for fault in caught.value.faults]
+
+
+def routes(*lines: str) -> str:
+    """Returns a file of routes, of which the first stands in line 2; `D` is one deployment."""
+    said = [f"  {line.replace('D', 'deployments: [{model: groq/x}]')}" for line in lines]
+    return "\n".join(["routes:", *said, ""])
+
+
+# --- names
+
+
+def test_fallbacks_and_mirrors_may_name_routes_aliases_and_models(file: Path) -> None:
+    text = """\
+providers: {mine: {base_url: "http://127.0.0.1:1/v1", aliases: [my-box]}}
+routes:
+  a: {deployments: [{model: groq/x}], fallbacks: [b, also-c, {route: xai/grok-4, on: [timeout]}, my-box/y]}
+  b: {deployments: [{model: groq/x}], fallbacks: [c], mirror: {to: also-c}}
+  c: {deployments: [{model: groq/x}], aliases: [also-c], mirror: {to: openai/gpt-5}}
+"""
+    loaded = load(file, text).routes
+    assert loaded["a"].fallbacks == ["b", "also-c", FallbackSettings(route="xai/grok-4", on=["timeout"]), "my-box/y"]
+
+
+@pytest.mark.parametrize(
+    ("lines", "expected"),
+    [
+        (
+            ["smart: {D, fallbacks: [smrt2]}", "smart2: {D}"],
+            "2:55  routes.smart.fallbacks.0  no route is called 'smrt2', and it is no model of a known provider; "
+            "did you mean 'smart2'?",
+        ),
+        (
+            ["a: {D, fallbacks: [{route: claude}]}"],
+            "2:59  routes.a.fallbacks.0.route  no route is called 'claude', and it is no model of a known provider; "
+            "name a route, an alias or provider/model",
+        ),
+        (["a: {D, fallbacks: [gorq/x]}"], "2:51  routes.a.fallbacks.0  no route is called 'gorq/x'"),
+        (["a: {D, mirror: {to: nowhere}}"], "2:52  routes.a.mirror.to  no route is called 'nowhere'"),
+        (
+            ["'gpt-*': {D}", "a: {D, fallbacks: ['gpt-*']}"],
+            "3:51  routes.a.fallbacks.0  must be one model, got 'gpt-*'; a route with a `*` cannot be named here",
+        ),
+        (
+            ["'gpt-*': {D}", "a: {D, mirror: {to: gpt-5}}"],
+            "3:52  routes.a.mirror.to  'gpt-5' is served by the route 'gpt-*' only, which cannot be named here",
+        ),
+        (["a: {D, aliases: [b]}", "b: {D}"], "2:49  routes.a.aliases.0  'b' is the name of a route already"),
+        (["a: {D, aliases: [a]}"], "2:49  routes.a.aliases.0  'a' is the name of a route already"),
+        (
+            ["a: {D, aliases: [c]}", "b: {D, aliases: [c]}"],
+            "3:49  routes.b.aliases.0  'c' is an alias of the route 'a' already",
+        ),
+        (["a: {D, aliases: [c, c]}"], "2:52  routes.a.aliases.1  'c' is an alias of this route already"),
+        (["a: {D, aliases: ['c*']}"], "2:49  routes.a.aliases.0  an alias must have no `*`, got 'c*'"),
+        (["'a*b*': {D}"], "2:3  routes.a*b*  a route's name may have one `*`, got 'a*b*'"),
+        (
+            ["a: {deployments: [{model: groq/*}]}"],
+            "2:29  routes.a.deployments.0.model  'groq/*' has a `*`, which needs one in the route's name",
+        ),
+        (
+            ["'a*': {deployments: [{model: groq/*-*}]}"],
+            "2:32  routes.a*.deployments.0.model  a deployment's model may have one `*`, got 'groq/*-*'",
+        ),
+        (["a: {D, fallbacks: ['${NAME}']}"], "no route is called the value of ${NAME}, and"),
+    ],
+)
+def test_a_name_that_means_nothing_or_two_things_is_a_fault(file: Path, lines: list[str], expected: str) -> None:
+    (fault,) = faults(file, routes(*lines))
+    assert expected in fault
+    assert "sk-misplaced" not in fault
+
+
+def test_a_wildcard_route_may_pass_on_what_its_star_stood_for(file: Path) -> None:
+    text = routes("'gpt-*': {deployments: [{model: openai/gpt-*}, {model: groq/fixed}], fallbacks: [xai/grok-4]}")
+    assert list(load(file, text).routes) == ["gpt-*"]
+
+
+def test_without_known_providers_any_model_may_be_a_fallback(file: Path) -> None:
+    file.write_text("routes: {a: {deployments: [{model: other/x}], fallbacks: [another/y]}}\n")
+    assert load_settings(file, {}).routes["a"].fallbacks == ["another/y"]
+    file.write_text("routes: {a: {deployments: [{model: other/x}], fallbacks: [y]}}\n")
+    with pytest.raises(ConfigError, match="no route is called 'y'"):
+        load_settings(file, {})
+
+
+# --- cycles
+
+
+def test_fallbacks_that_go_round_are_shown_as_a_chain(file: Path) -> None:
+    text = routes(
+        "a: {D, fallbacks: [groq/y, b]}",
+        "b: {D, fallbacks: [{route: also-c}]}",
+        "c: {D, aliases: [also-c], fallbacks: [a]}",
+    )
+    assert faults(file, text) == [
+        "4:70  routes.c.fallbacks.0  the fallbacks go round in a circle: a -> b -> c -> a",
+    ]
+
+
+@pytest.mark.parametrize("name", ["a", "also-a"])
+def test_a_route_cannot_take_over_from_itself(file: Path, name: str) -> None:
+    (fault,) = faults(file, routes(f"a: {{D, aliases: [also-a], fallbacks: [{name}]}}"))
+    assert fault.endswith("routes.a.fallbacks.0  the fallbacks go round in a circle: a -> a")
+
+
+def test_two_ways_to_the_same_fallback_are_no_cycle(file: Path) -> None:
+    text = routes("a: {D, fallbacks: [b, c, d]}", "b: {D, fallbacks: [d]}", "c: {D, fallbacks: [d]}", "d: {D}")
+    assert len(load(file, text).routes) == 4
+
+
+def test_a_long_cycle_is_shown_in_short_and_takes_no_stack(file: Path) -> None:
+    count = 5_000
+    text = routes(*(f"r{number}: {{D, fallbacks: [r{(number + 1) % count}]}}" for number in range(count)))
+    (fault,) = faults(file, text)
+    assert fault.endswith("in a circle: r0 -> r1 -> r2 -> r3 -> r4 -> r5 -> ... -> r0")
+
+
+graphs = st.integers(1, 7).flatmap(
+    lambda size: st.lists(st.lists(st.integers(0, size).map(str), max_size=4), min_size=size, max_size=size).map(
+        lambda edges: {str(number): targets for number, targets in enumerate(edges)}
+    )
+)
+"""Nodes `0` to `size - 1`; the target `size` is no node."""
+
+
+def reaches(graph: dict[str, list[str]], start: str) -> set[str]:
+    """Returns every node that some way from `start` comes to, by walking all ways without a repetition."""
+
+    def walk(node: str, way: tuple[str, ...]) -> set[str]:
+        found: set[str] = set()
+        for to in graph.get(node, ()):
+            found |= {to} if to in way else {to} | walk(to, (*way, to))
+        return found
+
+    return walk(start, (start,))
+
+
+@given(graph=graphs)
+def test_cycles_are_found_where_a_naive_search_finds_them(graph: dict[str, list[str]]) -> None:
+    found = list(closings(graph))
+    assert bool(found) == any(node in reaches(graph, node) for node in graph)
+    for closing in found:
+        assert closing.way[0] == closing.way[-1] == graph[closing.node][closing.edge]
+        assert closing.way[-2] == closing.node
+        assert all(to in graph[node] for node, to in pairwise(closing.way))
+        assert len(set(closing.way)) == len(closing.way) - 1
+
+
+@given(graph=graphs)
+def test_without_the_edges_that_are_named_no_cycle_is_left(graph: dict[str, list[str]]) -> None:
+    named = {(closing.node, closing.edge) for closing in closings(graph)}
+    rest = {
+        node: [to for edge, to in enumerate(targets) if (node, edge) not in named] for node, targets in graph.items()
+    }
+    assert not any(node in reaches(rest, node) for node in rest)
+
+
+# --- inside a route
+
+
+@pytest.mark.parametrize(
+    ("route", "expected"),
+    [
+        (
+            "deployments: [{model: groq/x}, {model: groq/x, weight: 2}]",
+            "deployments.1.model  this route has another deployment called 'groq/x'; give each a `name` of its own",
+        ),
+        ("deployments: [{model: xai/x}, {model: grok/x}]", "another deployment called 'xai/x'"),
+        ("deployments: [{model: groq/x}, {model: x, provider: groq}]", "another deployment called 'groq/x'"),
+        (
+            "deployments: [{model: groq/x, name: n}, {model: groq/y, name: n}]",
+            "deployments.1.name  this route has another deployment called 'n'",
+        ),
+        ("deployments: [{model: groq/x, weight: 0}]", "deployments  every deployment has the weight 0"),
+        ("deployments: [{model: groq/x, weight: 0}, {model: groq/y, weight: '${WEIGHT}'}]", "has the weight 0"),
+        ("D, hedge: {}", "hedge  needs a second deployment to ask; this route has one"),
+        ("D, sticky_by: user", "sticky_by  is for the strategy sticky, and this route's is weighted"),
+        ("D, strategy: ordered, sticky_by: user", "sticky_by  is for the strategy sticky, and this route's is ordered"),
+        (
+            "deployments: [{model: groq/x, tags: [europe]}], rules: [{when: {}, use: [europa]}]",
+            "rules.0.use.0  no deployment of this route has the tag 'europa'; did you mean 'europe'?",
+        ),
+    ],
+)
+def test_settings_of_a_route_that_contradict_each_other_are_faults(file: Path, route: str, expected: str) -> None:
+    (fault,) = faults(file, routes(f"r: {{{route}}}"))
+    assert fault.startswith("2:")
+    assert expected in fault
+
+
+@pytest.mark.parametrize(
+    "route",
+    [
+        "deployments: [{model: groq/x}, {model: groq/x, name: second, keys: ['${KEY}']}]",
+        "deployments: [{model: groq/x}, {model: groq/y, weight: 0}], hedge: {}",
+        "D, strategy: sticky, sticky_by: 'header:X-User'",
+        "D, hedge: ~",
+        "deployments: [{model: groq/x, timeouts: {total_seconds: 900}}], timeouts: {total_seconds: 5}",
+        "D, retry: {attempts: 1, per_deployment: 5}",
+        "D, strategy: lowest_cost",
+    ],
+)
+def test_settings_that_only_look_odd_are_taken(file: Path, route: str) -> None:
+    assert load(file, routes(f"r: {{{route}}}")).routes["r"].deployments
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "differing"),
+    [
+        ("model: groq/x", "model: groq/x, keys: ['${KEY}']", "keys"),
+        ("model: groq/x, limits: {max_in_flight: 1}", "model: groq/x, limits: {max_in_flight: 2}", "limits"),
+        ("model: groq/x, name: n", "model: groq/y, name: n", "model"),
+        ("model: groq/x, timeouts: {total_seconds: 1}", "model: groq/x, supports: [tools]", "timeouts and supports"),
+    ],
+)
+def test_deployments_called_the_same_must_be_the_same_in_all_routes(
+    file: Path, first: str, second: str, differing: str
+) -> None:
+    (fault,) = faults(file, routes(f"a: {{deployments: [{{{first}}}]}}", f"b: {{deployments: [{{{second}}}]}}"))
+    assert fault.startswith("3:")
+    assert "the route 'a' has a deployment called" in fault
+    assert f"with other {differing}; give one of them a `name` of its own" in fault
+    assert "sk-secret" not in fault
+
+
+def test_one_deployment_may_stand_in_several_routes_with_its_place_there(file: Path) -> None:
+    text = routes(
+        "a: {deployments: [{model: groq/x, weight: 1, order: 1, tags: [t], limits: {max_in_flight: 3}}]}",
+        "b: {deployments: [{model: groq/x, limits: {max_in_flight: 3, tokens_per_minute: ~}, timeouts: {}}]}",
+    )
+    assert len(load(file, text).routes) == 2
+
+
+# --- keys and the admin API
+
+
+def test_client_keys_may_have_names_and_tags(file: Path) -> None:
+    text = 'server: {api_keys: [plain-key, {key: "${KEY}", name: team-a, tags: [gold]}]}\n'
+    text += routes("r: {deployments: [{model: groq/x, tags: [eu]}], rules: [{when: {keys: [team-a]}, use: [eu]}]}")
+    keys = load(file, text).server.api_keys
+    assert isinstance(keys[1], ClientKeySettings)
+    assert (keys[1].key.get_secret_value(), keys[1].name, keys[1].tags) == ("sk-secret", "team-a", ["gold"])
+    assert with_server(load(file, text), {"port": 1}).server.api_keys == keys
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (
+            "server: {api_keys: [same-key, {key: same-key, name: n}]}",
+            ["1:37  server.api_keys.1.key  is the same key as server.api_keys.0; give each client one of its own"],
+        ),
+        (
+            "server: {api_keys: [{key: a, name: n}, {key: b, name: n}]}",
+            ["1:55  server.api_keys.1.name  is the name of server.api_keys.0 already"],
+        ),
+        (
+            "server: {api_keys: [{key: 'a b', nme: n}]}",
+            [
+                "1:21  server.api_keys.0.name  is required",
+                "1:27  server.api_keys.0.key  must be printable ASCII without spaces, got a text",
+                "1:34  server.api_keys.0.nme  unknown setting 'nme'; did you mean 'name'?",
+            ],
+        ),
+        ("admin: {port: 1}", ["1:15  admin.port  needs a key for the admin API; set admin.key as well"]),
+        (
+            "server: {api_keys: [other, same-key]}\nadmin: {port: 1, key: same-key}",
+            ["2:23  admin.key  is a client's key as well (server.api_keys.1); it must be another one"],
+        ),
+        (
+            "health: {ejection_seconds: 9, max_ejection_seconds: 3}",
+            [
+                "1:53  health.max_ejection_seconds  health.max_ejection_seconds (3) must not be less than "
+                "health.ejection_seconds (9)"
+            ],
+        ),
+        (
+            "health: {ejection_seconds: 9}",
+            [
+                "1:28  health.ejection_seconds  health.max_ejection_seconds (8) must not be less than "
+                "health.ejection_seconds (9)"
+            ],
+        ),
+    ],
+)
+def test_keys_and_sections_that_do_not_go_together_are_faults(file: Path, text: str, expected: list[str]) -> None:
+    found = faults(file, text)
+    assert found == expected
+    assert not any("same-key" in fault for fault in found)
+
+
+def test_a_rule_for_a_key_that_does_not_exist_is_a_fault_that_does_not_show_it(file: Path) -> None:
+    text = "server: {api_keys: [{key: k, name: team-a}]}\n" + routes(
+        "r: {deployments: [{model: groq/x, tags: [eu]}], rules: [{when: {keys: [team-b, sk-misplaced]}, use: [eu]}]}"
+    )
+    assert faults(file, text) == [
+        "3:74  routes.r.rules.0.when.keys.0  no client key in server.api_keys has this name; did you mean 'team-a'?",
+        "3:82  routes.r.rules.0.when.keys.1  no client key in server.api_keys has this name",
+    ]
+
+
+@pytest.mark.parametrize(
+    "section", ["admin: {key: 'sk-shown no'}", "admin: {key: [sk-shown]}", "state: {url: sk-shown}"]
+)
+def test_what_may_hold_a_secret_is_not_shown_in_a_fault(file: Path, section: str) -> None:
+    (fault,) = faults(file, section)
+    assert "sk-shown" not in fault
+
+
+def test_the_password_of_the_state_is_not_shown(file: Path) -> None:
+    url = "redis://user:hunter2@cache.internal:6379/0"
+    settings = load(file, f"state: {{url: '{url}'}}\n")
+    assert settings.state.url.get_secret_value() == url
+    shown = [repr(settings), str(settings), settings.model_dump_json(), str(settings.model_dump())]
+    assert not any("hunter2" in each for each in shown)
+
+
+def test_all_faults_between_values_come_at_once(file: Path) -> None:
+    text = routes("a: {D, aliases: [b], fallbacks: [nowhere], hedge: {}}", "b: {D, fallbacks: [b], sticky_by: user}")
+    assert len(faults(file, text)) == 5
