@@ -6,17 +6,18 @@ import json
 import textwrap
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_origin
 
-from pydantic import BaseModel
+from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 
 from gateway.settings.model import (
-    DeploymentSettings,
+    AdminSettings,
     DiscoverySettings,
-    RouteSettings,
+    HealthSettings,
     ServerSettings,
     Settings,
+    StateSettings,
     UpstreamSettings,
 )
 
@@ -46,26 +47,74 @@ _ROUTES = """\
     deployments:
       - model: groq/llama-3.3-70b-versatile
       - model: my-vllm/llama-3.3-70b
+  ## Whatever OpenAI calls gpt-..., under its own name; each conversation stays at one of two keys.
+  "gpt-*":
+    strategy: sticky
+    sticky_by: prefix
+    deployments:
+      - {model: openai/gpt-*, name: openai-a, keys: ["${OPENAI_KEY_A}"]}
+      - {model: openai/gpt-*, name: openai-b, keys: ["${OPENAI_KEY_B}"]}
+  ## Everything else that a route can say. docs/routing.md explains it.
+  smart:
+    aliases: [default, team/smart]
+    strategy: weighted
+    deployments:
+      - name: openai-eu
+        model: openai/gpt-4.1
+        keys: ["${OPENAI_KEY_A}", "${OPENAI_KEY_B}"]
+        weight: 9
+        tags: [eu]
+        limits: {max_in_flight: 50, requests_per_minute: 500, tokens_per_minute: 200000}
+        timeouts: {first_token_seconds: 20}
+        context_window: 1000000
+        supports: [tools, images, json_schema]
+        price: {input_usd_per_million: 2, output_usd_per_million: 8}
+      ## A canary: a tenth of the requests.
+      - {model: openai/gpt-5-mini, weight: 1, tags: [eu]}
+      ## Called when the others fail or are full; `custom:URL` is a server that is described nowhere.
+      - {model: llama-3.3-70b, provider: "custom:https://llm.example.com/v1", order: 1, tags: [own]}
+    ## The first rule that fits a request says which deployments it may get.
+    rules:
+      - when: {keys: [team-a], headers: {x-region: eu}}
+        use: [eu]
+      - when: {tags: [confidential]}
+        use: [own]
+    retry:
+      attempts: 4
+      per_deployment: 2
+      backoff_seconds: 0.1
+      max_backoff_seconds: 2
+      max_wait_seconds: 10
+      budget: 0.2
+      budget_floor_per_second: 3
+    timeouts:
+      head_seconds: 20
+      first_token_seconds: 30
+      between_tokens_seconds: 20
+      answer_seconds: 120
+      total_seconds: 180
+    ## What takes over when all of that fails, and after what.
+    fallbacks: [fast, {route: anthropic/claude-sonnet-4-5, on: [context_length, content_filter]}]
+    fallback_on: [failure]
+    on_bad_request: next_provider
+    hedge: {after_seconds: 5, share: 0.05}
+    mirror: {to: my-vllm/llama-3.3-70b, share: 0.01, max_in_flight: 16}
+    strict: false
 """
 _SECTIONS: tuple[tuple[str, type[BaseModel] | str], ...] = (
     ("server", ServerSettings),
     ("providers", _PROVIDERS),
     ("routes", _ROUTES),
     ("upstream", UpstreamSettings),
+    ("health", HealthSettings),
+    ("state", StateSettings),
+    ("admin", AdminSettings),
     ("discovery", DiscoverySettings),
-)
-_TABLES: tuple[tuple[str, type[BaseModel]], ...] = (
-    ("server", ServerSettings),
-    ("upstream", UpstreamSettings),
-    ("discovery", DiscoverySettings),
-    ("routes.NAME", RouteSettings),
-    ("routes.NAME.deployments[]", DeploymentSettings),
 )
 _BOUNDS = (
     ("minimum", "at least"),
     ("exclusiveMinimum", "more than"),
     ("maximum", "at most"),
-    ("minItems", "length at least"),
 )
 _TYPES = {
     "integer": "whole number",
@@ -97,15 +146,17 @@ def _prose(text: str, prefix: str) -> list[str]:
 def _settings(model: type[BaseModel]) -> Iterator[str]:
     for name, field in model.model_fields.items():
         if field.examples:
-            yield from _prose(f"{field.description} Default: {json.dumps(field.default)}.", "  ## ")
+            yield from _prose(f"{field.description} Default: {json.dumps(_default(field))}.", "  ## ")
             yield f"  {name}: {json.dumps(field.examples[0])}"
         else:
             yield from _prose(field.description or "", "  ## ")
-            yield f"  {name}: {_plain(field.default)}"
+            default = _default(field)
+            yield f"  {name}: {default if isinstance(default, str) else json.dumps(default)}"
 
 
-def _plain(value: object) -> str:
-    return value if isinstance(value, str) else json.dumps(value)
+def _default(field: FieldInfo) -> Any:
+    # A default is no secret, even where the setting's value may be one.
+    return field.default.get_secret_value() if isinstance(field.default, SecretStr) else field.default
 
 
 def settings_schema() -> str:
@@ -116,11 +167,13 @@ def settings_schema() -> str:
 
 
 def _or_variable(node: Any) -> Any:
-    """Allows `${VARIABLE}` wherever something else than a text is wanted."""
+    """Allows `${VARIABLE}` wherever something else than a text is wanted; a section's defaults are its settings'."""
     if isinstance(node, list):
         return [_or_variable(each) for each in node]
     if not isinstance(node, dict):
         return node
+    if "$ref" in node:
+        return {key: value for key, value in node.items() if key != "default"}
     node = {key: _or_variable(value) if key != "default" else value for key, value in node.items()}
     if node.get("type") not in ("integer", "number", "boolean") and "enum" not in node:
         return node
@@ -129,8 +182,21 @@ def _or_variable(node: Any) -> Any:
 
 
 def settings_table() -> str:
-    """Returns the tables of all settings, one per section."""
-    return "\n".join(_table(name, model) for name, model in _TABLES)
+    """Returns the tables of all settings, one per section; rows of providers have a schema of their own."""
+    sections = ((name, field) for name, field in Settings.model_fields.items() if name != "providers")
+    return "\n".join(_table(*inner) for name, field in sections for inner in _inner(name, field.annotation))
+
+
+def _inner(path: str, annotation: Any) -> Iterator[tuple[str, type[BaseModel]]]:
+    """Yields every section at and below a setting: its path as the page writes it, and what it may say."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield path, annotation
+        for name, field in annotation.model_fields.items():
+            yield from _inner(f"{path}.{name}", field.annotation)
+        return
+    suffix = {dict: ".NAME", list: "[]"}.get(get_origin(annotation), "")
+    for each in get_args(annotation):
+        yield from _inner(f"{path}{suffix}", each)
 
 
 def _table(section: str, model: type[BaseModel]) -> str:
@@ -141,20 +207,37 @@ def _table(section: str, model: type[BaseModel]) -> str:
 
 
 def _row(name: str, field: FieldInfo, schema: Json) -> str:
-    default = "required" if field.is_required() else f"`{json.dumps(field.default)}`"
+    if field.is_required():
+        default = "required"
+    else:
+        default = "its own" if isinstance(field.default, BaseModel) else f"`{json.dumps(_default(field))}`"
     return f"| `{name}` | {_type(schema)} | {default} | {field.description} |\n"
 
 
 def _type(schema: Json) -> str:
-    if "anyOf" in schema:
-        return " or ".join(_type(each) for each in schema["anyOf"])
+    if alternatives := schema.get("anyOf") or schema.get("oneOf"):
+        return " or ".join(_type(each) for each in alternatives)
+    if "$ref" in schema:
+        return "mapping"
     if "enum" in schema:
         return " or ".join(f"`{value}`" for value in schema["enum"])
-    bounds = "".join(f", {words} {schema[key]:g}" for key, words in _BOUNDS if key in schema)
-    if schema.get("type") == "array":
-        items = schema["items"]
-        return f"list of {'mappings' if '$ref' in items else 'texts'}"
+    bounds = "".join(f", {words} {_plain(schema[key])}" for key, words in _BOUNDS if key in schema)
+    if schema["type"] == "array":
+        return f"list of {_types(schema['items'])}" + (" (not empty)" if schema.get("minItems") else "")
+    if schema["type"] == "object":
+        return f"mapping of {_types(schema['additionalProperties'])}"
     return _TYPES[schema["type"]] + bounds
+
+
+def _plain(number: float) -> str:
+    return str(int(number)) if number == int(number) else str(number)
+
+
+def _types(schema: Json) -> str:
+    """Returns what a list or a mapping holds several of."""
+    if "enum" in schema:
+        return ", ".join(f"`{value}`" for value in schema["enum"])
+    return " or ".join(f"{_type(each)}s" for each in schema.get("oneOf", [schema]))
 
 
 def configuration_page() -> str:

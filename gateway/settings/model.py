@@ -47,7 +47,7 @@ class ServerSettings(Strict):
         default=[],
         description="Keys that clients must present one of (`Authorization: Bearer ...`), each alone or with a `name` "
         "and `tags`. An empty list lets everyone in who reaches the port.",
-        examples=[["${ANYPORT_API_KEY}"]],
+        examples=[["${ANYPORT_API_KEY}", {"key": "${TEAM_A_KEY}", "name": "team-a", "tags": ["gold"]}]],
     )
     allowed_hosts: list[Host] = Field(
         default=[],
@@ -121,8 +121,12 @@ class HealthSettings(Strict):
     """When a deployment that fails is left out for a while, and how it comes back."""
 
     consecutive_failures: Count = Field(default=5, description="So many failures in a row eject a deployment.")
-    failure_ratio: Share = Field(default=0.5, description="So does this share of failures in the last 10 seconds,")
-    min_attempts: Count = Field(default=20, description="if there were at least so many attempts in them.")
+    failure_ratio: Share = Field(
+        default=0.5, description="So does this share of failures among the attempts of the last 10 seconds."
+    )
+    min_attempts: Count = Field(
+        default=20, description="Fewest attempts in 10 seconds at which `failure_ratio` counts."
+    )
     ejection_seconds: Seconds = Field(
         default=1, description="How long the first ejection lasts; each further one twice as long."
     )

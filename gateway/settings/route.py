@@ -12,6 +12,7 @@ from gateway.settings.scalars import (
     Count,
     HeaderName,
     ModelName,
+    Pause,
     ProviderName,
     RouteName,
     Seconds,
@@ -143,14 +144,15 @@ class RetrySettings(Strict):
 
     attempts: Count = Field(default=4, description="Most attempts of one request, fallbacks included.")
     per_deployment: Count = Field(default=2, description="Most of them at one deployment; another key counts, too.")
-    backoff_seconds: Seconds = Field(
+    backoff_seconds: Pause = Field(
         default=0.1,
         description="Longest first pause before the same key and deployment is tried again; it doubles, and the pause "
         "is anything between nothing and that. Another key or deployment needs no pause.",
     )
     max_backoff_seconds: Seconds = Field(default=2, description="Where the doubling ends.")
-    max_wait_seconds: Seconds = Field(
-        default=10, description="Longest wait for a key or deployment that asked for one, where no other is left."
+    max_wait_seconds: Pause = Field(
+        default=10,
+        description="Longest wait for a key or deployment that asked for one, where no other is left; 0 for none.",
     )
     budget: Share = Field(
         default=0.2,
