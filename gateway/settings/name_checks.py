@@ -24,6 +24,29 @@ class ProviderNames:
     is_complete: bool = True
 
 
+@dataclass(frozen=True, slots=True)
+class _Names:
+    """What a name means where a request brings it."""
+
+    owners: Mapping[str, str]
+    """Routes and aliases -> the route."""
+    wildcards: Sequence[str]
+    """Routes whose name has a `*`, the longest first."""
+    providers: ProviderNames
+
+    def route_of(self, name: str) -> str | None:
+        """Returns the route that serves a name, "" for a model that needs none, None if nothing serves it."""
+        if name in self.owners:
+            return self.owners[name]
+        fitting = [each for each in self.wildcards if _fits(each, name)]
+        for wildcard in fitting:
+            if "/" in wildcard.partition(WILDCARD)[0]:
+                return wildcard
+        if PROVIDER_AND_MODEL.fullmatch(name) and is_provider(name.partition("/")[0], self.providers):
+            return ""
+        return fitting[0] if fitting else None
+
+
 class Closing(NamedTuple):
     """What closes a cycle: which edge of `node`, and the way round, which begins and ends with the same name."""
 
@@ -40,19 +63,19 @@ def is_provider(name: str, providers: ProviderNames) -> bool:
 def check_names(document: Document, providers: ProviderNames) -> None:
     """Adds faults of routes' names and aliases, of what fallbacks and mirrors name, and of cycles among fallbacks."""
     routes = {name: as_mapping(route) for name, route in as_mapping(document.root.get("routes")).items()}
-    owners = _owners(document, routes)
+    wildcards = sorted((name for name in routes if WILDCARD in name), key=len, reverse=True)
+    names = _Names(_owners(document, routes), wildcards, providers)
+    graph: dict[str, list[str]] = {}
+    places: dict[str, list[Path]] = {}
     for name, route in routes.items():
         _check_wildcards(document, name, route)
         mirror = as_mapping(route.get("mirror")).get("to")
         if isinstance(mirror, str):
-            _check_target(document, ("routes", name, "mirror", "to"), mirror, owners, providers)
-    graph: dict[str, list[str]] = {}
-    places: dict[str, list[Path]] = {}
-    for name, route in routes.items():
+            _check_target(document, ("routes", name, "mirror", "to"), mirror, names)
         found = list(_fallbacks(name, route))
         for path, target in found:
-            _check_target(document, path, target, owners, providers)
-        graph[name] = [owners.get(target, "") for _, target in found]
+            _check_target(document, path, target, names)
+        graph[name] = [names.route_of(target) or "" for _, target in found]
         places[name] = [path for path, _ in found]
     for closing in closings(graph):
         text = f"the fallbacks go round in a circle: {' -> '.join(_shortened(closing.way))}"
@@ -96,7 +119,9 @@ def _owners(document: Document, routes: Mapping[str, Mapping[str, object]]) -> d
             if not isinstance(alias, str) or path in document.broken:
                 continue
             said = quoted(document, path, alias)
-            if WILDCARD in alias:
+            if WILDCARD in name:
+                document.add(path, f"the route {name!r} can have no alias: nothing would be there for its `*`")
+            elif WILDCARD in alias:
                 document.add(path, f"an alias must have no `*`, got {said}; give it a route of its own")
             elif alias in routes:
                 document.add(path, f"{said} is the name of a route already")
@@ -134,23 +159,15 @@ def _fallbacks(name: str, route: Mapping[str, object]) -> Iterator[tuple[Path, s
             yield (*path, "route"), target
 
 
-def _check_target(
-    document: Document, path: Path, target: str, owners: Mapping[str, str], providers: ProviderNames
-) -> None:
+def _check_target(document: Document, path: Path, target: str, names: _Names) -> None:
     if path in document.broken:
         return
     said = quoted(document, path, target)
     if WILDCARD in target:
-        document.add(path, f"must be one model, got {said}; a route with a `*` cannot be named here")
-        return
-    is_model = PROVIDER_AND_MODEL.fullmatch(target) and is_provider(target.partition("/")[0], providers)
-    if target in owners or is_model:
-        return
-    if wildcard := next((name for name in owners if _fits(name, target)), None):
-        document.add(path, f"{said} is served by the route {wildcard!r} only, which cannot be named here")
-        return
-    hint = nearest(target, owners) or "; name a route, an alias or provider/model"
-    document.add(path, f"no route is called {said}, and it is no model of a known provider{hint}")
+        document.add(path, f"must be one model, got {said}; name what its `*` should stand for")
+    elif names.route_of(target) is None:
+        hint = nearest(target, names.owners) or "; name a route, an alias or provider/model"
+        document.add(path, f"no route is called {said}, and it is no model of a known provider{hint}")
 
 
 def _fits(name: str, target: str) -> bool:

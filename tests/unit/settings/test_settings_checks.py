@@ -74,11 +74,11 @@ routes:
         (["a: {D, mirror: {to: nowhere}}"], "2:52  routes.a.mirror.to  no route is called 'nowhere'"),
         (
             ["'gpt-*': {D}", "a: {D, fallbacks: ['gpt-*']}"],
-            "3:51  routes.a.fallbacks.0  must be one model, got 'gpt-*'; a route with a `*` cannot be named here",
+            "3:51  routes.a.fallbacks.0  must be one model, got 'gpt-*'; name what its `*` should stand for",
         ),
         (
-            ["'gpt-*': {D}", "a: {D, mirror: {to: gpt-5}}"],
-            "3:52  routes.a.mirror.to  'gpt-5' is served by the route 'gpt-*' only, which cannot be named here",
+            ["'gpt-*': {D, aliases: [b]}"],
+            "2:55  routes.gpt-*.aliases.0  the route 'gpt-*' can have no alias: nothing would be there for its `*`",
         ),
         (["a: {D, aliases: [b]}", "b: {D}"], "2:49  routes.a.aliases.0  'b' is the name of a route already"),
         (["a: {D, aliases: [a]}"], "2:49  routes.a.aliases.0  'a' is the name of a route already"),
@@ -109,6 +109,33 @@ def test_a_name_that_means_nothing_or_two_things_is_a_fault(file: Path, lines: l
 def test_a_wildcard_route_may_pass_on_what_its_star_stood_for(file: Path) -> None:
     text = routes("'gpt-*': {deployments: [{model: openai/gpt-*}, {model: groq/fixed}], fallbacks: [xai/grok-4]}")
     assert list(load(file, text).routes) == ["gpt-*"]
+
+
+def test_a_fallback_may_be_what_a_wildcard_route_serves(file: Path) -> None:
+    text = routes(
+        "'gpt-*': {D}",
+        "'openai/*': {deployments: [{model: openai/*}], fallbacks: [groq/x]}",
+        "a: {D, fallbacks: [gpt-5, openai/gpt-5], mirror: {to: gpt-5}}",
+    )
+    assert len(load(file, text).routes) == 3
+
+
+@pytest.mark.parametrize(
+    ("lines", "chain"),
+    [
+        (["'openai/*': {deployments: [{model: openai/*}], fallbacks: [openai/gpt-5]}"], "openai/* -> openai/*"),
+        (["'gpt-*': {D, fallbacks: [a]}", "a: {D, fallbacks: [gpt-5]}"], "gpt-* -> a -> gpt-*"),
+        (["'*': {D, fallbacks: [a]}", "'b*': {D}", "a: {D, fallbacks: [cc]}"], "* -> a -> *"),
+    ],
+)
+def test_a_circle_may_lead_through_a_wildcard_route(file: Path, lines: list[str], chain: str) -> None:
+    (fault,) = faults(file, routes(*lines))
+    assert fault.endswith(f"the fallbacks go round in a circle: {chain}")
+
+
+def test_a_wildcard_without_a_provider_leaves_models_of_providers_alone(file: Path) -> None:
+    text = routes("'*': {D, fallbacks: [xai/grok-4]}", "'*-large': {D, fallbacks: [xai/grok-large]}")
+    assert len(load(file, text).routes) == 2
 
 
 def test_without_known_providers_any_model_may_be_a_fallback(file: Path) -> None:

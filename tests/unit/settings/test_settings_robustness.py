@@ -19,11 +19,11 @@ providers:
   my-vllm: {{base_url: "http://127.0.0.1:8000/v1", rules: {{clamp: {{temperature: [0, 2]}}}}, aliases: [a@b]}}
   openai: {{credentials: [{KEY}], headers: {{x-key: {KEY}}}}}
 routes:
-  fast: &x {{deployments: [{{model: groq/llama, tags: [e], limits: {{max_in_flight: 1}}}}], strategy: sticky}}
+  fast: &x {{deployments: [{{model: groq/llama, tags: [e], limits: {{max_in_flight: 1}}}}], strategy: sticky, hedge: ~}}
   slow: *x
+  slower: {{deployments: [{{model: groq/llama-2}}], aliases: [every, "a/b"]}}
   "all-*":
     deployments: [{{model: groq/*, weight: 0}}, {{model: my-vllm/*, name: m, keys: [{KEY}], tags: [e]}}]
-    aliases: [every]
     fallbacks: [fast, {{route: groq/b, on: [any]}}]
     rules: [{{when: {{keys: [n], headers: {{x: {KEY}}}}}, use: [e]}}]
     hedge: {{}}
