@@ -13,7 +13,7 @@ from gateway.transport.base import Fault, Timeouts, TransportError
 from gateway.transport.bridge import as_request, as_response, as_timeouts, to_httpx
 from gateway.transport.dialing import Dialer, default_context
 from gateway.transport.exchange import Exchange
-from gateway.transport.names import Resolve, SystemNames
+from gateway.transport.names import FailingNames, Resolve, SystemNames
 from gateway.transport.pool import Pool
 from gateway.transport.sweeper import Sweeper
 from gateway.transport.wire import Origin, Place, encode_request, parse_url
@@ -39,8 +39,7 @@ class BuiltinTransport(httpx2.AsyncBaseTransport):
         self._max_connections = max_connections
         self._keep_alive_seconds = keep_alive_seconds
         self._ssl_context = ssl_context
-        self._resolve = resolve
-        self._names = SystemNames()
+        self._resolve = resolve or SystemNames().resolve
         self._places: dict[str, tuple[Place, Pool]] = {}
         self._pools: dict[Origin, Pool] = {}
         self._is_closed = False
@@ -91,7 +90,6 @@ class BuiltinTransport(httpx2.AsyncBaseTransport):
         self._places.clear()
         for pool in tuple(self._pools.values()):
             await pool.close()
-        self._names.close()
 
     def _find(self, url: str) -> tuple[Place, Pool]:
         if self._is_closed:
@@ -110,7 +108,8 @@ class BuiltinTransport(httpx2.AsyncBaseTransport):
         loop = asyncio.get_running_loop()
         if self._sweeper is None or self._dialer is None:
             self._sweeper = Sweeper(loop)
-            self._dialer = Dialer(loop, resolve=self._resolve or self._names.resolve, make_context=self._context)
+            names = FailingNames(self._resolve, loop.time)
+            self._dialer = Dialer(loop, resolve=names.resolve, make_context=self._context)
         return Pool(
             origin,
             loop=loop,

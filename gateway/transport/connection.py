@@ -127,7 +127,8 @@ class Connection(asyncio.Protocol):
         self._pool.live.add(self)
         raw: socket.socket | None = transport.get_extra_info("socket")
         if raw is not None:
-            _keep_alive(raw)
+            for option in keep_alive_options():
+                raw.setsockopt(*option)
 
     def data_received(self, data: bytes) -> None:
         """Parses one packet; bytes that belong to no exchange end the connection."""
@@ -224,9 +225,11 @@ def _as_fault(error: httptools.HttpParserError) -> TransportError:
     return TransportError(Fault.PROTOCOL, f"the response is not valid HTTP/1.1: {error}")
 
 
-def _keep_alive(raw: socket.socket) -> None:
-    raw.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    for option, value in (("TCP_KEEPIDLE", _KEEPALIVE_SECONDS), ("TCP_KEEPINTVL", 10), ("TCP_KEEPCNT", 3)):
-        number: int | None = getattr(socket, option, None)
+def keep_alive_options() -> list[tuple[int, int, int]]:
+    """Returns the socket options by which a peer that is gone without a word is noticed."""
+    options = [(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)]
+    for name, value in (("TCP_KEEPIDLE", _KEEPALIVE_SECONDS), ("TCP_KEEPINTVL", 10), ("TCP_KEEPCNT", 3)):
+        number: int | None = getattr(socket, name, None)
         if number is not None:
-            raw.setsockopt(socket.IPPROTO_TCP, number, value)
+            options.append((socket.IPPROTO_TCP, number, value))
+    return options

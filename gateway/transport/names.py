@@ -1,51 +1,92 @@
-"""Host names to addresses, so that one slow name does not hold up the others."""
+"""Host names to addresses, so that a slow name holds up no other, and an unknown one is not looked up all the time."""
 
 from __future__ import annotations
 
 import asyncio
 import socket
+import threading
 from collections.abc import Awaitable, Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Final
 
 Resolve = Callable[[str, int], Awaitable[Sequence[str]]]
 """Host and port -> IP addresses, best first; raises OSError (such as socket.gaierror)."""
 
-_THREADS: Final = 16
+FAILURE_SECONDS: Final = 2.0
+"""How long a name that could not be resolved is not looked up again: nobody waits so briefly for a server to start."""
+_MOST_FAILURES: Final = 1024
 
 
 class SystemNames:
-    """Asks the operating system, on threads of its own: at most one look-up per host and port at a time."""
+    """Asks the operating system: at most one look-up per host at a time, each on a thread of its own.
 
-    __slots__ = ("_running", "_threads")
+    The system may need many seconds to give a look-up up, and nothing can end it before. On a thread of its own it
+    then takes nobody's place; as a daemon it does not delay the end of the process either.
+    """
+
+    __slots__ = ("_running",)
 
     def __init__(self) -> None:
-        self._running: dict[tuple[str, int], asyncio.Future[Sequence[str]]] = {}
-        self._threads: ThreadPoolExecutor | None = None
+        self._running: dict[str, asyncio.Future[Sequence[str]]] = {}
 
     async def resolve(self, host: str, port: int) -> Sequence[str]:
         """Returns the addresses in the system's order; raises OSError. Cancelling leaves the look-up to others."""
-        key = (host, port)
-        running = self._running.get(key)
+        running = self._running.get(host)
         if running is None:
-            if self._threads is None:
-                self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="names")
             loop = asyncio.get_running_loop()
-            running = self._running[key] = loop.run_in_executor(self._threads, _look_up, host, port)
-            running.add_done_callback(lambda done: self._forget(key, done))
+            running = loop.create_future()
+            thread = threading.Thread(target=_answer, args=(running, loop, host, port), name="look-up", daemon=True)
+            thread.start()
+            self._running[host] = running
+            running.add_done_callback(lambda done: self._forget(host, done))
         return await asyncio.shield(running)
 
-    def close(self) -> None:
-        """Lets the threads end; a look-up that still runs is not waited for."""
-        if self._threads is not None:
-            self._threads.shutdown(wait=False, cancel_futures=True)
-            self._threads = None
+    def _forget(self, host: str, done: asyncio.Future[Sequence[str]]) -> None:
+        del self._running[host]
+        # Marks a failure as seen, for the case that everybody who waited was cancelled.
+        done.exception()
 
-    def _forget(self, key: tuple[str, int], done: asyncio.Future[Sequence[str]]) -> None:
-        del self._running[key]
-        if not done.cancelled():
-            # Marks a failure as seen, for the case that everybody who waited was cancelled.
-            done.exception()
+
+class FailingNames:
+    """Resolves names by `resolve`, but a name that failed has no addresses for `FAILURE_SECONDS`, without a look-up."""
+
+    __slots__ = ("_clock", "_resolve", "_until")
+
+    def __init__(self, resolve: Resolve, clock: Callable[[], float]) -> None:
+        self._resolve = resolve
+        self._clock = clock
+        self._until: dict[str, float] = {}
+
+    async def resolve(self, host: str, port: int) -> Sequence[str]:
+        """Returns the addresses, none if there are none or a look-up failed a moment ago; raises OSError."""
+        if self._clock() < self._until.get(host, 0.0):
+            return ()
+        try:
+            addresses = await self._resolve(host, port)
+        except (OSError, UnicodeError):
+            self._remember(host)
+            raise
+        if addresses:
+            self._until.pop(host, None)
+        else:
+            self._remember(host)
+        return addresses
+
+    def _remember(self, host: str) -> None:
+        if len(self._until) >= _MOST_FAILURES:
+            self._until.clear()
+        self._until[host] = self._clock() + FAILURE_SECONDS
+
+
+def _answer(answer: asyncio.Future[Sequence[str]], loop: asyncio.AbstractEventLoop, host: str, port: int) -> None:
+    """Runs on a thread: looks `host` up, and tells the event loop, if that still runs."""
+    with suppress(RuntimeError):
+        try:
+            loop.call_soon_threadsafe(answer.set_result, _look_up(host, port))
+        except OSError as error:
+            loop.call_soon_threadsafe(answer.set_exception, error)
+        except (ValueError, OverflowError):
+            loop.call_soon_threadsafe(answer.set_exception, OSError("this cannot be a host name"))
 
 
 def _look_up(host: str, port: int) -> Sequence[str]:

@@ -17,6 +17,7 @@ import httpx2
 from adapters.types import Head, HttpRequest
 from gateway.transport.base import MAX_HEADER_BYTES, MAX_RESPONSE_BYTES, Fault, Timeouts, TransportError
 from gateway.transport.bridge import from_httpx
+from gateway.transport.connection import keep_alive_options
 from gateway.transport.decoding import Inflater, inflater_for
 from gateway.transport.dialing import default_context
 from gateway.transport.exchange import MAX_HEADERS
@@ -125,6 +126,7 @@ class StockTransport:
             trust_env=False,
             http2=find_spec("h2") is not None,
             proxy=self._proxy,
+            socket_options=keep_alive_options(),
             limits=httpx2.Limits(
                 max_connections=self._max_connections,
                 max_keepalive_connections=kept,

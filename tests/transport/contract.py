@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import ssl
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 
 import pytest
 import trustme
@@ -76,6 +78,19 @@ async def bytes_until_it_stops(peer: Peer) -> int:
             await asyncio.sleep(0.2)
             if 0 < before == peer.sent_bytes:
                 return before
+
+
+@contextmanager
+def silent_address(host: str = "127.0.0.1", port: int = 0) -> Iterator[int]:
+    """Yields the port of an address that answers no TCP handshake: its queue is full, and nobody accepts."""
+    with socket.socket() as server, ExitStack() as fillers:
+        server.bind((host, port))
+        server.listen(0)
+        for _ in range(4):
+            filler = fillers.enter_context(socket.socket())
+            filler.setblocking(False)
+            filler.connect_ex(server.getsockname())
+        yield server.getsockname()[1]
 
 
 def took(started: float) -> float:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import time
-from collections.abc import AsyncIterator, Sequence
-from dataclasses import replace
+from collections.abc import AsyncIterator
 from math import inf
 
 import pytest
@@ -15,8 +14,6 @@ from adapters.types import HttpRequest
 from gateway.transport.base import Fault, TransportError
 from gateway.transport.builtin import BuiltinTransport
 from gateway.transport.connection import Connection
-from gateway.transport.dialing import STAGGER_SECONDS
-from gateway.transport.names import SystemNames
 from gateway.transport.sweeper import TICK_SECONDS, Sweeper
 from tests.transport.contract import MIB, OK, SLACK_SECONDS, TIMEOUTS, fault_of, fetch, get, post, took
 from tests.upstreams.scripted import STALL, Answer, Recorded, ScriptedUpstream, raw, response
@@ -269,122 +266,6 @@ async def test_headers_of_the_connection_are_the_transports_alone(transport: Bui
         "accept-encoding": "gzip",
         "content-length": "4",
     }
-
-
-# Names and addresses.
-
-
-def named(upstream: ScriptedUpstream) -> HttpRequest:
-    return HttpRequest("GET", f"http://upstream.test:{upstream.port}/", ())
-
-
-async def test_a_silent_address_is_overtaken_by_the_next() -> None:
-    async def resolve(_host: str, _port: int) -> Sequence[str]:
-        return ("127.0.0.2", "127.0.0.1")
-
-    transport = BuiltinTransport(resolve=resolve)
-    async with ScriptedUpstream([OK]) as upstream:
-        with socket.socket() as silent:
-            silent.bind(("127.0.0.2", upstream.port))
-            silent.listen(0)
-            fillers = [socket.socket() for _ in range(4)]
-            for filler in fillers:
-                filler.setblocking(False)
-                filler.connect_ex(("127.0.0.2", upstream.port))
-            started = time.monotonic()
-            assert await fetch(transport, named(upstream)) == (200, b'{"ok": true}')
-            assert STAGGER_SECONDS <= took(started) < STAGGER_SECONDS + SLACK_SECONDS
-            for filler in fillers:
-                filler.close()
-        assert transport.stats() == {f"http://upstream.test:{upstream.port}": (1, 1, 0)}
-        await transport.aclose()
-    assert upstream.requests[0].headers["host"] == f"upstream.test:{upstream.port}"
-
-
-async def test_a_refusing_address_is_followed_by_the_next_at_once() -> None:
-    async def resolve(_host: str, _port: int) -> Sequence[str]:
-        return ("127.0.0.2", "127.0.0.1")
-
-    transport = BuiltinTransport(resolve=resolve)
-    async with ScriptedUpstream([OK]) as upstream:
-        seconds: list[float] = []
-        for _ in range(5):
-            started = time.monotonic()
-            got = await transport.send(named(upstream), TIMEOUTS, fresh=True)
-            got.release()
-            seconds.append(took(started))
-        assert min(seconds) < STAGGER_SECONDS, "each waited for its turn"
-        await transport.aclose()
-
-
-async def test_all_addresses_refusing_is_one_error() -> None:
-    async def resolve(_host: str, _port: int) -> Sequence[str]:
-        return ("127.0.0.2", "127.0.0.3")
-
-    transport = BuiltinTransport(resolve=resolve)
-    error = await fault_of(transport, HttpRequest("GET", "http://upstream.test:9/", ()))
-    await transport.aclose()
-    assert error.fault is Fault.CONNECT
-
-
-@pytest.mark.parametrize("failure", [socket.gaierror(-2, "unknown"), None])
-async def test_a_name_without_addresses_is_a_name_error(failure: Exception | None) -> None:
-    async def resolve(_host: str, _port: int) -> Sequence[str]:
-        if failure is not None:
-            raise failure
-        return ()
-
-    transport = BuiltinTransport(resolve=resolve)
-    error = await fault_of(transport, HttpRequest("GET", "http://upstream.test/", ()))
-    await transport.aclose()
-    assert error.fault is Fault.DNS
-
-
-async def test_a_slow_name_is_bounded_by_the_connect_deadline_and_holds_up_nobody_else() -> None:
-    async def resolve(host: str, _port: int) -> Sequence[str]:
-        if host == "slow.test":
-            await asyncio.sleep(60)
-        return ("127.0.0.1",)
-
-    transport = BuiltinTransport(resolve=resolve)
-    async with ScriptedUpstream([OK]) as upstream:
-        started = time.monotonic()
-        slow = asyncio.create_task(
-            fault_of(transport, HttpRequest("GET", "http://slow.test/", ()), replace(TIMEOUTS, connect=1.0))
-        )
-        assert (await fetch(transport, named(upstream)))[0] == 200
-        assert not slow.done()
-        error = await slow
-        assert 1.0 <= took(started) < 1.0 + SLACK_SECONDS
-        await transport.aclose()
-    assert (error.fault, error.setting) == (Fault.TIMEOUT, "upstream.connect_seconds")
-
-
-async def test_many_requests_for_one_name_make_one_look_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[str] = []
-
-    def look_up(host: str, _port: int) -> Sequence[str]:
-        asked.append(host)
-        time.sleep(0.05)
-        return ("127.0.0.1",)
-
-    monkeypatch.setattr("gateway.transport.names._look_up", look_up)
-    names = SystemNames()
-    first = asyncio.create_task(names.resolve("upstream.test", 80))
-    others = [asyncio.create_task(names.resolve("upstream.test", 80)) for _ in range(9)]
-    await asyncio.sleep(0)
-    first.cancel()
-    assert await asyncio.gather(*others) == [("127.0.0.1",)] * 9
-    assert asked == ["upstream.test"]
-    names.close()
-
-
-async def test_the_systems_names_know_localhost() -> None:
-    names = SystemNames()
-    assert "127.0.0.1" in await names.resolve("localhost", 80)
-    with pytest.raises(OSError, match=r".+"):
-        await names.resolve("no-such-host.invalid", 80)
-    names.close()
 
 
 # Deadlines without timers.

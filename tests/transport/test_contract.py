@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 import httpx2
 import pytest
@@ -25,6 +26,7 @@ from tests.transport.contract import (
     make,
     post,
     server_context,
+    silent_address,
 )
 from tests.upstreams.scripted import (
     FIN,
@@ -266,6 +268,34 @@ async def test_no_number_of_cancelled_requests_costs_a_slot(kind: str) -> None:
             assert 10 < len(upstream.requests) < total
         answers = await asyncio.gather(*(fetch(transport, post(upstream)) for _ in range(10)))
         assert answers == [(200, b"ok")] * 10
+        if isinstance(transport, BuiltinTransport):
+            assert transport.stats() == {upstream.url: (10, 10, 0)}
+        await transport.aclose()
+
+
+@pytest.mark.parametrize("phase", ["tcp", "tls"])
+async def test_no_number_of_requests_cancelled_while_connecting_costs_a_slot(kind: str, phase: str) -> None:
+    total, at_once = (2_000, 50) if kind == "builtin" else (400, 50)
+    transport = make(kind, limit=10)
+
+    async def one(number: int, url: str) -> None:
+        task = asyncio.ensure_future(transport.send(HttpRequest("GET", url, ()), TIMEOUTS))
+        await asyncio.sleep((0.0, 0.0005, 0.002)[number % 3])
+        task.cancel()
+        await asyncio.wait([task])
+        assert task.cancelled()
+
+    async with ScriptedUpstream(on_connect=raw(STALL)) as upstream:
+        with silent_address() as port:
+            url = f"http://127.0.0.1:{port}" if phase == "tcp" else f"https://127.0.0.1:{upstream.port}"
+            for first in range(0, total, at_once):
+                await asyncio.gather(*(one(first + number, url) for number in range(at_once)))
+            if isinstance(transport, BuiltinTransport):
+                assert transport.stats() == {url: (0, 0, 0)}
+            error = await fault_of(transport, HttpRequest("GET", url, ()), replace(TIMEOUTS, connect=0.1))
+            assert (error.fault, error.setting) == (Fault.TIMEOUT, "upstream.connect_seconds")
+        for number in range(len(upstream.connections)):
+            await upstream.wait_closed(number)
         await transport.aclose()
 
 

@@ -2,10 +2,23 @@
 
 from __future__ import annotations
 
+import socket
+
 from adapters.types import HttpRequest
 from gateway.transport.stock import StockTransport
-from tests.transport.contract import fetch
+from tests.transport.contract import TIMEOUTS, fetch, get
 from tests.upstreams.scripted import ScriptedUpstream, json_response
+
+
+async def test_the_socket_notices_a_dead_peer() -> None:
+    transport = StockTransport()
+    async with ScriptedUpstream([json_response({})]) as upstream:
+        got = await transport.send(get(upstream), TIMEOUTS)
+        sock: socket.socket = got._response.extensions["network_stream"].get_extra_info("socket")
+        assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+        assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == 30
+        got.release()
+        await transport.aclose()
 
 
 async def test_a_given_proxy_gets_the_request() -> None:
