@@ -74,6 +74,8 @@ class Failure:
     """Seconds that the upstream asked us to wait."""
     setting: str | None = None
     """The setting that ended the attempt, for timeouts and caps of our own."""
+    is_unsent: bool = False
+    """The upstream cannot have seen the request: no connection came about."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -55,6 +55,7 @@ def create_app(runtime: Runtime, *, drain: DrainSignal) -> Edge:
                 operation,
                 router=runtime.router,
                 executor=runtime.executor,
+                mirror=runtime.mirror,
                 drain=drain,
                 ids=ids,
                 max_body_bytes=server.max_body_bytes,

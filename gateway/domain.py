@@ -107,6 +107,14 @@ class Attempt(Struct):
     ended: float | None = None
     part: int = 0
     """Which part of a split call it served; attempts at one part follow each other, those at several do not."""
+    route: str = ""
+    """The route, or `provider/model`, that it was tried for: another one than was asked for is a fallback."""
+    key: int = 0
+    """Which key of the deployment's ring, counted from 1."""
+    is_hedge: bool = False
+    """A second deployment was asked because the first was slow."""
+    is_lost: bool = False
+    """Another attempt was faster; this one was cancelled."""
 
 
 class Outcome(Struct):
@@ -136,3 +144,5 @@ class Outcome(Struct):
     bytes_out: int = 0
     chunks: int = 0
     dropped: tuple[str, ...] = ()
+    fallback: str = ""
+    """Kind of the failure after which another route took over, "" if none did."""

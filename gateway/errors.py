@@ -25,7 +25,7 @@ ConfigError(faults)                   never in the request path
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import msgspec
@@ -54,11 +54,13 @@ class GatewayError(Exception):
         type: str | None = None,
         headers: Headers = (),
         should_retry: bool | None = None,
+        details: Mapping[str, object] | None = None,
     ) -> None:
         super().__init__(message)
         self.message = message
         self.param = param
         self.extra_headers = headers
+        self.details = details
         self.status = self.status if status is None else status
         self.type = self.type if type is None else type
         self.code = self.code if code is None else code
@@ -66,7 +68,19 @@ class GatewayError(Exception):
 
     def body(self) -> bytes:
         """Returns OpenAI's error object as JSON."""
-        return error_body(self.message, type=self.type, code=self.code, param=self.param)
+        return _encode({"error": self.members()})
+
+    def members(self) -> dict[str, object]:
+        """Returns OpenAI's four keys, and `details` where there are any."""
+        members: dict[str, object] = {
+            "message": self.message,
+            "type": self.type,
+            "param": self.param,
+            "code": self.code,
+        }
+        if self.details is not None:
+            members["details"] = self.details
+        return members
 
     def headers(self) -> Headers:
         """Returns the response headers that belong to this error."""

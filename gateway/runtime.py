@@ -3,29 +3,34 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 from gateway.access.keys import KeyCheck, client_keys
 from gateway.credentials.resolve import is_local_host
 from gateway.credentials.scrub import Scrubber
+from gateway.credentials.secret import Secret
 from gateway.domain import ProviderSpec
-from gateway.engine.executor import Executor, Limits
+from gateway.engine.attempt import Attempter
+from gateway.engine.executor import Executor
+from gateway.engine.mirror import Mirror
 from gateway.errors import ConfigError, Fault, UnknownModel
 from gateway.registry.adapters import OPTIONS_OF, RULED
 from gateway.registry.builtin import layer, load_builtin, starting_row, to_spec
 from gateway.registry.catalogue import DEMO, DEMO_MODEL, Catalogue
 from gateway.registry.discovery import Discovery, Probe
 from gateway.registry.registry import Registry
+from gateway.registry.routes import RouteBook
 from gateway.routing.deployment import Deployment
-from gateway.routing.router import Reference, Route, Router
+from gateway.routing.router import Router
 from gateway.settings.model import Settings, UpstreamSettings
 from gateway.settings.provider import ProviderRow
 from gateway.telemetry.access_log import AccessLog
 from gateway.telemetry.metrics import Metrics
 from gateway.telemetry.writer import open_sink
-from gateway.transport.base import Timeouts, Transport
+from gateway.transport.base import Transport
 from gateway.transport.builtin import BuiltinTransport
 from gateway.transport.control import ControlClient
 from gateway.transport.echo import EchoTransport
@@ -43,12 +48,14 @@ class ModelEntry:
 class Runtime:
     """Routes, providers, transports and what counts them, for one configuration."""
 
-    def __init__(self, settings: Settings, environ: Mapping[str, str]) -> None:
-        """Raises ConfigError; opens no connection yet."""
+    def __init__(
+        self, settings: Settings, environ: Mapping[str, str], *, chance: Callable[[], float] = random.random
+    ) -> None:
+        """Raises ConfigError; opens no connection yet. `chance` gives numbers from 0 to 1."""
         self.settings = settings
         self.catalogue = build_catalogue(settings, environ)
-        keys = client_keys(settings.server.api_keys)
-        self.keys = KeyCheck(keys)
+        owners = client_keys(settings.server.api_keys)
+        self.keys = KeyCheck(owners)
         self.transport = _transport(settings.upstream)
         self._echo = EchoTransport()
         self.control = ControlClient()
@@ -57,35 +64,38 @@ class Runtime:
             connections=self._connections,
             access_records_dropped=lambda: self.access_log.dropped if self.access_log else 0,
         )
-        self.scrubber = Scrubber([*self.catalogue.secrets(), *(key for key, _ in keys)])
+        secrets = [*self.catalogue.secrets(), *(key for key, _ in owners), *_deployments_keys(settings)]
+        self.scrubber = Scrubber(secrets)
         self.catalogue.watch(self.scrubber.add)
+        self.routes = RouteBook(settings, self.catalogue, show=self.scrubber.text)
         self.router = Router(
-            _routes(settings),
-            deploy=self._deploy,
+            self.routes,
             known_names=lambda: (entry.id for entry in self.models()),
             show=self.scrubber.text,
+            clock=time.monotonic,
+            random=chance,
         )
         self.warnings = self._warnings()
         """What the operator should know: sentences without secrets."""
-        upstream = settings.upstream
         self.executor = Executor(
-            transport_for=self._transport_for,
-            limits=Limits(
-                stream=_timeouts(upstream, upstream.head_seconds, "upstream.head_seconds"),
-                answer=_timeouts(upstream, upstream.answer_seconds, "upstream.answer_seconds"),
-                total=upstream.total_seconds,
-                max_response_bytes=upstream.max_response_bytes,
+            attempter=Attempter(
+                transport_for=self._transport_for,
+                max_response_bytes=settings.upstream.max_response_bytes,
+                clock=time.monotonic,
             ),
+            max_response_bytes=settings.upstream.max_response_bytes,
             clock=time.monotonic,
+            random=chance,
             scrubber=self.scrubber,
         )
+        self.mirror = Mirror(router=self.router, executor=self.executor, random=chance, ended=lambda outcome: None)
         self.discovery = Discovery(self.catalogue, self.control, changed=self._models_changed, ended=self._probe_ended)
         self._discovering: asyncio.Task[None] | None = None
         self._models_changed()
 
     def models(self) -> list[ModelEntry]:
         """Returns every public name that can be listed: routes first, then providers' models by provider."""
-        entries = [ModelEntry(name, "anyport") for name in self.settings.routes]
+        entries = [ModelEntry(name, "anyport") for name in self.routes.names]
         for provider in self.catalogue:
             spec = provider.spec
             listed = self.catalogue.listing.models.get(spec.id, ())
@@ -106,6 +116,7 @@ class Runtime:
         if self._discovering is not None:
             self._discovering.cancel()
             await asyncio.wait([self._discovering])
+        await self.mirror.aclose()
         await self.transport.aclose()
         await self.control.aclose()
         if self.access_log is not None:
@@ -114,17 +125,10 @@ class Runtime:
     def is_served(self, model: str) -> bool:
         """Returns whether a request for this public name would find a deployment."""
         try:
-            self.router.plan(model)
+            self.router.chain(model)
         except UnknownModel:
             return False
         return True
-
-    def _deploy(self, reference: Reference) -> Deployment | str:
-        if reference.provider is None:
-            found = self.catalogue.deploy(reference.model)
-        else:
-            found = self.catalogue.custom(reference.provider, reference.model)
-        return found if isinstance(found, str) else replace(found, id=self.scrubber.text(found.id))
 
     def _warnings(self) -> list[str]:
         """Says which providers and deployments cannot be used, and why; the others are served all the same."""
@@ -140,10 +144,7 @@ class Runtime:
                     f"{provider.spec.id}: its base URL {provider.base_url} (from {provider.base_url_source}) is this "
                     "gateway's own address; requests for it would come back here"
                 )
-        for name, route in _routes(self.settings).items():
-            reasons = [reason for each in route.references if isinstance(reason := self._deploy(each), str)]
-            found += [f"route {name}: {reason}" for reason in reasons]
-        return found
+        return found + self.routes.reasons()
 
     def _transport_for(self, deployment: Deployment) -> Transport:
         return self._echo if deployment.provider == DEMO else self.transport
@@ -224,11 +225,13 @@ def _refuse(wrong: Mapping[str, str]) -> None:
         raise ConfigError([Fault("anyport.yaml", 0, 0, f"providers.{name}", text) for name, text in wrong.items()])
 
 
-def _routes(settings: Settings) -> dict[str, Route]:
-    return {
-        name: Route(tuple(Reference(each.model, each.provider) for each in route.deployments), route.strict)
-        for name, route in settings.routes.items()
-    }
+def _deployments_keys(settings: Settings) -> list[Secret]:
+    return [
+        Secret(key.get_secret_value())
+        for route in settings.routes.values()
+        for deployment in route.deployments
+        for key in deployment.keys or ()
+    ]
 
 
 def _access_log(target: str) -> AccessLog | None:
@@ -239,16 +242,6 @@ def _access_log(target: str) -> AccessLog | None:
     except OSError as error:
         message = f"{target} cannot be written: {error.strerror}"
         raise ConfigError([Fault("anyport.yaml", 0, 0, "server.access_log", message)]) from None
-
-
-def _timeouts(upstream: UpstreamSettings, head_seconds: float, head_setting: str) -> Timeouts:
-    return Timeouts(
-        connect=upstream.connect_seconds,
-        pool=upstream.pool_seconds,
-        head=head_seconds,
-        idle=upstream.between_tokens_seconds,
-        head_setting=head_setting,
-    )
 
 
 def _transport(upstream: UpstreamSettings) -> Transport:

@@ -18,7 +18,7 @@ from adapters.failures import Failure, FailureKind
 from gateway.cli.configuration import known_providers
 from gateway.cli.exits import Exit
 from gateway.cli.main import COMMANDS, GROUPS
-from gateway.engine.verdict import client_error
+from gateway.engine.client_errors import client_error
 from gateway.errors import GatewayError
 from gateway.settings.load import load_settings
 from gateway.settings.model import Settings
@@ -142,7 +142,7 @@ def test_every_piece_of_configuration_in_the_pages_is_accepted(tmp_path: Path) -
     for _, text in pieces:
         file = tmp_path / "anyport.yaml"
         file.write_text(text)
-        variables = {name: "a-long-random-text" for name in re.findall(r"\$\{([A-Z_]+)\}", text)}
+        variables = {name: f"a-long-random-text-{name}" for name in re.findall(r"\$\{([A-Z_]+)\}", text)}
         load_settings(file, variables, known_providers())
 
 

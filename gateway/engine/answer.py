@@ -13,12 +13,12 @@ from typing import Final, Protocol
 
 from adapters.failures import Failure
 from adapters.types import Head, Reply, StreamDecoder, Usage
-from gateway.domain import Attempt
+from gateway.engine.pace import Pace
 from gateway.engine.trouble import from_transport
 from gateway.errors import GatewayError
 from gateway.resilience.planner import past_deadline
-from gateway.routing.deployment import Deployment
-from gateway.transport.base import TransportError, UpstreamResponse
+from gateway.routing.deployment import Deployment, Limit
+from gateway.transport.base import Fault, TransportError, UpstreamResponse
 
 LINGER_SECONDS: Final = 0.1
 """How long a finished stream's upstream may take to end its body before its connection is closed, not pooled."""
@@ -79,10 +79,31 @@ class Stream(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Deadline:
+    """A moment, monotonic, and what set it."""
+
+    at: float
+    limit: Limit
+
+
 class SingleStream:
     """The stream of one response."""
 
-    __slots__ = ("_attempt", "_clock", "_deadline", "_decoder", "_response", "_tell", "deployment", "error", "first")
+    __slots__ = (
+        "_clock",
+        "_closed",
+        "_deadline",
+        "_decoder",
+        "_idle",
+        "_over",
+        "_pace",
+        "_response",
+        "_tell",
+        "deployment",
+        "error",
+        "first",
+    )
 
     def __init__(
         self,
@@ -91,21 +112,31 @@ class SingleStream:
         decoder: StreamDecoder,
         first: bytes,
         *,
-        attempt: Attempt,
-        deadline: float,
+        deadline: Deadline,
         clock: Callable[[], float],
         tell: Callable[[Failure], GatewayError],
+        over: Callable[[Failure | None], None],
+        closed: Callable[[Usage | None], None],
     ) -> None:
-        """`deadline` is a time of `clock`; `tell` words a failure for the client, `attempt` records it."""
+        """`deadline` is of `clock`; `tell` words a failure for the client.
+
+        `over` is called once, with the failure that broke the stream, or None at its good end, unless nobody has
+        listened so long. `closed` is called once in any case, with what the upstream has counted.
+        """
         self.deployment = deployment
         self.first = first
         self.error: GatewayError | None = None
         self._response = response
         self._decoder = decoder
-        self._attempt = attempt
         self._deadline = deadline
         self._clock = clock
         self._tell = tell
+        self._over = over
+        self._closed: Callable[[Usage | None], None] | None = closed
+        waits = deployment.waits
+        self._idle = Limit(waits.stream.idle, waits.stream.idle_setting)
+        self._pace = Pace(waits.pace, clock) if waits.pace.seconds else None
+        response.expect_within(self._idle.seconds, self._idle.setting)
 
     @property
     def head(self) -> Head:
@@ -129,18 +160,23 @@ class SingleStream:
 
     async def next(self) -> bytes:
         """Reads until there is something to send; network trouble, too, ends the stream as a value."""
-        decoder, response = self._decoder, self._response
+        decoder, response, pace = self._decoder, self._response, self._pace
+        began = self._clock()
         try:
             while not decoder.is_done and decoder.failure is None:
-                if self._clock() >= self._deadline:
-                    return self._break(past_deadline())
-                data = await response.next()
+                self._check_time(began)
+                data = await (response.next() if pace is None else pace.next(response))
                 out = decoder.feed(data) if data else decoder.close()
                 if out:
                     return out
         except TransportError as error:
+            if error.fault is Fault.TIMEOUT and error.setting == self._deadline.limit.setting:
+                return self._break(past_deadline(self._deadline.limit))
             return self._break(from_transport(error))
-        return b"" if decoder.failure is None else self._break(decoder.failure)
+        if decoder.failure is not None:
+            return self._break(decoder.failure)
+        self._over(None)
+        return b""
 
     async def linger(self) -> None:
         """Waits for the end of the body, but not for long."""
@@ -155,8 +191,25 @@ class SingleStream:
     async def aclose(self) -> None:
         """Releases the response."""
         self._response.release()
+        closed, self._closed = self._closed, None
+        if closed is not None:
+            closed(self._decoder.usage)
+
+    def _check_time(self, began: float) -> None:
+        """Raises TransportError past a deadline. Bytes without content, such as pings, keep no timeout away."""
+        now = self._clock()
+        left = self._deadline.at - now
+        idle = self._idle
+        if left < idle.seconds:
+            limit = self._deadline.limit
+            if left <= 0:
+                raise TransportError(Fault.TIMEOUT, "", setting=limit.setting)
+            self._response.expect_within(left, limit.setting)
+        if now - began >= idle.seconds:
+            message = f"no content within {idle.setting} ({idle.seconds:g} s)"
+            raise TransportError(Fault.TIMEOUT, message, setting=idle.setting)
 
     def _break(self, failure: Failure) -> bytes:
-        self._attempt.failure = failure
         self.error = self._tell(failure)
+        self._over(failure)
         return b""

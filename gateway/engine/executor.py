@@ -11,44 +11,34 @@ import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from adapters.errors import Malformed, Unsupported, UpstreamSaid
+from adapters.errors import Malformed, Unsupported
 from adapters.failures import Failure, FailureKind
-from adapters.gathered import gather_reply, is_stream
 from adapters.parts import join_replies, sum_usage
-from adapters.types import MAX_EVENT_BYTES, Call, Head, Headers, HttpRequest, Operation, Reply
-from gateway.credentials.errors import CredentialUnavailable
+from adapters.types import Call, Headers, HttpRequest, Operation, Usage
 from gateway.credentials.scrub import Scrubber
-from gateway.credentials.sign import signed
 from gateway.domain import Attempt, Outcome
-from gateway.engine.answer import Answer, SingleStream, Stream
+from gateway.engine.answer import Answer, Deadline, SingleStream, Stream
+from gateway.engine.attempt import Attempter, AttemptFailed, Clock, Order
+from gateway.engine.client_errors import client_error
+from gateway.engine.hints import NO_HINTS, Hints
 from gateway.engine.parts import JoinedStream, Play, play_all
+from gateway.engine.race import Pending, race
 from gateway.engine.trouble import from_transport, too_long
-from gateway.engine.verdict import NO_CREDENTIAL, client_error, passed_on
 from gateway.errors import UnsupportedOperation, UnsupportedParameter, UpstreamError
-from gateway.resilience.planner import AttemptPlanner, GiveUp, past_deadline
-from gateway.routing.deployment import Deployment, Plan
-from gateway.transport.base import Fault, Timeouts, Transport, TransportError, UpstreamResponse
+from gateway.resilience import consequences
+from gateway.resilience.consequences import Event, Running
+from gateway.resilience.planner import AttemptPlanner, GiveUp, Try, Wait
+from gateway.routing.balance import Random
+from gateway.routing.deployment import Deployment
+from gateway.routing.route import Plan
 
-_MAX_ERROR_BYTES = 1024 * 1024
-_REFUSAL_SECONDS = 5.0
-"""How long the body of a refusal is waited for: its status is known already."""
 _MAX_CODE_CHARS = 100
 _MAX_NAMED = 10
 """Lost fields that the refusal of a strict request names."""
-_MAX_HELD_BYTES = MAX_EVENT_BYTES
-"""What may come before the first content of a stream: role, comments, empty deltas."""
-Clock = Callable[[], float]
-"""Monotonic seconds."""
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """How long and how much: of one attempt by kind, `total` seconds of all of them, bytes of one answer."""
-
-    stream: Timeouts
-    answer: Timeouts
-    total: float
-    max_response_bytes: int
+_MOST_CREDIT = 10.0
+"""Hedges that a quiet route can save up."""
+Listener = Callable[[Sequence[Event]], None]
+"""Hears what attempts did to keys and deployments; never raises."""
 
 
 @dataclass(slots=True)
@@ -58,15 +48,13 @@ class _Run:
     call: Call
     plan: Plan
     outcome: Outcome
-    deadline: float
+    begin_by: Deadline
+    end_by: Deadline
     part: int = 0
-
-
-class _Failed(Exception):
-    def __init__(self, failure: Failure, *, is_replayable: bool = False, passed: Headers = ()) -> None:
-        self.failure = failure
-        self.passed = passed
-        self.is_replayable = is_replayable
+    passed: Headers = ()
+    """The client's business among the headers of the last failure."""
+    refused: UnsupportedParameter | None = None
+    """Why a deployment could not be asked at all."""
 
 
 class Executor:
@@ -75,26 +63,31 @@ class Executor:
     def __init__(
         self,
         *,
-        transport_for: Callable[[Deployment], Transport],
-        limits: Limits,
+        attempter: Attempter,
+        max_response_bytes: int,
         clock: Clock,
+        random: Random,
         scrubber: Scrubber,
+        listen: Listener = lambda events: None,
     ) -> None:
-        self._transport_for = transport_for
-        self._limits = limits
+        """`listen` hears of every pause, ejection and return."""
+        self._attempter = attempter
+        self._max_response_bytes = max_response_bytes
         self._clock = clock
+        self._random = random
         self._scrubber = scrubber
+        self._listen = listen
 
-    async def run(self, call: Call, plan: Plan, outcome: Outcome) -> Answer | Stream:
+    async def run(self, call: Call, plan: Plan, outcome: Outcome, hints: Hints = NO_HINTS) -> Answer | Stream:
         """Returns an answer that is not begun yet; raises GatewayError. `outcome` records every attempt.
 
-        What the first candidate can do only in several calls is played in as many parts, at the same time.
+        What any deployment of the plan can do only in several calls is played in as many parts, at the same time.
         """
-        deployment = plan.candidates[0]
-        outcome.deployment, outcome.provider = deployment.id, deployment.provider
-        parts = _parts(call, deployment)
+        first = plan.first
+        outcome.deployment, outcome.provider = first.id, first.provider
+        parts = _parts(call, plan, first)
         started = self._clock()
-        run = _Run(parts[0], plan, outcome, started + self._limits.total)
+        run = self._begin(parts[0], plan, outcome, hints, started)
         if len(parts) == 1:
             return await self._attempts(run)
         together = self._joined if call.stream else self._gathered
@@ -102,6 +95,15 @@ class Executor:
             return await together(call, parts, run)
         finally:
             outcome.upstream_seconds = self._clock() - started  # what passes at the same time passes once
+
+    def _begin(self, call: Call, plan: Plan, outcome: Outcome, hints: Hints, now: float) -> _Run:
+        total = plan.route.total
+        if hints.whole is not None and hints.whole.seconds < total.seconds:
+            total = hints.whole
+        end_by = begin_by = Deadline(now + total.seconds, total)
+        if hints.begin is not None and hints.begin.seconds < total.seconds:
+            begin_by = Deadline(now + hints.begin.seconds, hints.begin)
+        return _Run(call, plan, outcome, begin_by, end_by)
 
     async def _joined(self, call: Call, parts: Sequence[Call], run: _Run) -> Stream:
         """Returns the streams of all parts as one, of which the first content has come."""
@@ -116,7 +118,7 @@ class Executor:
         """Returns the answers of all parts as one; a part that fails costs them all, and what they cost is counted."""
         answers: dict[int, Answer] = {}
         play_one = self._play(run)
-        left = self._limits.max_response_bytes
+        left = self._max_response_bytes
 
         async def play(number: int, part: Call) -> None:
             nonlocal left
@@ -146,199 +148,233 @@ class Executor:
         async def play(number: int, part: Call) -> Answer | SingleStream:
             own = Outcome(whole.request_id, attempts=whole.attempts)
             try:
-                return await self._attempts(_Run(part, run.plan, own, run.deadline, number))
+                return await self._attempts(_Run(part, run.plan, own, run.begin_by, run.end_by, number))
             finally:
                 if own.deployment:
                     whole.deployment, whole.provider, whole.dropped = own.deployment, own.provider, own.dropped
+                    whole.fallback = whole.fallback or own.fallback
 
         return play
 
     async def _attempts(self, run: _Run) -> Answer | SingleStream:
         """The loop: tries until there is an answer or the planner gives up."""
-        outcome = run.outcome
-        planner = AttemptPlanner(run.plan.candidates[0], run.deadline)
-        passed: Headers = ()
+        plan = run.plan
+        planner = AttemptPlanner(plan, run.begin_by.at, run.begin_by.limit, self._random)
+        may_hedge = plan.route.hedge is not None
         while True:
             step = planner.next(self._clock())
             if isinstance(step, GiveUp):
-                raise self.client_error(step.failure, outcome.deployment or run.plan.model, passed)
-            outcome.deployment, outcome.provider = step.deployment.id, step.deployment.provider
-            request = _request(run, step.deployment)
-            attempt = self._begin(step.deployment, run)
-            try:
-                return await self._attempt(run, request, step.deployment, attempt, fresh=step.fresh)
-            except _Failed as failed:
-                failure, passed = failed.failure, failed.passed
-                attempt.failure = failure
-                if failure.kind is FailureKind.TIMEOUT and failure.setting and self._clock() >= run.deadline:
-                    attempt.failure = past_deadline()  # the whole cut the phase short
-                planner.record(attempt.failure, is_replayable=failed.is_replayable)
-            finally:
-                attempt.ended = self._clock()
-                outcome.upstream_seconds += attempt.ended - attempt.started
+                raise self._lost(run, step)
+            if isinstance(step, Wait):
+                await asyncio.sleep(step.seconds)
+                continue
+            if may_hedge:
+                may_hedge = False
+                answer = await self._raced(run, planner, step)
+            else:
+                answer = await self._try(run, planner, step)
+            if answer is not None:
+                return answer
 
-    def client_error(self, failure: Failure, deployment: str, passed: Headers = ()) -> UpstreamError:
+    async def _raced(self, run: _Run, planner: AttemptPlanner, step: Try) -> Answer | SingleStream | None:
+        """Tries; if that is slow to begin, and the route can pay for it, tries elsewhere at the same time."""
+        policy, memory = run.plan.route.hedge, run.plan.route.memory
+        if policy is None:
+            return await self._try(run, planner, step)
+        memory.hedge_credit = min(memory.hedge_credit + policy.share, _MOST_CREDIT)
+        samples = memory.first_token if run.call.stream else memory.answer
+        delay = policy.after_seconds if policy.after_seconds is not None else samples.value
+        started = self._clock()
+        if delay is None or memory.hedge_credit < 1:
+            answer = await self._try(run, planner, step)
+        else:
+            answer = await self._second_chance(run, planner, step, delay)
+            run.outcome.upstream_seconds = self._clock() - started
+        if answer is not None:
+            samples.observe(self._clock() - started)
+        return answer
+
+    async def _second_chance(
+        self, run: _Run, planner: AttemptPlanner, step: Try, delay: float
+    ) -> Answer | SingleStream | None:
+        memory = run.plan.route.memory
+
+        def hedge() -> Pending | None:
+            if memory.hedge_credit < 1:
+                return None
+            second = planner.hedge(self._clock())
+            if second is None:
+                return None
+            memory.hedge_credit -= 1
+            return self._try(run, planner, second, is_hedge=True)
+
+        return await race(self._try(run, planner, step), hedge, delay)
+
+    async def _try(
+        self, run: _Run, planner: AttemptPlanner, step: Try, *, is_hedge: bool = False
+    ) -> Answer | SingleStream | None:
+        """Makes one attempt; returns None if it failed, which the planner and everybody else then knows."""
+        deployment, outcome = step.deployment, run.outcome
+        request = self._request(run, planner, step)
+        if request is None:
+            return None
+        attempt = self._attempt(run, step, is_hedge)
+        running = consequences.begin(
+            deployment,
+            step.key,
+            attempt.started,
+            is_first=step.is_first,
+            charged=step.charged,
+            tokens=run.plan.tokens,
+        )
+        is_streaming = False
+        try:
+            order = self._order(run, request, step, attempt, running)
+            answer = await self._attempter.make(order, fresh=step.fresh)
+            is_streaming = not isinstance(answer, Answer)
+            self._began_well(run, step, running, answer)
+            outcome.deployment, outcome.provider, outcome.dropped = deployment.id, deployment.provider, request.dropped
+            return answer
+        except AttemptFailed as failed:
+            self._failed(run, planner, step, failed, attempt, running)
+            return None
+        except asyncio.CancelledError:
+            attempt.is_lost = True
+            raise
+        finally:
+            attempt.ended = self._clock()
+            outcome.upstream_seconds += attempt.ended - attempt.started
+            if not is_streaming:
+                consequences.end(running, attempt.ended)
+
+    def _attempt(self, run: _Run, step: Try, is_hedge: bool) -> Attempt:
+        outcome, deployment = run.outcome, step.deployment
+        outcome.deployment, outcome.provider = deployment.id, deployment.provider
+        attempt = Attempt(
+            len(outcome.attempts) + 1,
+            deployment.id,
+            started=self._clock(),
+            part=run.part,
+            route=step.stage.route.name,
+            key=step.key.number,
+            is_hedge=is_hedge,
+        )
+        outcome.attempts.append(attempt)
+        return attempt
+
+    def _order(self, run: _Run, request: HttpRequest, step: Try, attempt: Attempt, running: Running) -> Order:
+        def over(failure: Failure | None) -> None:
+            now = self._clock()
+            if failure is None:
+                consequences.end_well(running, now)
+            else:
+                attempt.failure = failure
+                self._tell(consequences.fail(running, failure, now))
+
+        def closed(usage: Usage | None) -> None:
+            running.spent = usage.prompt + usage.completion if usage else None
+            consequences.end(running, self._clock())
+
+        return Order(
+            call=run.call,
+            request=request,
+            deployment=step.deployment,
+            key=step.key,
+            attempt=attempt,
+            begin_by=run.begin_by,
+            end_by=run.end_by,
+            tell=lambda failure: self.client_error(failure, step.deployment.id),
+            over=over,
+            closed=closed,
+        )
+
+    def _began_well(self, run: _Run, step: Try, running: Running, answer: Answer | SingleStream) -> None:
+        now = self._clock()
+        self._tell(consequences.begin_well(running, now))
+        if isinstance(answer, Answer):
+            usage = answer.reply.usage
+            running.spent = usage.prompt + usage.completion if usage else None
+            consequences.end_well(running, now)
+        if step.stage.fallback is not None:
+            run.outcome.fallback = step.reason
+
+    def _failed(
+        self, run: _Run, planner: AttemptPlanner, step: Try, failed: AttemptFailed, attempt: Attempt, running: Running
+    ) -> None:
+        failure = attempt.failure = failed.failure
+        run.passed = failed.passed
+        if not (failed.is_replayable and not step.fresh):
+            self._tell(consequences.fail(running, failure, self._clock()))
+        planner.record(failure, step, is_replayable=failed.is_replayable)
+
+    def _tell(self, events: Sequence[Event]) -> None:
+        if events:
+            self._listen(events)
+
+    def _lost(self, run: _Run, step: GiveUp) -> UpstreamError | UnsupportedParameter:
+        if step.failure is None:
+            if run.refused is None:
+                raise RuntimeError("the plan has nothing to try")
+            return run.refused
+        return self.client_error(step.failure, step.deployment, run.passed, run.outcome.attempts)
+
+    def client_error(
+        self, failure: Failure, deployment: str, passed: Headers = (), attempts: Sequence[Attempt] = ()
+    ) -> UpstreamError:
         """Returns what the client hears of a failure, scrubbed."""
         scrub = self._scrubber.text
         code = scrub(failure.code, _MAX_CODE_CHARS) if failure.code else None
         param = scrub(failure.param, _MAX_CODE_CHARS) if failure.param else None
         said = replace(failure, code=code, param=param)
-        return client_error(said, deployment=deployment, message=scrub(failure.message), passed=passed)
-
-    def _begin(self, deployment: Deployment, run: _Run) -> Attempt:
-        attempts = run.outcome.attempts
-        attempt = Attempt(len(attempts) + 1, deployment.id, started=self._clock(), part=run.part)
-        attempts.append(attempt)
-        return attempt
-
-    async def _attempt(
-        self, run: _Run, request: HttpRequest, deployment: Deployment, attempt: Attempt, *, fresh: bool
-    ) -> Answer | SingleStream:
-        call = run.call
-        ring = deployment.key_ring
-        credential = ring.headers() if ring.is_static else await self._signature(request, deployment, run.deadline)
-        timeouts = self._timeouts(call, deployment, run.deadline)
-        try:
-            transport = self._transport_for(deployment)
-            response = await transport.send(signed(request, credential), timeouts, fresh=fresh)
-        except TransportError as error:
-            raise _Failed(from_transport(error), is_replayable=error.replayable) from None
-        attempt.first_byte = self._clock()
-        is_handed_over = False
-        try:
-            head = response.head
-            if not 200 <= head.status < 300:
-                raise _Failed(await self._refusal(deployment, response, run.deadline), passed=passed_on(head))
-            if call.stream:
-                stream = await self._first_content(run, deployment, response, attempt)
-                is_handed_over = True
-                return stream
-            body = await self._body(response, self._limits.max_response_bytes, run.deadline)
-            return Answer(deployment, head, _reply(deployment, call, head, body))
-        except TransportError as error:
-            raise _Failed(from_transport(error)) from None
-        except UpstreamSaid as said:
-            raise _Failed(said.failure) from None
-        except Malformed as error:
-            raise _Failed(Failure(FailureKind.MALFORMED, error.message, code=error.code)) from None
-        finally:
-            if not is_handed_over:
-                response.release()
-
-    async def _signature(self, request: HttpRequest, deployment: Deployment, deadline: float) -> Headers:
-        """Returns the headers of a credential that depends on the request, or has to be fetched."""
-        try:
-            async with asyncio.timeout(max(deadline - self._clock(), 0)):
-                return await deployment.key_ring.sign(request)
-        except CredentialUnavailable as error:
-            raise _Failed(Failure(FailureKind.AUTH, error.message, code=NO_CREDENTIAL)) from None
-        except TimeoutError:
-            raise _Failed(past_deadline()) from None
-
-    def _timeouts(self, call: Call, deployment: Deployment, deadline: float) -> Timeouts:
-        timeouts = self._limits.stream if call.stream else self._limits.answer
-        if patience := deployment.patience:
-            seconds, setting = patience.seconds, patience.setting
-            timeouts = replace(timeouts, head=seconds, idle=seconds, head_setting=setting, idle_setting=setting)
-        left = deadline - self._clock()
-        if left >= max(timeouts.head, timeouts.idle):
-            return timeouts
-        left = max(left, 0.001)
-        return replace(timeouts, head=min(timeouts.head, left), idle=min(timeouts.idle, left))
-
-    async def _body(self, response: UpstreamResponse, limit: int, deadline: float) -> bytes:
-        """Reads a whole body; bytes that trickle in keep the idle timeout away, but not this deadline."""
-        pieces: list[bytes] = []
-        left = limit
-        while piece := await response.next():
-            pieces.append(piece)
-            left -= len(piece)
-            if left < 0:
-                raise too_long()
-            if self._clock() >= deadline:
-                raise _Failed(past_deadline())
-        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
-
-    async def _refusal(self, deployment: Deployment, response: UpstreamResponse, deadline: float) -> Failure:
-        head = response.head
-        if 300 <= head.status < 400:
-            return Failure(
-                FailureKind.MALFORMED,
-                f"the upstream answered with a redirect ({head.status}), which is never followed",
-                status=head.status,
-                code="upstream_redirect",
-            )
-        try:
-            async with asyncio.timeout(_REFUSAL_SECONDS):
-                body = await self._body(response, _MAX_ERROR_BYTES, deadline)
-        except (TransportError, TimeoutError, _Failed):
-            body = b""
-        return deployment.adapter.failure(deployment.target, head, body)
-
-    async def _first_content(
-        self, run: _Run, deployment: Deployment, response: UpstreamResponse, attempt: Attempt
-    ) -> SingleStream:
-        """Reads until something that a client would miss has come; until then nothing is committed."""
-        decoder = deployment.adapter.stream(run.call, deployment.target, response.head)
-        held: list[bytes] = []
-        left = _MAX_HELD_BYTES
-        while not (decoder.has_content or decoder.is_done):
-            data = await response.next()
-            out = decoder.feed(data) if data else decoder.close()
-            held.append(out)
-            left -= len(out)
-            if decoder.failure is not None and not decoder.has_content:
-                run.outcome.usage = decoder.usage
-                raise _Failed(decoder.failure)
-            if left < 0 and not decoder.has_content:
-                raise TransportError(Fault.TOO_LARGE, f"no content in the first {_MAX_HELD_BYTES} bytes of the stream")
-            if self._clock() >= run.deadline:
-                raise TransportError(
-                    Fault.TIMEOUT, "no content within upstream.total_seconds", setting="upstream.total_seconds"
-                )
-        return SingleStream(
-            deployment,
-            response,
-            decoder,
-            b"".join(held),
-            attempt=attempt,
-            deadline=run.deadline,
-            clock=self._clock,
-            tell=lambda failure: self.client_error(failure, deployment.id),
+        return client_error(
+            said, deployment=deployment, message=scrub(failure.message), passed=passed, attempts=attempts
         )
 
+    def _request(self, run: _Run, planner: AttemptPlanner, step: Try) -> HttpRequest | None:
+        """Returns the upstream request, None if this deployment cannot be asked: another one may."""
+        try:
+            request = step.deployment.adapter.request(run.call, step.deployment.target)
+        except Unsupported as error:
+            run.refused = run.refused or UnsupportedParameter(error.message, param=error.param)
+            planner.decline(step)
+            return None
+        lost = request.dropped
+        if lost and run.plan.is_strict:
+            run.refused = run.refused or _too_lossy(step.deployment, lost)
+            planner.decline(step)
+            return None
+        run.outcome.dropped = lost
+        return request
 
-def _reply(deployment: Deployment, call: Call, head: Head, body: bytes) -> Reply:
-    """Returns the checked answer, put together if the upstream has streamed it unasked."""
-    adapter, target = deployment.adapter, deployment.target
-    if is_stream(body) and call.operation in (Operation.CHAT, Operation.COMPLETIONS):
-        return gather_reply(adapter, call, target, head, body)
-    return adapter.reply(call, target, head, body)
+
+def _too_lossy(deployment: Deployment, lost: Sequence[str]) -> UnsupportedParameter:
+    more = f" and {len(lost) - _MAX_NAMED} more" if len(lost) > _MAX_NAMED else ""
+    names = ", ".join(lost[:_MAX_NAMED]) + more
+    message = f"{deployment.id} cannot take {names}; leave it out, or do without x-anyport-strict or `strict`"
+    return UnsupportedParameter(message, param=lost[0])
 
 
-def _parts(call: Call, deployment: Deployment) -> Sequence[Call]:
-    adapter = deployment.adapter
-    if not deployment.offers(call.operation):
-        known = ", ".join(sorted(filter(deployment.offers, adapter.operations))) or "nothing"
-        message = f"{deployment.id}: {deployment.provider} has no {call.operation}; what it has: {known}"
+def _parts(call: Call, plan: Plan, first: Deployment) -> Sequence[Call]:
+    """Returns the calls that this one becomes: as many as the deployment needs that needs most.
+
+    Whatever is asked later must be able to take them as they are, so not the first deployment alone is looked at.
+    """
+    if not first.offers(call.operation):
+        known = ", ".join(sorted(filter(first.offers, first.adapter.operations))) or "nothing"
+        message = f"{first.id}: {first.provider} has no {call.operation}; what it has: {known}"
         raise UnsupportedOperation(message, param="model")
     try:
-        return adapter.parts(call, deployment.target)
+        parts = first.adapter.parts(call, first.target)
     except Unsupported as error:
         raise UnsupportedParameter(error.message, param=error.param) from None
-
-
-def _request(run: _Run, deployment: Deployment) -> HttpRequest:
-    """Returns the upstream request; raises UnsupportedParameter for what is refused, or would be lost if strict."""
-    try:
-        request = deployment.adapter.request(run.call, deployment.target)
-    except Unsupported as error:
-        raise UnsupportedParameter(error.message, param=error.param) from None
-    lost = request.dropped
-    if lost and run.plan.is_strict:
-        more = f" and {len(lost) - _MAX_NAMED} more" if len(lost) > _MAX_NAMED else ""
-        names = ", ".join(lost[:_MAX_NAMED]) + more
-        message = f"{deployment.id} cannot take {names}; leave it out, or do without x-anyport-strict or `strict`"
-        raise UnsupportedParameter(message, param=lost[0])
-    run.outcome.dropped = lost
-    return request
+    if len(parts) > 1 or not ("n" in call.fields or call.operation is Operation.EMBEDDINGS):
+        return parts
+    for stage in plan.stages:
+        for deployment in stage.candidates:
+            try:
+                others = deployment.adapter.parts(call, deployment.target)
+            except Unsupported:
+                continue  # it is passed over when its turn comes
+            if len(others) > 1:
+                return others
+    return parts

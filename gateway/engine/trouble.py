@@ -26,7 +26,7 @@ def from_transport(error: TransportError) -> Failure:
     if error.setting and error.setting not in message:
         message = f"{message} ({error.setting})"
     retry_after = 1.0 if error.fault is Fault.POOL else None
-    return Failure(kind, message, code=code, setting=error.setting, retry_after=retry_after)
+    return Failure(kind, message, code=code, setting=error.setting, retry_after=retry_after, is_unsent=error.is_unsent)
 
 
 def too_long() -> TransportError:

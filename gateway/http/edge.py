@@ -134,7 +134,7 @@ class Transaction:
         self.outcome.error_code = error.code or error.type
         event = {
             "id": self.outcome.request_id,
-            "error": {"message": error.message, "type": error.type, "param": error.param, "code": error.code},
+            "error": error.members(),
             "choices": [{"index": 0, "delta": _NOTHING, "finish_reason": "error"}],
         }
         await self.send_frames(frame(encode(event)))

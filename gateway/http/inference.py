@@ -9,15 +9,18 @@ from typing import Final
 
 from adapters.types import Call, Head, Operation
 from gateway.engine.answer import Answer, Stream
+from gateway.engine.client_errors import passed_on
 from gateway.engine.executor import Executor
-from gateway.engine.verdict import passed_on
+from gateway.engine.hints import read_hints
+from gateway.engine.mirror import Mirror
 from gateway.errors import BodyTooLarge, GatewayError, InvalidRequest, UnknownModel, UnsupportedMedia
 from gateway.http.drain import DrainSignal
 from gateway.http.edge import ClientGone, HeaderList, Transaction
 from gateway.http.guard import ClientConnection
 from gateway.http.ids import Ids
 from gateway.http.inbound import read_call
-from gateway.routing.deployment import Plan
+from gateway.routing.asking import Asking
+from gateway.routing.route import Plan
 from gateway.routing.router import Router
 
 _STRICT: Final = b"x-anyport-strict"
@@ -34,6 +37,7 @@ class InferenceEndpoint:
         *,
         router: Router,
         executor: Executor,
+        mirror: Mirror,
         drain: DrainSignal,
         ids: Ids,
         max_body_bytes: int,
@@ -41,6 +45,7 @@ class InferenceEndpoint:
         self._operation = operation
         self._router = router
         self._executor = executor
+        self._mirror = mirror
         self._drain = drain
         self._ids = ids
         self._max_body_bytes = max_body_bytes
@@ -55,20 +60,24 @@ class InferenceEndpoint:
         call = read_call(self._operation, body, id="chatcmpl-" + self._ids.next(), created=int(time.time()))
         outcome.stream = call.stream
         is_strict = asks_strictly(transaction)
+        client = transaction.client_key
+        asking = Asking(call, transaction.headers, key_name=client.name, key_tags=client.tags)
         try:
-            plan = self._router.plan(call.model)
+            plan = self._router.plan(call.model, asking)
         except UnknownModel:
             outcome.model = self._router.show(call.model)
             raise
         outcome.model = plan.model
         if is_strict and not plan.is_strict:
             plan = replace(plan, is_strict=True)
+        if plan.route.mirror is not None:
+            self._mirror.copy(asking, plan.route.mirror, outcome.request_id)
         with Interruption(transaction, self._drain):
             await self._run(call, plan, transaction)
 
     async def _run(self, call: Call, plan: Plan, transaction: Transaction) -> None:
         outcome = transaction.outcome
-        answer = await self._executor.run(call, plan, outcome)
+        answer = await self._executor.run(call, plan, outcome, read_hints(transaction.headers))
         if isinstance(answer, Answer):
             reply = answer.reply
             outcome.usage, outcome.response_model, outcome.finish = reply.usage, reply.model, reply.finish

@@ -35,8 +35,7 @@ class ModelsEndpoint:
         for entry in self._runtime.models():
             if entry.id == name:
                 return entry
-        plan = self._runtime.router.plan(name)  # raises UnknownModel
-        candidate = plan.candidates[0]
+        candidate = self._runtime.router.chain(name).route.deployments[0]  # raises UnknownModel
         listed = self._runtime.catalogue.listing.models.get(candidate.provider)
         if listed is not None and candidate.target.model not in listed:
             model = candidate.target.model

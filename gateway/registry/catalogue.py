@@ -11,6 +11,7 @@ from adapters.rules import NO_RULES
 from adapters.types import Operation, Target
 from gateway.credentials.clouds import login_needs
 from gateway.credentials.errors import CredentialUnavailable, InvalidCredential
+from gateway.credentials.keyring import KeyBook, KeyRing
 from gateway.credentials.resolve import (
     InvalidBaseUrl,
     MissingVariable,
@@ -26,9 +27,20 @@ from gateway.credentials.variables import ABI, first
 from gateway.domain import AuthScheme, Connection, ProviderSpec
 from gateway.registry.adapters import ADAPTERS, paths_of
 from gateway.registry.registry import GENERIC, Registry, names_url
-from gateway.routing.deployment import Deployment, KeyRing, Patience
+from gateway.routing.deployment import Deployment
 from gateway.settings.provider import ProviderRow
 from gateway.settings.scalars import MAX_SECONDS
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long one provider is waited for, where the general settings do not say it."""
+
+    seconds: float
+    """For the head of a response, its first content, and between two pieces of it."""
+    setting: str
+    """Where it came from, for the message: `providers.ollama.timeout_seconds`, `env OLLAMA_HTTP_TIMEOUT`."""
+
 
 DEMO = "demo"
 DEMO_MODEL = "demo/echo"
@@ -103,6 +115,8 @@ class Catalogue:
         self._providers: dict[tuple[str, str | None], Provider] = {}
         self._found_at: dict[str, str] = {}
         self._learn: Callable[[Secret], None] | None = None
+        self.keys = KeyBook()
+        """What is known of every key."""
         self.listing = Listing()
         self.problems: dict[str, str] = {}
         """Provider id -> why it cannot be used although it is configured."""
@@ -173,8 +187,11 @@ class Catalogue:
         login = login_needs(auth.cloud if auth else None)
         return f"{id} has no credential; set {where}" + (f"; a login of this machine needs {login}" if login else "")
 
-    def deploy(self, name: str) -> Deployment | str:
-        """Returns the deployment that `provider/model` means, or one sentence that says why there is none."""
+    def deploy(self, name: str, secrets: tuple[Secret, ...] = ()) -> Deployment | str:
+        """Returns the deployment that `provider/model` means, or one sentence that says why there is none.
+
+        `secrets` take the place of the provider's own credentials.
+        """
         if name == DEMO_MODEL:
             return self._demo()
         if names_url(name):
@@ -187,27 +204,28 @@ class Catalogue:
         provider = self._at_region(split.spec, split.region)
         if isinstance(provider, str):
             return provider
-        if lack := self.lack(provider):
+        if not secrets and (lack := self.lack(provider)):
             return lack
         listed = self.listing.models.get(provider.spec.id)
         model = split.model
         if listed is not None and model not in listed and name in listed:
             model = name  # the id really begins with its provider's name
-        return self._deployment(provider, model)
+        return self._deployment(provider, model, secrets)
 
-    def custom(self, provider: str, model: str) -> Deployment | str:
+    def custom(self, provider: str, model: str, secrets: tuple[Secret, ...] = ()) -> Deployment | str:
         """Returns a deployment at a provider of the file: an id, an alias, or a prefix and a URL."""
         try:
             spec = self._registry.custom(provider)
             if spec is None:
-                return self.deploy(f"{provider}/{model}")
+                return self.deploy(f"{provider}/{model}", secrets)
             found = resolve_credentials(spec, self._environ, base_url=spec.base_url)
         except ValueError as error:
             return str(error)
-        ring = _key_ring(spec, found)
-        return self._deployment(Provider(spec, spec.base_url.rstrip("/"), ring, found.source, "config", True), model)
+        ring = self._key_ring(spec, found)
+        at = Provider(spec, spec.base_url.rstrip("/"), ring, found.source, "config", True)
+        return self._deployment(at, model, secrets)
 
-    def _deployment(self, provider: Provider, model: str) -> Deployment:
+    def _deployment(self, provider: Provider, model: str, secrets: tuple[Secret, ...] = ()) -> Deployment:
         spec = provider.spec
         base_url = self._found_at.get(spec.id, provider.base_url)
         adapter = ADAPTERS[spec.protocol]
@@ -224,7 +242,7 @@ class Catalogue:
             rules=NO_RULES if spec.rules == NO_RULES else spec.rules,
             failure_rules=spec.failure_rules,
             options=spec.options,
-            has_credential=not provider.key_ring.is_empty,
+            has_credential=bool(secrets) or not provider.key_ring.is_empty,
         )
         name = spec.label if names_url(spec.id) else spec.id  # clients see it: no URL
         return Deployment(
@@ -232,11 +250,15 @@ class Catalogue:
             provider=name,
             target=target,
             adapter=adapter,
-            key_ring=provider.key_ring,
-            patience=self._patience(spec),
+            key_ring=provider.key_ring.for_model(model, self.keys, secrets),
         )
 
-    def _patience(self, spec: ProviderSpec) -> Patience | None:
+    def patience(self, id: str) -> Patience | None:
+        """Returns how long a provider is waited for if its row or the environment says so."""
+        named = self._registry.get(id)
+        if named is None:
+            return None
+        spec = named.spec
         row = self._rows.get(spec.id)
         is_told = row is not None and row.timeout_seconds is not None
         found = None if is_told else first(self._environ, *spec.timeout_envs)
@@ -292,7 +314,7 @@ class Catalogue:
         self._providers[spec.id, region] = Provider(
             spec=spec,
             base_url=place.url,
-            key_ring=_key_ring(spec, found),
+            key_ring=self._key_ring(spec, found),
             source=found.source,
             base_url_source=place.source,
             is_configured=row is not None or place.source.startswith("env "),
@@ -303,13 +325,12 @@ class Catalogue:
         explicit = [secret.get_secret_value() for secret in (row.credentials or ())] if row else []
         return resolve_credentials(spec, self._environ, explicit, base_url=base_url, is_named=row is not None)
 
+    def _key_ring(self, spec: ProviderSpec, found: Resolved) -> KeyRing:
+        shown = spec if found.auth == spec.auth else replace(spec, auth=found.auth)
+        return KeyRing(shown, found.secrets, found.signer, found.also, state_of=self.keys)
+
     def _has_variable(self, spec: ProviderSpec) -> bool:
         return first(self._environ, *spec.credential_envs) is not None
-
-
-def _key_ring(spec: ProviderSpec, found: Resolved) -> KeyRing:
-    shown = spec if found.auth == spec.auth else replace(spec, auth=found.auth)
-    return KeyRing(shown, found.secrets, found.signer, found.also)
 
 
 def _seconds(text: str) -> float | None:

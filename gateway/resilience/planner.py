@@ -1,68 +1,364 @@
 """What the attempt loop does next. Pure: it is told the time and what happened, and answers with one step.
 
-Theory. A request has candidates and a deadline. Each step is a try or the end. An attempt that died on a pooled
-connection before one response byte came is no evidence about the upstream: the server closed an idle connection at
-the moment of sending (the keep-alive race). Such an attempt is repeated once, at once, on a fresh connection, and
-does not count. Every other failure ends the request, since there is one candidate.
+Theory. A request has a plan (stages: the route that was asked for, then those that take over from it, each with its
+deployments in order), one deadline and one budget of attempts for everything together. Each step is a try, a wait or
+the end. What is tried next is, in this order:
+
+1. the same request on a fresh connection, if a pooled one died before one byte of an answer came: the server closed an
+   idle connection at the moment of sending, which says nothing about it; at once, once per try, and not counted;
+2. another key of the deployment that failed, if it was the key that failed: a fresh key needs no pause;
+3. a deployment of the stage that was not tried yet and that nothing speaks against; it needs no pause either;
+4. the next stage whose `fallback_on` has this kind of failure;
+5. what only our own guess speaks against: an ejected deployment, a key put aside a while ago;
+6. the same key and deployment again, after a pause of random length that doubles;
+7. whatever asked for a pause, after exactly that pause, if it is short.
+
+Another deployment comes before the same one again because it needs no pause and its chances are better. As long as a
+later stage may follow, one attempt is kept for it. A pause that an upstream asked for is never cut short, by nobody's
+request. Failures of the request itself narrow down what may follow for good, and two of them end it. Retries of what
+an upstream has seen are paid from the budget of the deployment that failed, so that trouble does not multiply.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Final
 
 from adapters.failures import Failure, FailureKind
-from gateway.routing.deployment import Deployment
+from gateway.credentials.keyring import Key, KeyState
+from gateway.health.vitals import GUESSES, Obstacle
+from gateway.resilience.closing import told_to_client, without_attempt
+from gateway.resilience.eligibility import may_follow, takes_over
+from gateway.resilience.verdicts import may_repeat, verdict_on
+from gateway.routing.deployment import Deployment, Limit
+from gateway.routing.route import OWN_FAULTS, Plan, RetryPolicy, Stage
+
+_BUSY_SECONDS: Final = 0.05
+"""How often is looked whether a full deployment has room: its attempts end when they end."""
+_POISONOUS: Final = 2
+"""So many failures of the request itself end it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Try:
-    """Call this deployment; `fresh` forbids a pooled connection."""
+    """Call this deployment with this key; `fresh` forbids a pooled connection."""
 
     deployment: Deployment
+    key: Key
+    stage: Stage
     fresh: bool = False
+    is_first: bool = False
+    charged: Deployment | None = None
+    """Whose retry budget pays for it."""
+    reason: str = ""
+    """Kind of the failure before it, or why nothing was tried before a fallback; "" for the first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Do nothing for so long, then ask again."""
+
+    seconds: float
 
 
 @dataclass(frozen=True, slots=True)
 class GiveUp:
-    """Nothing is left to try; this is what the client should hear."""
+    """Nothing is left to try; this is what the client should hear, None if nothing could even be asked."""
 
+    failure: Failure | None
+    deployment: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Failed:
+    deployment: Deployment
+    key: Key
     failure: Failure
 
 
 class AttemptPlanner:
-    """Plans the attempts of one request."""
+    """Plans the attempts of one request. Whoever tries tells `record` of every failure, and asks `next` again."""
 
-    __slots__ = ("_candidate", "_deadline", "_failure", "_has_replayed", "_may_replay")
+    __slots__ = (
+        "_attempts",
+        "_declined",
+        "_failed",
+        "_last",
+        "_may_replay",
+        "_pauses",
+        "_policy",
+        "_random",
+        "_rested_at",
+        "_tries",
+        "_used",
+        "_wait_left",
+        "deadline",
+        "plan",
+        "total",
+    )
 
-    def __init__(self, candidate: Deployment, deadline: float) -> None:
-        self._candidate = candidate
-        self._deadline = deadline
-        self._failure: Failure | None = None
+    def __init__(self, plan: Plan, deadline: float, total: Limit, random: Callable[[], float]) -> None:
+        """`deadline` is monotonic, `total` says what set it; `random` gives numbers from 0 to 1."""
+        self.plan = plan
+        self.deadline = deadline
+        self.total = total
+        self._policy: RetryPolicy = plan.route.retry
+        self._random = random
+        self._attempts = 0
+        self._tries: dict[str, int] = {}
+        self._used: set[KeyState] = set()
+        self._declined: set[str] = set()
+        self._failed: list[_Failed] = []
+        self._last: Try | None = None
         self._may_replay = False
-        self._has_replayed = False
+        self._pauses = 0
+        self._rested_at: float | None = None
+        self._wait_left = self._policy.max_wait_seconds
 
-    def next(self, now: float) -> Try | GiveUp:
+    # What the loop calls.
+
+    def next(self, now: float) -> Try | Wait | GiveUp:
         """Returns the next step at monotonic time `now`."""
-        if now >= self._deadline:
-            return GiveUp(self._failure or past_deadline())
-        if self._failure is None:
-            return Try(self._candidate)
-        if self._may_replay and not self._has_replayed:
-            self._has_replayed = True
-            return Try(self._candidate, fresh=True)
-        return GiveUp(self._failure)
+        if now >= self.deadline:
+            return GiveUp(past_deadline(self.total), self._last.deployment.id if self._last else self.plan.model)
+        if self._may_replay and self._last is not None:
+            self._may_replay = False
+            return replace(self._last, fresh=True, is_first=False, charged=None)
+        if not self._failed:
+            return self._at_once(now) or self._later(now)
+        if self._attempts >= self._policy.attempts or self._is_poisonous() or not self._has_budget(now):
+            return self._give_up(now)
+        return self._at_once(now) or self._later(now)
 
-    def record(self, failure: Failure, *, is_replayable: bool = False) -> None:
-        """Notes how the last try failed."""
-        self._failure = failure
-        self._may_replay = is_replayable
+    def record(self, failure: Failure, tried: Try, *, is_replayable: bool = False) -> None:
+        """Notes how a try failed; its consequences for keys and deployments have been drawn."""
+        self._may_replay = is_replayable and not tried.fresh
+        if self._may_replay:
+            self._last = tried
+        else:
+            self._failed.append(_Failed(tried.deployment, tried.key, failure))
+            self._rested_at = None
+
+    def decline(self, tried: Try) -> None:
+        """Notes that a deployment cannot express the request: nothing was sent, and nothing is counted."""
+        self._declined.add(tried.deployment.id)
+        self._attempts -= 1
+        self._last = None
+
+    def hedge(self, now: float) -> Try | None:
+        """Returns a second try beside the one that runs: another deployment of its stage; None if there is none."""
+        running = self._last
+        if running is None or self._attempts >= self._policy.attempts:
+            return None
+        for deployment in running.stage.candidates:
+            if self._is_new(deployment) and self._obstacle(deployment, running.stage, now) is None:
+                key = deployment.key_ring.pick(now)
+                if key is not None:
+                    return self._try(deployment, key, running.stage)
+        return None
+
+    # What may be tried at once.
+
+    def _at_once(self, now: float) -> Try | None:
+        if (again := self._other_key(now)) is not None:
+            return again
+        for place, stage in self._open_stages():
+            if self._failed and self._left() <= self._stages_after(place):
+                continue
+            for deployment in stage.candidates:
+                if not self._is_new(deployment) or self._obstacle(deployment, stage, now) is not None:
+                    continue
+                if (key := deployment.key_ring.pick(now)) is not None and self._may_follow(deployment, stage):
+                    return self._try(deployment, key, stage)
+        return None
+
+    def _other_key(self, now: float) -> Try | None:
+        last = self._last
+        if last is None or not self._failed or not verdict_on(self._failed[-1].failure).key:
+            return None
+        if self._left() <= self._stages_after(self.plan.stages.index(last.stage)):
+            return None
+        deployment = last.deployment
+        if self._obstacle(deployment, last.stage, now) not in (None, Obstacle.EJECTED):
+            return None
+        key = deployment.key_ring.pick(now, self._used)
+        return None if key is None else self._try(deployment, key, last.stage)
+
+    # What may be tried where nothing else is left.
+
+    def _later(self, now: float) -> Try | Wait | GiveUp:
+        return self._in_spite(now) or self._again(now) or self._after_pause(now) or self._give_up(now)
+
+    def _in_spite(self, now: float) -> Try | None:
+        """Something that only our own guess speaks against."""
+        for stage, deployment in self._possible():
+            obstacle = self._obstacle(deployment, stage, now)
+            if not self._is_new(deployment) or (obstacle is not None and obstacle not in GUESSES):
+                continue
+            ring = deployment.key_ring
+            key = ring.pick(now) or ring.knock(now, self._used)
+            if key is not None and not deployment.vitals.is_unreachable(now):
+                return self._try(deployment, key, stage)
+        return None
+
+    def _again(self, now: float) -> Try | Wait | None:
+        """The same key and deployment, once more."""
+        for stage, deployment in self._possible():
+            failed = next((each for each in reversed(self._failed) if each.deployment is deployment), None)
+            if failed is None or not may_repeat(failed.failure) or self._is_worn_out(deployment):
+                continue
+            if self._obstacle(deployment, stage, now) not in (None, *GUESSES):
+                continue
+            ring = deployment.key_ring
+            key = failed.key if not failed.key.wait(now) else ring.pick(now)
+            if key is None:
+                continue
+            if self._rested_at is None:
+                self._rested_at = now + self._backoff()
+            if now >= self._rested_at:
+                return self._try(deployment, key, stage)
+            if self._rested_at < self.deadline:
+                return Wait(self._rested_at - now)
+        return None
+
+    def _after_pause(self, now: float) -> Wait | None:
+        """Until the first key or deployment has rested, if that is soon."""
+        waits = list(self._waits(now))
+        if not waits or (soonest := min(waits)) > self._wait_left or now + soonest >= self.deadline:
+            return None
+        self._wait_left -= soonest
+        return Wait(soonest)
+
+    def _waits(self, now: float) -> Iterator[float]:
+        for stage, deployment in self._possible():
+            last = next((each.failure for each in reversed(self._failed) if each.deployment is deployment), None)
+            if last is not None and (verdict_on(last).rests is None or self._is_worn_out(deployment)):
+                continue
+            if last is not None and verdict_on(last).needs_attention:
+                continue
+            obstacle = self._obstacle(deployment, stage, now)
+            keys = deployment.key_ring.wait(now)
+            if obstacle in (Obstacle.UNREACHABLE, *GUESSES):
+                continue
+            if obstacle is Obstacle.BUSY:
+                yield max(_BUSY_SECONDS, keys)
+            elif (seconds := max(keys, deployment.vitals.wait(now, self.plan.tokens))) > 0:
+                yield seconds
+
+    # Small questions.
+
+    def _open_stages(self) -> Iterator[tuple[int, Stage]]:
+        for place, stage in enumerate(self.plan.stages):
+            if place == 0:
+                if not self._failed or verdict_on(self._failed[-1].failure).deployment:
+                    yield place, stage
+            elif takes_over(stage, self._failed[-1].failure.kind if self._failed else None):
+                yield place, stage
+
+    def _possible(self) -> Iterator[tuple[Stage, Deployment]]:
+        for stage in self.plan.stages:
+            for deployment in stage.candidates:
+                if deployment.id not in self._declined and self._may_follow(deployment, stage):
+                    yield stage, deployment
+
+    def _may_follow(self, deployment: Deployment, stage: Stage) -> bool:
+        """True if neither the kinds of the failures so far nor the request itself rule it out."""
+        if stage.fallback is not None:
+            kind = self._failed[-1].failure.kind if self._failed else None
+            if not takes_over(stage, kind) and self._tries.get(deployment.id, 0) == 0:
+                return False
+        return all(
+            may_follow(deployment, stage, each.deployment, each.failure, self.plan.route)
+            for each in self._failed
+            if each.failure.kind in OWN_FAULTS
+        )
+
+    def _obstacle(self, deployment: Deployment, stage: Stage, now: float) -> Obstacle | None:
+        vitals = deployment.vitals
+        obstacle = vitals.obstacle(now, self.plan.tokens)
+        if obstacle is not Obstacle.EJECTED or self._is_ejected(deployment, stage, now):
+            return obstacle
+        return Obstacle.UNREACHABLE if vitals.is_unreachable(now) else None
+
+    def _is_ejected(self, deployment: Deployment, stage: Stage, now: float) -> bool:
+        """False for those that are over the share of a route that may be ejected, the first to come back first."""
+        ejected = [each for each in stage.candidates if each.vitals.obstacle(now) is Obstacle.EJECTED]
+        ejected.sort(key=lambda each: -(each.vitals.ejected_until or 0.0))
+        most = min(int(stage.route.max_ejected_share * len(stage.candidates)), len(stage.candidates) - 1)
+        return deployment in ejected[:most]
+
+    def _is_new(self, deployment: Deployment) -> bool:
+        return deployment.id not in self._declined and not self._tries.get(deployment.id)
+
+    def _is_worn_out(self, deployment: Deployment) -> bool:
+        return self._tries.get(deployment.id, 0) >= self._policy.per_deployment
+
+    def _left(self) -> int:
+        return self._policy.attempts - self._attempts
+
+    def _stages_after(self, place: int) -> int:
+        """How many later stages may still want an attempt."""
+        kind = self._failed[-1].failure.kind if self._failed else None
+        later = self.plan.stages[place + 1 :]
+        return sum(takes_over(stage, kind) and not self._was_tried(stage) for stage in later) if later else 0
+
+    def _was_tried(self, stage: Stage) -> bool:
+        return any(self._tries.get(deployment.id) for deployment in stage.candidates)
+
+    def _is_poisonous(self) -> bool:
+        return sum(each.failure.kind in OWN_FAULTS for each in self._failed) >= _POISONOUS
+
+    def _has_budget(self, now: float) -> bool:
+        last = self._failed[-1]
+        if last.failure.is_unsent:
+            return True  # the upstream saw nothing, so nothing is multiplied
+        policy = self._policy
+        return last.deployment.vitals.may_retry(now, policy.budget, policy.budget_floor_per_second)
+
+    def _backoff(self) -> float:
+        policy = self._policy
+        longest = min(policy.backoff_seconds * 2 ** min(self._pauses, 30), policy.max_backoff_seconds)
+        self._pauses += 1
+        return self._random() * longest
+
+    def _try(self, deployment: Deployment, key: Key, stage: Stage) -> Try:
+        last = self._failed[-1] if self._failed else None
+        charged = None if last is None or last.failure.is_unsent else last.deployment
+        reason = last.failure.kind.value if last else "unavailable" if stage.fallback else ""
+        self._last = Try(deployment, key, stage, is_first=not self._attempts, charged=charged, reason=reason)
+        self._attempts += 1
+        self._tries[deployment.id] = self._tries.get(deployment.id, 0) + 1
+        self._used.add(key.state)
+        return self._last
+
+    def _give_up(self, now: float) -> GiveUp:
+        waits: Sequence[float] = list(self._waits_of_all(now))
+        if not self._failed:
+            return self._without_attempt(now, waits)
+        failed = told_to_client([(each.deployment.id, each.failure) for each in self._failed], min(waits, default=None))
+        return GiveUp(failed[1], failed[0])
+
+    def _without_attempt(self, now: float, waits: Sequence[float]) -> GiveUp:
+        for stage, deployment in self._possible():
+            obstacle = self._obstacle(deployment, stage, now)
+            return GiveUp(without_attempt(deployment, obstacle, now, min(waits, default=None)), deployment.id)
+        return GiveUp(None, self.plan.model)
+
+    def _waits_of_all(self, now: float) -> Iterator[float]:
+        """For how long each candidate rests that does; what rests by our guess alone is asked again sooner."""
+        for stage, deployment in self._possible():
+            if self._obstacle(deployment, stage, now) is Obstacle.UNREACHABLE:
+                yield 1.0
+            else:
+                yield max(deployment.key_ring.wait(now), deployment.vitals.wait(now, self.plan.tokens))
 
 
-def past_deadline() -> Failure:
+def past_deadline(total: Limit) -> Failure:
     """Returns the failure of a request that ran into its total limit."""
     return Failure(
         FailureKind.TIMEOUT,
-        "the request did not end within upstream.total_seconds",
+        f"the request did not end within {total.setting} ({total.seconds:g} s)",
         code="upstream_timeout",
-        setting="upstream.total_seconds",
+        setting=total.setting,
     )

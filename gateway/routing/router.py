@@ -1,83 +1,125 @@
-"""Public model name -> plan: a route of the file, else `provider/model`. Pure: a callable knows the providers."""
+"""Public model name -> plan. Pure: callables know the routes and providers, the time and chance.
+
+A name is, in this order: a route's, an alias, what a wildcard with a provider's name in front stands for (`openai/*`),
+`provider/model`, what any other wildcard stands for. Of two wildcards the longer one counts.
+"""
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
+from typing import Protocol
 
-from gateway.errors import UnknownModel
-from gateway.routing.deployment import Deployment, Plan
+from gateway.errors import UnknownModel, UnsupportedOperation, UnsupportedParameter
+from gateway.routing.asking import Asking
+from gateway.routing.balance import Random, order
+from gateway.routing.deployment import Deployment
+from gateway.routing.filters import PARAM_OF, fitting
+from gateway.routing.route import Fallback, Plan, Route, Stage
 
 MAX_CACHED = 4_096
 """Names come from clients, so what is remembered of them is bounded."""
 
 
-@dataclass(frozen=True, slots=True)
-class Reference:
-    """What a route, or a client, names: `provider/model`, or the two apart."""
+class Routes(Protocol):
+    """Makes routes of what the file says."""
 
-    model: str
-    provider: str | None = None
+    names: Mapping[str, str]
+    """Public name or alias -> the route's name; none of them has a `*`."""
+    wildcards: Sequence[str]
+    """Names of routes that have a `*`."""
 
+    def route(self, name: str, star: str) -> Route | str:
+        """Returns a route of the file, with `star` for every `*`, or says in one sentence why it cannot be served."""
+        ...
 
-@dataclass(frozen=True, slots=True)
-class Route:
-    """What a public name of the file means."""
-
-    references: tuple[Reference, ...]
-    is_strict: bool = False
-    """Requests that would lose a field are refused."""
+    def single(self, model: str) -> Route | str:
+        """Returns the route that `provider/model` is, or one sentence that says why there is none."""
+        ...
 
 
 class Router:
-    """Turns public names into plans and remembers them."""
+    """Turns public names into plans and remembers what they mean."""
 
     def __init__(
         self,
-        routes: Mapping[str, Route],
+        routes: Routes,
         *,
-        deploy: Callable[[Reference], Deployment | str],
         known_names: Callable[[], Iterable[str]],
         show: Callable[[str], str],
+        clock: Callable[[], float],
+        random: Random,
     ) -> None:
-        """`deploy` turns a reference into a deployment, or says in one sentence why there is none.
+        """`show` makes a name fit to be recorded: a client may have put a key where the name belongs.
 
-        `show` makes a name fit to be recorded: a client may have put a key where the name belongs.
+        `clock` gives monotonic seconds.
         """
         self._routes = routes
-        self._deploy = deploy
         self._known_names = known_names
         self.show = show
-        self._plans: dict[str, Plan] = {}
+        self._clock = clock
+        self._random = random
+        self._chains: dict[str, _Chain] = {}
 
-    def plan(self, model: str) -> Plan:
-        """Returns the candidates for a public name; raises UnknownModel with the reason and the nearest names."""
-        plan = self._plans.get(model)
-        if plan is None:
-            plan = self._make(model)
-            if len(self._plans) >= MAX_CACHED:
-                self._plans.clear()
-            self._plans[model] = plan
-        return plan
+    def plan(self, model: str, asking: Asking) -> Plan:
+        """Returns what a request for a public name may try.
+
+        Raises UnknownModel with the reason and the nearest names, or what says which of the request's wishes none of
+        the deployments can fulfil.
+        """
+        chain = self.chain(model)
+        if chain.plan is not None:
+            return chain.plan
+        return _planned(chain, asking, self._clock(), self._random)
+
+    def chain(self, model: str) -> _Chain:
+        """Returns the route of a public name and those that take over from it; raises UnknownModel."""
+        chain = self._chains.get(model)
+        if chain is None:
+            chain = self._make(model)
+            if len(self._chains) >= MAX_CACHED:
+                self._chains.clear()
+            self._chains[model] = chain
+        return chain
 
     def forget(self) -> None:
-        """Drops every remembered plan, after providers came or went."""
-        self._plans.clear()
+        """Drops every remembered name, after providers came or went."""
+        self._chains.clear()
 
-    def _make(self, model: str) -> Plan:
-        found: list[Deployment] = []
-        reason = ""
-        route = self._routes.get(model) or Route((Reference(model),))
-        for reference in route.references:
-            deployment = self._deploy(reference)
-            if isinstance(deployment, str):
-                reason = reason or deployment
-            else:
-                found.append(deployment)
-        if not found:
-            raise UnknownModel(self._message(model, reason), param="model")
-        return Plan(self.show(model), tuple(found), route.is_strict)
+    def _make(self, model: str) -> _Chain:
+        route = self._find(model)
+        if isinstance(route, str):
+            raise UnknownModel(self._message(model, route), param="model")
+        links: list[tuple[Route, Fallback]] = []
+        self._follow(route, links, {route.name})
+        return _Chain(self.show(model), route, links)
+
+    def _follow(self, route: Route, links: list[tuple[Route, Fallback]], seen: set[str]) -> None:
+        for fallback in route.fallbacks:
+            if fallback.model in seen:
+                continue
+            seen.add(fallback.model)
+            found = self._find(fallback.model)
+            if isinstance(found, str):
+                continue  # said at start; whatever else is there takes over
+            links.append((found, fallback))
+            self._follow(found, links, seen)
+
+    def _find(self, model: str) -> Route | str:
+        routes = self._routes
+        name = routes.names.get(model)
+        if name is not None:
+            return routes.route(name, "")
+        patterns = [pattern for pattern in routes.wildcards if _matches(pattern, model)]
+        patterns.sort(key=len, reverse=True)
+        for pattern in patterns:
+            if "/" in pattern.partition("*")[0]:
+                return routes.route(pattern, _star(pattern, model))
+        single = routes.single(model)
+        if isinstance(single, str) and patterns:
+            return routes.route(patterns[0], _star(patterns[0], model))
+        return single
 
     def _message(self, model: str, reason: str) -> str:
         if reason:
@@ -86,3 +128,52 @@ class Router:
         form = "" if "/" in model else "a model is named `provider/model`; "
         hint = f"did you mean {', '.join(near)}?" if near else f"{form}GET /v1/models lists what is served"
         return f"the model {model[:128]!r} does not exist; {hint}"
+
+
+class _Chain:
+    """A route and those that take over from it; `plan` is there if every request gets the same."""
+
+    __slots__ = ("links", "plan", "route", "shown")
+
+    def __init__(self, shown: str, route: Route, links: Sequence[tuple[Route, Fallback]]) -> None:
+        self.shown = shown
+        self.route = route
+        self.links = links
+        self.plan: Plan | None = None
+        if route.is_plain and not links:
+            self.plan = Plan(shown, (Stage(route),), route.is_strict)
+
+
+def _planned(chain: _Chain, asking: Asking, now: float, random: Random) -> Plan:
+    first, others = fitting(chain.route, asking)
+    stages = [Stage(chain.route, candidates=order(chain.route, first, asking, now, random))]
+    for route, fallback in chain.links:
+        stages.append(Stage(route, partial(_order, route, asking, now, random), fallback=fallback))
+    if not any(stage.candidates for stage in stages):
+        raise _unfit(chain, asking, others)
+    needs_count = any(deployment.is_limited for stage in stages for deployment in stage.route.deployments)
+    tokens = asking.prompt_tokens() + asking.answer_tokens() if needs_count else 0
+    return Plan(chain.shown, tuple(stages), chain.route.is_strict, tokens)
+
+
+def _order(route: Route, asking: Asking, now: float, random: Random) -> Sequence[Deployment]:
+    return order(route, fitting(route, asking)[0], asking, now, random)
+
+
+def _unfit(chain: _Chain, asking: Asking, others: Mapping[str, str]) -> UnsupportedOperation | UnsupportedParameter:
+    reasons = "; ".join(f"{name}: {reason}" for name, reason in others.items())
+    message = f"none of the deployments of {chain.shown!r} can serve this request: {reasons}"
+    if not any(each.offers(asking.call.operation) for each in chain.route.deployments):
+        return UnsupportedOperation(message, param="model")
+    lacking = next((name for name in PARAM_OF if name in asking.uses), "")
+    return UnsupportedParameter(message, param=PARAM_OF.get(lacking, "model"))
+
+
+def _matches(pattern: str, model: str) -> bool:
+    before, _, after = pattern.partition("*")
+    return len(model) > len(before) + len(after) and model.startswith(before) and model.endswith(after)
+
+
+def _star(pattern: str, model: str) -> str:
+    before, _, after = pattern.partition("*")
+    return model[len(before) : len(model) - len(after)]

@@ -10,13 +10,17 @@ from typing import Any
 
 from adapters.openai import OpenAIAdapter
 from adapters.types import Call, Head, HttpRequest, Operation
+from gateway.credentials.keyring import KeyRing
 from gateway.credentials.scrub import Scrubber
 from gateway.credentials.secret import Secret
 from gateway.credentials.sign import Signer
 from gateway.domain import Outcome, ProviderSpec
-from gateway.engine.executor import Executor, Limits
+from gateway.engine.attempt import Attempter
+from gateway.engine.executor import Executor
 from gateway.http.inbound import read_call
-from gateway.routing.deployment import Deployment, KeyRing, Plan
+from gateway.routing.deployment import Deployment, Limit, Waits
+from gateway.routing.route import Plan, RetryPolicy, Route
+from gateway.routing.route import Stage as RouteStage
 from gateway.transport.base import Fault, Timeouts, TransportError
 from tests.adapters.recorded import target_of
 
@@ -106,27 +110,31 @@ class Stage:
         adapter: OpenAIAdapter | None = None,
         signer: Signer | None = None,
         is_strict: bool = False,
+        retry: RetryPolicy | None = None,
     ) -> None:
+        """With one attempt, unless `retry` says otherwise: these tests are about what one attempt does."""
         self.clock = Clock()
         self.script = Script(())
         self.outcome = Outcome("req-1")
+        stream = Timeouts(connect=5, pool=1, head=60, idle=30)
         self.deployment = Deployment(
             id="p/m",
             provider="p",
             target=target_of(rules=rules),
             adapter=adapter or OpenAIAdapter(),
             key_ring=KeyRing(SPEC, () if signer else (Secret(SECRET),), signer=signer),
+            waits=Waits(stream=stream, answer=stream),
         )
-        self.plan = Plan("p/m", (self.deployment,), is_strict)
+        policy = retry or RetryPolicy(attempts=1)
+        route = Route("p/m", (self.deployment,), total=Limit(total, "upstream.total_seconds"), retry=policy)
+        self.plan = Plan("p/m", (RouteStage(route),), is_strict)
         self.executor = Executor(
-            transport_for=lambda deployment: self.script,
-            limits=Limits(
-                stream=Timeouts(connect=5, pool=1, head=60, idle=30),
-                answer=Timeouts(connect=5, pool=1, head=60, idle=30),
-                total=total,
-                max_response_bytes=limit,
+            attempter=Attempter(
+                transport_for=lambda deployment: self.script, max_response_bytes=limit, clock=self.clock
             ),
+            max_response_bytes=limit,
             clock=self.clock,
+            random=lambda: 0.5,
             scrubber=Scrubber([Secret(SECRET)]),
         )
 

@@ -12,7 +12,7 @@ from adapters.failures import FailureKind
 from adapters.huggingface import HuggingFaceAdapter
 from adapters.types import Call, Head, HttpRequest, Operation
 from gateway.credentials.resolve import resolve_credentials
-from gateway.engine.verdict import client_error
+from gateway.engine.client_errors import client_error
 from gateway.http.inbound import read_call
 from gateway.registry.builtin import load_builtin, to_spec
 from tests.adapters.recorded import target_of

@@ -12,7 +12,7 @@ from gateway.credentials.secret import Secret
 from gateway.credentials.sign import auth_headers, signed
 from gateway.domain import AuthScheme, Cloud, ProviderSpec
 from gateway.registry.builtin import auth_scheme, load_builtin, to_spec
-from gateway.routing.deployment import KeyRing
+from gateway.credentials.keyring import KeyRing
 from gateway.settings.provider import ProviderRow
 
 OAUTH = {"sk-ant-oat01-": {"auth": "bearer", "headers": {"Anthropic-Beta": "oauth-2025-04-20"}}}

@@ -7,7 +7,7 @@ import pytest
 from adapters.failures import Failure
 from adapters.failures import FailureKind as K
 from adapters.types import Head
-from gateway.engine.verdict import client_error, passed_on
+from gateway.engine.client_errors import client_error, passed_on
 from gateway.errors import UpstreamError, UpstreamRejected, UpstreamTimeout, UpstreamUnavailable
 
 UP = "upstream_error"

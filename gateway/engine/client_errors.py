@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from email.utils import parsedate_to_datetime
@@ -12,13 +12,12 @@ from typing import Final
 
 from adapters.failures import Failure, FailureKind
 from adapters.types import Head, Headers
+from gateway.domain import Attempt
 from gateway.errors import UpstreamError, UpstreamRejected, UpstreamTimeout, UpstreamUnavailable
+from gateway.resilience.closing import LIMIT_CODE
+from gateway.resilience.verdicts import NO_CREDENTIAL
 
-MAX_FORWARDED_WAIT_SECONDS: Final = 60
-"""A longer `retry-after` would freeze Node's SDK, which sleeps as long as it is told: the SDK is told not to retry."""
-NO_CREDENTIAL: Final = "credential_unavailable"
-"""Code of a failure in which the provider was not even asked: we had no credential to show."""
-
+_MOST_SECONDS: Final = 86_400.0 * 31
 _PASSED_ON: Final = ("openai-version",)
 _RATE_LIMIT: Final = "x-ratelimit-"
 _ANTHROPICS: Final = "anthropic-ratelimit-"
@@ -32,29 +31,26 @@ class _Answer:
     status: int
     code: str
     type: str
-    should_retry: bool
     prefix: str = ""
 
 
 _UPSTREAM = "upstream_error"
 _ANSWERS: Final[Mapping[FailureKind, _Answer]] = {
-    FailureKind.CONNECT: _Answer(UpstreamUnavailable, 502, "upstream_connection_error", _UPSTREAM, True),
-    FailureKind.TIMEOUT: _Answer(UpstreamTimeout, 504, "upstream_timeout", _UPSTREAM, True),
-    FailureKind.SERVER: _Answer(UpstreamUnavailable, 502, "upstream_error", _UPSTREAM, True),
-    FailureKind.OVERLOADED: _Answer(UpstreamUnavailable, 503, "upstream_overloaded", _UPSTREAM, True),
-    FailureKind.RATE_LIMIT: _Answer(UpstreamUnavailable, 429, "rate_limit_exceeded", "rate_limit_error", True),
-    FailureKind.QUOTA: _Answer(UpstreamUnavailable, 429, "insufficient_quota", "insufficient_quota", False),
+    FailureKind.CONNECT: _Answer(UpstreamUnavailable, 502, "upstream_connection_error", _UPSTREAM),
+    FailureKind.TIMEOUT: _Answer(UpstreamTimeout, 504, "upstream_timeout", _UPSTREAM),
+    FailureKind.SERVER: _Answer(UpstreamUnavailable, 502, "upstream_error", _UPSTREAM),
+    FailureKind.OVERLOADED: _Answer(UpstreamUnavailable, 503, "upstream_overloaded", _UPSTREAM),
+    FailureKind.RATE_LIMIT: _Answer(UpstreamUnavailable, 429, "rate_limit_exceeded", "rate_limit_error"),
+    FailureKind.QUOTA: _Answer(UpstreamUnavailable, 429, "insufficient_quota", "insufficient_quota"),
     FailureKind.AUTH: _Answer(
-        UpstreamUnavailable, 502, "upstream_auth_error", _UPSTREAM, False, "the provider refused our credential: "
+        UpstreamUnavailable, 502, "upstream_auth_error", _UPSTREAM, "the provider refused our credential: "
     ),
-    FailureKind.MODEL_MISSING: _Answer(UpstreamRejected, 404, "model_not_found", "invalid_request_error", False),
-    FailureKind.CONTEXT_LENGTH: _Answer(
-        UpstreamRejected, 400, "context_length_exceeded", "invalid_request_error", False
-    ),
-    FailureKind.CONTENT_FILTER: _Answer(UpstreamRejected, 400, "content_filter", "invalid_request_error", False),
-    FailureKind.BAD_REQUEST: _Answer(UpstreamRejected, 400, "", "invalid_request_error", False),
-    FailureKind.MALFORMED: _Answer(UpstreamUnavailable, 502, "upstream_invalid_response", _UPSTREAM, True),
-    FailureKind.UNKNOWN: _Answer(UpstreamUnavailable, 502, "upstream_error", _UPSTREAM, False),
+    FailureKind.MODEL_MISSING: _Answer(UpstreamRejected, 404, "model_not_found", "invalid_request_error"),
+    FailureKind.CONTEXT_LENGTH: _Answer(UpstreamRejected, 400, "context_length_exceeded", "invalid_request_error"),
+    FailureKind.CONTENT_FILTER: _Answer(UpstreamRejected, 400, "content_filter", "invalid_request_error"),
+    FailureKind.BAD_REQUEST: _Answer(UpstreamRejected, 400, "", "invalid_request_error"),
+    FailureKind.MALFORMED: _Answer(UpstreamUnavailable, 502, "upstream_invalid_response", _UPSTREAM),
+    FailureKind.UNKNOWN: _Answer(UpstreamUnavailable, 502, "upstream_error", _UPSTREAM),
 }
 
 _OWN_CODES: Final = frozenset({FailureKind.CONNECT, FailureKind.TIMEOUT, FailureKind.MALFORMED})
@@ -93,8 +89,14 @@ def _told_as_openai_does(headers: Mapping[str, str]) -> dict[str, str]:
     return told
 
 
-def client_error(failure: Failure, *, deployment: str, message: str, passed: Headers = ()) -> UpstreamError:
-    """Returns the error for the client; `message` is the failure's, scrubbed and cut, `passed` goes with it."""
+def client_error(
+    failure: Failure, *, deployment: str, message: str, passed: Headers = (), attempts: Sequence[Attempt] = ()
+) -> UpstreamError:
+    """Returns the error for the client; `message` is the failure's, scrubbed and cut, `passed` goes with it.
+
+    The client is told not to try again: what could be tried has been, and a second round would multiply the load of an
+    upstream in trouble. Only where nothing was sent, because a limit of the file's is used up, it may.
+    """
     answer = _ANSWERS.get(failure.kind, _ANSWERS[FailureKind.UNKNOWN])
     code = _own_code(failure) or answer.code
     status = answer.status
@@ -106,30 +108,39 @@ def client_error(failure: Failure, *, deployment: str, message: str, passed: Hea
         param = "model" if failure.kind is FailureKind.MODEL_MISSING else failure.param
     if code == "overloaded":
         status = 503
-    should_retry, headers = _wait(failure, answer)
     return answer.cls(
         f"{deployment}: {'' if failure.code == NO_CREDENTIAL else answer.prefix}{message}",
         status=status,
         type=answer.type,
         code=code,
         param=param,
-        headers=headers + passed,
-        should_retry=should_retry,
+        headers=_wait(failure) + passed,
+        should_retry=failure.code == LIMIT_CODE,
+        details={"attempts": [_told(attempt) for attempt in attempts]} if attempts else None,
     )
+
+
+def _told(attempt: Attempt) -> dict[str, object]:
+    """Returns what the client may know of one attempt."""
+    failure = attempt.failure
+    told: dict[str, object] = {"deployment": attempt.deployment, "kind": failure.kind.value if failure else "lost"}
+    if failure is not None and failure.status is not None:
+        told["status"] = failure.status
+    return told
 
 
 def _own_code(failure: Failure) -> str | None:
     """Returns the failure's code if we gave it; an upstream's 408 is a timeout, too, with a code of its own."""
     code = failure.code or ""
+    if code == LIMIT_CODE:
+        return code
     is_ours = failure.kind is FailureKind.CONNECT or code.startswith("upstream_")
     return code if is_ours and failure.kind in _OWN_CODES else None
 
 
-def _wait(failure: Failure, answer: _Answer) -> tuple[bool, tuple[tuple[str, str], ...]]:
+def _wait(failure: Failure) -> Headers:
     seconds = failure.retry_after
     if seconds is None:
-        return answer.should_retry, ()
-    whole = ceil(min(seconds, 86_400 * 31))
-    milliseconds = ceil(min(seconds, 86_400 * 31) * 1000)
-    headers = (("retry-after", str(whole)), ("retry-after-ms", str(milliseconds)))
-    return answer.should_retry and seconds <= MAX_FORWARDED_WAIT_SECONDS, headers
+        return ()
+    seconds = min(seconds, _MOST_SECONDS)
+    return (("retry-after", str(ceil(seconds))), ("retry-after-ms", str(ceil(seconds * 1000))))

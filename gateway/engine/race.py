@@ -1,0 +1,49 @@
+"""Two attempts at once: the first that has content wins, and the other one is cancelled at once."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from gateway.engine.answer import Answer, SingleStream
+
+Result = Answer | SingleStream | None
+"""None of an attempt that failed."""
+Pending = Coroutine[Any, Any, Result]
+
+
+async def race(first: Pending, second: Callable[[], Pending | None], delay_seconds: float) -> Result:
+    """Returns what `first` gives, or, if that takes longer than `delay_seconds`, what comes first of the two.
+
+    None if both have failed. `second` is asked once, and may decide that there is nobody to run. What has lost, or is
+    no longer wanted because this is cancelled, has ended when this returns.
+    """
+    tasks = {asyncio.create_task(first, name="attempt")}
+    try:
+        done, waiting = await asyncio.wait(tasks, timeout=delay_seconds)
+        if not done and (other := second()) is not None:
+            task = asyncio.create_task(other, name="hedge")
+            tasks.add(task)
+            waiting = set(tasks)
+        while True:
+            for task in done:
+                if (result := task.result()) is not None:
+                    tasks.discard(task)
+                    return result
+            if not waiting:
+                return None
+            done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        await _end(tasks)
+
+
+async def _end(tasks: set[asyncio.Task[Result]]) -> None:
+    for task in tasks:
+        task.cancel()
+    if tasks:
+        await asyncio.wait(tasks)
+    for task in tasks:
+        # Both may have come to their content in the same moment.
+        if not task.cancelled() and task.exception() is None and isinstance(stream := task.result(), SingleStream):
+            await stream.aclose()

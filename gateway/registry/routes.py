@@ -1,0 +1,224 @@
+"""What the file says about routes, as routes: with deployments of the catalogue, their live state, and every wait."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Final
+
+from adapters.failures import FailureKind
+from gateway.credentials.secret import Secret
+from gateway.health.vitals import Capacity, HealthPolicy, Vitals
+from gateway.registry.catalogue import Catalogue
+from gateway.registry.facts import facts_of
+from gateway.registry.waits import total_of, waits_of
+from gateway.routing.deployment import Deployment, UnitPrice
+from gateway.routing.route import (
+    ANY_FAILURE,
+    Fallback,
+    HedgePolicy,
+    Memory,
+    MirrorPolicy,
+    RetryPolicy,
+    Route,
+    Rule,
+    Strategy,
+)
+from gateway.settings.model import Settings
+from gateway.settings.route import (
+    DeploymentSettings,
+    FallbackSettings,
+    MirrorSettings,
+    RouteSettings,
+    RuleSettings,
+    Trigger,
+)
+
+MOST_SINGLES: Final = 20_000
+"""Deployments that clients have named and whose state is kept: names come from clients, so they are bounded."""
+
+
+class RouteBook:
+    """Makes routes, and keeps the live state of their deployments (implements `routing.router.Routes`)."""
+
+    def __init__(self, settings: Settings, catalogue: Catalogue, *, show: Callable[[str], str]) -> None:
+        """`show` makes a deployment's name fit for clients."""
+        self._settings = settings
+        self._catalogue = catalogue
+        self._show = show
+        health = settings.health
+        self._health = HealthPolicy(
+            consecutive_failures=health.consecutive_failures,
+            failure_ratio=health.failure_ratio,
+            min_attempts=health.min_attempts,
+            ejection_seconds=health.ejection_seconds,
+            max_ejection_seconds=health.max_ejection_seconds,
+            max_ejected_share=health.max_ejected_share,
+        )
+        self._vitals: dict[tuple[str, str], Vitals] = {}
+        self._memories: dict[tuple[str, str], Memory] = {}
+        routes = settings.routes
+        self.wildcards: Sequence[str] = [name for name in routes if "*" in name]
+        self.names: Mapping[str, str] = _names(routes)
+
+    def route(self, name: str, star: str) -> Route | str:
+        """Returns a route of the file, with `star` for every `*`, or says in one sentence why it cannot be served."""
+        said = self._settings.routes[name]
+        found: list[Deployment] = []
+        reasons: list[str] = []
+        for index, each in enumerate(said.deployments):
+            deployment = self._deployment(name, said, index, each, star)
+            if isinstance(deployment, str):
+                reasons.append(deployment)
+            else:
+                found.append(deployment)
+        if not found:
+            return reasons[0]
+        upstream = self._settings.upstream
+        return Route(
+            name=name.replace("*", star) if star else name,
+            deployments=tuple(found),
+            strategy=Strategy(said.strategy),
+            sticky_by=said.sticky_by,
+            rules=tuple(map(_rule, said.rules)),
+            retry=RetryPolicy(**said.retry.model_dump()),
+            total=total_of(upstream, name, said.timeouts),
+            fallbacks=tuple(_fallback(each, said) for each in said.fallbacks),
+            goes_on_after_bad_request=said.on_bad_request == "next_provider",
+            max_ejected_share=self._health.max_ejected_share,
+            hedge=HedgePolicy(said.hedge.share, said.hedge.after_seconds) if said.hedge else None,
+            mirror=_mirror(said.mirror),
+            is_strict=said.strict,
+            memory=self._memory(name, star),
+        )
+
+    def single(self, model: str) -> Route | str:
+        """Returns the route that `provider/model` is, or one sentence that says why there is none."""
+        found = self._catalogue.deploy(model)
+        if isinstance(found, str):
+            return found
+        upstream = self._settings.upstream
+        deployment = replace(
+            found,
+            id=self._show(found.id),
+            vitals=self._state(found, Capacity()),
+            waits=waits_of(upstream, patience=self._catalogue.patience(found.key_ring.spec.id)),
+        )
+        return Route(
+            name=deployment.id,
+            deployments=(deployment,),
+            total=total_of(upstream),
+            max_ejected_share=self._health.max_ejected_share,
+        )
+
+    def reasons(self) -> list[str]:
+        """Returns why deployments of the file cannot be used, a sentence each; the others are served all the same."""
+        reasons: list[str] = []
+        for name, route in self._settings.routes.items():
+            if "*" in name:
+                continue
+            for index, each in enumerate(route.deployments):
+                found = self._deployment(name, route, index, each, "")
+                if isinstance(found, str):
+                    reasons.append(f"route {name}: {found}")
+        return reasons
+
+    def deployments(self) -> list[Vitals]:
+        """Returns the live state of every deployment that was asked for."""
+        return list(self._vitals.values())
+
+    def _deployment(
+        self, name: str, route: RouteSettings, index: int, said: DeploymentSettings, star: str
+    ) -> Deployment | str:
+        model = said.model.replace("*", star) if star else said.model
+        keys = tuple(Secret(key.get_secret_value()) for key in said.keys or ())
+        if said.provider is None:
+            found = self._catalogue.deploy(model, keys)
+        else:
+            found = self._catalogue.custom(said.provider, model, keys)
+        if isinstance(found, str):
+            return found
+        spec = found.key_ring.spec
+        facts = facts_of(spec.id, found.target.model, datetime.now(UTC))
+        known = facts.price
+        price = UnitPrice(known.base.input, known.base.output) if known else None
+        if said.price is not None:
+            price = UnitPrice(_nano(said.price.input_usd_per_million), _nano(said.price.output_usd_per_million))
+        limits = said.limits
+        capacity = Capacity(limits.max_in_flight, limits.requests_per_minute, limits.tokens_per_minute)
+        named = replace(found, id=said.name or self._show(found.id))
+        return replace(
+            named,
+            vitals=self._state(named, capacity),
+            waits=waits_of(
+                self._settings.upstream,
+                route=(name, route.timeouts),
+                deployment=(index, said.timeouts),
+                patience=self._catalogue.patience(spec.id),
+            ),
+            weight=said.weight,
+            order=said.order,
+            tags=frozenset(said.tags),
+            supports=None if said.supports is None else frozenset(said.supports),
+            context_window=said.context_window or facts.context_window,
+            price=price,
+            is_limited=limits.tokens_per_minute is not None,
+        )
+
+    def _state(self, deployment: Deployment, capacity: Capacity) -> Vitals:
+        key = (deployment.id, deployment.target.base_url)
+        vitals = self._vitals.get(key)
+        if vitals is None:
+            if len(self._vitals) >= MOST_SINGLES:
+                self._vitals = {name: each for name, each in self._vitals.items() if not each.is_at_rest}
+            vitals = self._vitals[key] = Vitals(self._health, capacity)
+        return vitals
+
+    def _memory(self, name: str, star: str) -> Memory:
+        if len(self._memories) >= MOST_SINGLES:
+            self._memories.clear()
+        return self._memories.setdefault((name, star), Memory())
+
+
+def _names(routes: Mapping[str, RouteSettings]) -> dict[str, str]:
+    names = {name: name for name in routes if "*" not in name}
+    for name, route in routes.items():
+        names |= dict.fromkeys(route.aliases, name)
+    return names
+
+
+def _nano(usd: float) -> int:
+    return round(usd * 1_000_000_000)
+
+
+def _rule(said: RuleSettings) -> Rule:
+    when = said.when
+    return Rule(
+        use=frozenset(said.use),
+        headers=tuple((name.encode("latin-1"), value) for name, value in when.headers.items()),
+        keys=frozenset(when.keys),
+        tags=frozenset(when.tags),
+    )
+
+
+def _mirror(said: MirrorSettings | None) -> MirrorPolicy | None:
+    return None if said is None else MirrorPolicy(said.to, said.share, said.max_in_flight)
+
+
+def _fallback(said: str | FallbackSettings, route: RouteSettings) -> Fallback:
+    model, triggers = (said, None) if isinstance(said, str) else (said.route, said.on)
+    triggers = triggers or route.fallback_on
+    return Fallback(model, _kinds(triggers), is_explicit=triggers != ["failure"])
+
+
+def _kinds(triggers: Sequence[Trigger]) -> frozenset[FailureKind]:
+    kinds: set[FailureKind] = set()
+    for trigger in triggers:
+        if trigger == "failure":
+            kinds |= ANY_FAILURE
+        elif trigger == "any":
+            kinds |= set(FailureKind) - {FailureKind.CANCELLED}
+        else:
+            kinds.add(FailureKind(trigger))
+    return frozenset(kinds)

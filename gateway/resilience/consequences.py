@@ -1,0 +1,122 @@
+"""What an attempt's end does to the live state: pauses, ejections, figures. Pure: the time comes from outside.
+
+The engine calls `begin` and `end` for every attempt, and between them what it has seen: `begin_well` and `end_well`, or
+`fail`, or nothing if the client left. Explanations call the same on copies of the state, and so see the same future.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from adapters.failures import Failure, FailureKind
+from gateway.credentials.keyring import Key
+from gateway.resilience.verdicts import NO_CREDENTIAL, Scope, pause_seconds, told_seconds, verdict_on
+from gateway.routing.deployment import Deployment
+
+
+class Turn(StrEnum):
+    """What happened to a key or a deployment."""
+
+    KEY_COOLED = "key_cooled"
+    DEPLOYMENT_COOLED = "deployment_cooled"
+    EJECTED = "ejected"
+    READMITTED = "readmitted"
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One change of the live state, for metrics, the log and other replicas."""
+
+    turn: Turn
+    deployment: Deployment
+    reason: str
+    seconds: float = 0.0
+    key: Key | None = None
+    needs_attention: bool = False
+
+
+@dataclass(slots=True)
+class Running:
+    """One attempt that has begun and not ended."""
+
+    deployment: Deployment
+    key: Key
+    began: float
+    tokens: int
+    is_probe: bool
+    spent: int | None = None
+    """Tokens that it has really cost, as far as the upstream has said."""
+
+
+def begin(
+    deployment: Deployment, key: Key, now: float, *, is_first: bool, charged: Deployment | None, tokens: int = 0
+) -> Running:
+    """Notes that an attempt begins; `charged` is the deployment whose failure made it necessary and has to be paid."""
+    is_probe = deployment.vitals.begin(now, is_first=is_first, tokens=tokens)
+    if charged is not None:
+        charged.vitals.counts.retried(now)
+    deployment.key_ring.used(key, now)
+    key.state.in_flight += 1
+    return Running(deployment, key, now, tokens, is_probe)
+
+
+def begin_well(running: Running, now: float) -> Sequence[Event]:
+    """Notes that an attempt has come to its first content: it works again, if it did not."""
+    deployment = running.deployment
+    deployment.vitals.latency.observe(now - running.began, now)
+    running.key.state.succeeded()
+    running.key.account.succeeded()
+    if not deployment.vitals.is_half_open:
+        return ()
+    deployment.vitals.readmit()
+    return (Event(Turn.READMITTED, deployment, "it works again"),)
+
+
+def end_well(running: Running, now: float) -> None:
+    """Notes that the whole answer has come. A stream that breaks off after its first content has not ended well."""
+    running.deployment.vitals.succeeded(now)
+
+
+def end(running: Running, now: float) -> None:
+    """Notes that an attempt is over, well or not; to be called once for every `begin`."""
+    vitals = running.deployment.vitals
+    vitals.end(is_probe=running.is_probe)
+    running.key.state.in_flight -= 1
+    if running.spent is not None:
+        vitals.spent(running.spent - running.tokens, now)
+
+
+def fail(running: Running, failure: Failure, now: float) -> Sequence[Event]:
+    """Notes that an attempt has failed."""
+    deployment, key = running.deployment, running.key
+    verdict = verdict_on(failure)
+    reason = failure.kind.value
+    events: list[Event] = []
+    if verdict.rests is Scope.KEY:
+        events.append(_cool_key(running, failure, now))
+    elif verdict.rests is Scope.DEPLOYMENT:
+        seconds = pause_seconds(failure, deployment.vitals.strikes)
+        deployment.vitals.strikes += 1
+        deployment.vitals.cool(seconds, now, is_told=told_seconds(failure) is not None, reason=reason)
+        events.append(Event(Turn.DEPLOYMENT_COOLED, deployment, reason, seconds))
+    elif failure.kind is FailureKind.SERVER and (told := told_seconds(failure)) is not None:
+        deployment.vitals.cool(told, now, is_told=True, reason=reason)
+        events.append(Event(Turn.DEPLOYMENT_COOLED, deployment, reason, told))
+    if verdict.speaks_against and failure.code != "overloaded":  # our own pool was full
+        seconds = deployment.vitals.failed(now, is_unsent=failure.is_unsent, reason=reason)
+        if seconds:
+            events.append(Event(Turn.EJECTED, deployment, reason, seconds, key))
+    return events
+
+
+def _cool_key(running: Running, failure: Failure, now: float) -> Event:
+    # 401 and 402 mean the account; every other refusal may be of this model alone.
+    state = running.key.account if failure.status in (401, 402) else running.key.state
+    seconds = pause_seconds(failure, state.strikes)
+    state.strikes += 1
+    state.cool(seconds, now, is_told=told_seconds(failure) is not None, failure=failure)
+    needs_attention = verdict_on(failure).needs_attention and failure.code != NO_CREDENTIAL
+    reason = failure.kind.value
+    return Event(Turn.KEY_COOLED, running.deployment, reason, seconds, running.key, needs_attention)
