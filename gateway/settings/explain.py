@@ -16,6 +16,8 @@ from gateway.settings.model import Settings
 _SECRET_PARTS: Final = frozenset({"api_keys", "credentials", "headers", "base_url", "keys", "key", "url"})
 """Settings whose values may hold a secret, even where they are of the wrong type."""
 _SHOWN_CHARACTERS = 60
+_MAX_COMPARED = 1_000
+"""Names beyond which no similar one is looked for: each fault of a long file would compare with all of them."""
 _TYPE_NAMES: Final[Sequence[tuple[type, str]]] = (
     (bool, "true or false"),
     (int, "a number"),
@@ -63,6 +65,8 @@ def explain(document: Document, error: ValidationError) -> None:
 
 def nearest(word: str, known: Collection[str]) -> str:
     """Returns `; did you mean 'this'?` for the most similar of `known`, or nothing."""
+    if len(known) > _MAX_COMPARED:
+        return ""
     match = difflib.get_close_matches(word, known, n=1, cutoff=0.6)
     return f"; did you mean {match[0]!r}?" if match else ""
 

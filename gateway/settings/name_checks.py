@@ -73,9 +73,7 @@ def check_names(document: Document, providers: ProviderNames) -> None:
         if isinstance(mirror, str):
             _check_target(document, ("routes", name, "mirror", "to"), mirror, names)
         found = list(_fallbacks(name, route))
-        for path, target in found:
-            _check_target(document, path, target, names)
-        graph[name] = [names.route_of(target) or "" for _, target in found]
+        graph[name] = [_check_target(document, path, target, names) for path, target in found]
         places[name] = [path for path, _ in found]
     for closing in closings(graph):
         text = f"the fallbacks go round in a circle: {' -> '.join(_shortened(closing.way))}"
@@ -159,19 +157,21 @@ def _fallbacks(name: str, route: Mapping[str, object]) -> Iterator[tuple[Path, s
             yield (*path, "route"), target
 
 
-def _check_target(document: Document, path: Path, target: str, names: _Names) -> None:
+def _check_target(document: Document, path: Path, target: str, names: _Names) -> str:
+    """Returns the route that serves `target`, "" if none does or needs to."""
     if path in document.broken:
-        return
+        return ""
     said = quoted(document, path, target)
     if WILDCARD in target:
         document.add(path, f"must be one model, got {said}; name what its `*` should stand for")
-    elif names.route_of(target) is None:
+        return ""
+    route = names.route_of(target)
+    if route is None:
         hint = nearest(target, names.owners) or "; name a route, an alias or provider/model"
         document.add(path, f"no route is called {said}, and it is no model of a known provider{hint}")
+    return route or ""
 
 
 def _fits(name: str, target: str) -> bool:
     head, star, tail = name.partition(WILDCARD)
-    if not star or len(target) <= len(head) + len(tail):
-        return False
-    return target.startswith(head) and target.endswith(tail)
+    return bool(star) and target.startswith(head) and target.endswith(tail) and len(target) > len(head) + len(tail)
