@@ -8,10 +8,12 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import SecretStr
 
 from gateway.errors import ConfigError
+from gateway.settings.explain import nearest
 from gateway.settings.load import load_settings, with_server
-from gateway.settings.model import ClientKeySettings, Settings
+from gateway.settings.model import ClientKeySettings, ServerSettings, Settings
 from gateway.settings.name_checks import closings
 from gateway.settings.route import FallbackSettings
 
@@ -97,6 +99,7 @@ routes:
             ["'a*': {deployments: [{model: groq/*-*}]}"],
             "2:32  routes.a*.deployments.0.model  a deployment's model may have one `*`, got 'groq/*-*'",
         ),
+        (["'gpt-*': {D}", "a: {D, fallbacks: [gpt-]}"], "3:51  routes.a.fallbacks.0  no route is called 'gpt-'"),
         (["a: {D, fallbacks: ['${NAME}']}"], "no route is called the value of ${NAME}, and"),
     ],
 )
@@ -126,6 +129,7 @@ def test_a_fallback_may_be_what_a_wildcard_route_serves(file: Path) -> None:
         (["'openai/*': {deployments: [{model: openai/*}], fallbacks: [openai/gpt-5]}"], "openai/* -> openai/*"),
         (["'gpt-*': {D, fallbacks: [a]}", "a: {D, fallbacks: [gpt-5]}"], "gpt-* -> a -> gpt-*"),
         (["'*': {D, fallbacks: [a]}", "'b*': {D}", "a: {D, fallbacks: [cc]}"], "* -> a -> *"),
+        (["'b*': {D}", "'bb*': {D, fallbacks: [a]}", "a: {D, fallbacks: [bbc]}"], "bb* -> a -> bb*"),
     ],
 )
 def test_a_circle_may_lead_through_a_wildcard_route(file: Path, lines: list[str], chain: str) -> None:
@@ -144,6 +148,12 @@ def test_without_known_providers_any_model_may_be_a_fallback(file: Path) -> None
     file.write_text("routes: {a: {deployments: [{model: other/x}], fallbacks: [y]}}\n")
     with pytest.raises(ConfigError, match="no route is called 'y'"):
         load_settings(file, {})
+
+
+def test_among_very_many_names_no_similar_one_is_looked_for() -> None:
+    names = [f"name-{number}" for number in range(1_000)]
+    assert nearest("nam-1", names) != ""
+    assert nearest("nam-1", [*names, "nam-1"]) == ""
 
 
 # --- cycles
@@ -236,6 +246,7 @@ def test_without_the_edges_that_are_named_no_cycle_is_left(graph: dict[str, list
         ),
         ("deployments: [{model: groq/x, weight: 0}]", "deployments  every deployment has the weight 0"),
         ("deployments: [{model: groq/x, weight: 0}, {model: groq/y, weight: '${WEIGHT}'}]", "has the weight 0"),
+        ("deployments: [{model: groq/x, weight: many}]", "deployments.0.weight  must be a number, got 'many'"),
         ("D, hedge: {}", "hedge  needs a second deployment to ask; this route has one"),
         ("D, sticky_by: user", "sticky_by  is for the strategy sticky, and this route's is weighted"),
         ("D, strategy: ordered, sticky_by: user", "sticky_by  is for the strategy sticky, and this route's is ordered"),
@@ -261,6 +272,7 @@ def test_settings_of_a_route_that_contradict_each_other_are_faults(file: Path, r
         "deployments: [{model: groq/x, timeouts: {total_seconds: 900}}], timeouts: {total_seconds: 5}",
         "D, retry: {attempts: 1, per_deployment: 5}",
         "D, strategy: lowest_cost",
+        "deployments: [{model: groq/x, weight: 2}]",
     ],
 )
 def test_settings_that_only_look_odd_are_taken(file: Path, route: str) -> None:
@@ -350,6 +362,11 @@ def test_keys_and_sections_that_do_not_go_together_are_faults(file: Path, text: 
     found = faults(file, text)
     assert found == expected
     assert not any("same-key" in fault for fault in found)
+
+
+def test_client_keys_may_be_given_by_a_program() -> None:
+    named = ClientKeySettings(key=SecretStr("k"), name="team-a")
+    assert ServerSettings(api_keys=[SecretStr("j"), named]).api_keys == [SecretStr("j"), named]
 
 
 def test_a_rule_for_a_key_that_does_not_exist_is_a_fault_that_does_not_show_it(file: Path) -> None:
