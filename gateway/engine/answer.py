@@ -11,6 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Protocol
 
+from msgspec import Struct
+
 from adapters.failures import Failure
 from adapters.types import Head, Reply, StreamDecoder, Usage
 from gateway.engine.pace import Pace
@@ -79,12 +81,27 @@ class Stream(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class Deadline:
+class Deadline(Struct, frozen=True):
     """A moment, monotonic, and what set it."""
 
     at: float
     limit: Limit
+
+
+class Life(Protocol):
+    """Who hears what becomes of a stream after its first content."""
+
+    def tell(self, failure: Failure) -> GatewayError:
+        """Returns a failure in the client's words."""
+        ...
+
+    def over(self, failure: Failure | None) -> None:
+        """Hears once that the stream is over, with its failure if it broke off."""
+        ...
+
+    def closed(self, usage: Usage | None) -> None:
+        """Hears once that the stream is let go of, over or not, with what the upstream has counted."""
+        ...
 
 
 class SingleStream:
@@ -92,14 +109,13 @@ class SingleStream:
 
     __slots__ = (
         "_clock",
-        "_closed",
         "_deadline",
         "_decoder",
         "_idle",
-        "_over",
+        "_is_closed",
+        "_life",
         "_pace",
         "_response",
-        "_tell",
         "deployment",
         "error",
         "first",
@@ -114,15 +130,9 @@ class SingleStream:
         *,
         deadline: Deadline,
         clock: Callable[[], float],
-        tell: Callable[[Failure], GatewayError],
-        over: Callable[[Failure | None], None],
-        closed: Callable[[Usage | None], None],
+        life: Life,
     ) -> None:
-        """`deadline` is of `clock`; `tell` words a failure for the client.
-
-        `over` is called once, with the failure that broke the stream, or None at its good end, unless nobody has
-        listened so long. `closed` is called once in any case, with what the upstream has counted.
-        """
+        """`deadline` is of `clock`; `life` hears of the end, and of the letting go in any case."""
         self.deployment = deployment
         self.first = first
         self.error: GatewayError | None = None
@@ -130,9 +140,8 @@ class SingleStream:
         self._decoder = decoder
         self._deadline = deadline
         self._clock = clock
-        self._tell = tell
-        self._over = over
-        self._closed: Callable[[Usage | None], None] | None = closed
+        self._life = life
+        self._is_closed = False
         waits = deployment.waits
         self._idle = Limit(waits.stream.idle, waits.stream.idle_setting)
         self._pace = Pace(waits.pace, clock) if waits.pace.seconds else None
@@ -175,7 +184,7 @@ class SingleStream:
             return self._break(from_transport(error))
         if decoder.failure is not None:
             return self._break(decoder.failure)
-        self._over(None)
+        self._life.over(None)
         return b""
 
     async def linger(self) -> None:
@@ -191,9 +200,9 @@ class SingleStream:
     async def aclose(self) -> None:
         """Releases the response."""
         self._response.release()
-        closed, self._closed = self._closed, None
-        if closed is not None:
-            closed(self._decoder.usage)
+        if not self._is_closed:
+            self._is_closed = True
+            self._life.closed(self._decoder.usage)
 
     def _check_time(self, began: float) -> None:
         """Raises TransportError past a deadline. Bytes without content, such as pings, keep no timeout away."""
@@ -210,6 +219,6 @@ class SingleStream:
             raise TransportError(Fault.TIMEOUT, message, setting=idle.setting)
 
     def _break(self, failure: Failure) -> bytes:
-        self.error = self._tell(failure)
-        self._over(failure)
+        self.error = self._life.tell(failure)
+        self._life.over(failure)
         return b""

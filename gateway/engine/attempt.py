@@ -4,23 +4,24 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final
+
+from msgspec import Struct
 
 from adapters.errors import Malformed, UpstreamSaid
 from adapters.failures import Failure, FailureKind
 from adapters.gathered import gather_reply, is_stream
-from adapters.types import MAX_EVENT_BYTES, Call, Head, Headers, HttpRequest, Operation, Reply, Usage
+from adapters.types import MAX_EVENT_BYTES, Call, Head, Headers, HttpRequest, Operation, Reply
 from gateway.credentials.errors import CredentialUnavailable
 from gateway.credentials.keyring import Key
 from gateway.credentials.learned import learn
 from gateway.credentials.sign import signed
 from gateway.domain import Attempt
-from gateway.engine.answer import Answer, Deadline, SingleStream
+from gateway.engine.answer import Answer, Deadline, Life, SingleStream
 from gateway.engine.client_errors import passed_on
 from gateway.engine.pace import Pace
 from gateway.engine.trouble import from_transport, too_long
-from gateway.errors import GatewayError
 from gateway.resilience.planner import past_deadline
 from gateway.resilience.verdicts import NO_CREDENTIAL
 from gateway.routing.deployment import Deployment, Limit
@@ -46,8 +47,7 @@ class AttemptFailed(Exception):
         """A pooled connection died before one byte came: no evidence about the upstream."""
 
 
-@dataclass(frozen=True, slots=True)
-class Order:
+class Order(Struct, frozen=True):
     """What one attempt has to do."""
 
     call: Call
@@ -59,12 +59,7 @@ class Order:
     """When the answer has to have begun; one in one piece, to have ended."""
     end_by: Deadline
     """When a stream has to have ended."""
-    tell: Callable[[Failure], GatewayError]
-    """Words a failure for the client."""
-    over: Callable[[Failure | None], None]
-    """Called once when a stream is over, with its failure if it broke off."""
-    closed: Callable[[Usage | None], None]
-    """Called once when a stream is let go of, over or not, with what the upstream has counted."""
+    life: Life
 
 
 class Attempter:
@@ -215,9 +210,7 @@ class Attempter:
             b"".join(held),
             deadline=order.end_by,
             clock=self._clock,
-            tell=order.tell,
-            over=order.over,
-            closed=order.closed,
+            life=order.life,
         )
 
 

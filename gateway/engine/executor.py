@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
+
+from msgspec import Struct
 
 from adapters.errors import Malformed, Unsupported
 from adapters.failures import Failure, FailureKind
@@ -41,8 +43,7 @@ Listener = Callable[[Sequence[Event]], None]
 """Hears what attempts did to keys and deployments; never raises."""
 
 
-@dataclass(slots=True)
-class _Run:
+class _Run(Struct):
     """What the attempts of one call, or of one part of it, have in common."""
 
     call: Call
@@ -73,7 +74,7 @@ class Executor:
         """`listen` hears of every pause, ejection and return."""
         self._attempter = attempter
         self._max_response_bytes = max_response_bytes
-        self._clock = clock
+        self.clock = clock
         self._random = random
         self._scrubber = scrubber
         self._listen = listen
@@ -86,7 +87,7 @@ class Executor:
         first = plan.first
         outcome.deployment, outcome.provider = first.id, first.provider
         parts = _parts(call, plan, first)
-        started = self._clock()
+        started = self.clock()
         run = self._begin(parts[0], plan, outcome, hints, started)
         if len(parts) == 1:
             return await self._attempts(run)
@@ -94,7 +95,7 @@ class Executor:
         try:
             return await together(call, parts, run)
         finally:
-            outcome.upstream_seconds = self._clock() - started  # what passes at the same time passes once
+            outcome.upstream_seconds = self.clock() - started  # what passes at the same time passes once
 
     def _begin(self, call: Call, plan: Plan, outcome: Outcome, hints: Hints, now: float) -> _Run:
         total = plan.route.total
@@ -162,7 +163,7 @@ class Executor:
         planner = AttemptPlanner(plan, run.begin_by.at, run.begin_by.limit, self._random)
         may_hedge = plan.route.hedge is not None
         while True:
-            step = planner.next(self._clock())
+            step = planner.next(self.clock())
             if isinstance(step, GiveUp):
                 raise self._lost(run, step)
             if isinstance(step, Wait):
@@ -184,14 +185,14 @@ class Executor:
         memory.hedge_credit = min(memory.hedge_credit + policy.share, _MOST_CREDIT)
         samples = memory.first_token if run.call.stream else memory.answer
         delay = policy.after_seconds if policy.after_seconds is not None else samples.value
-        started = self._clock()
+        started = self.clock()
         if delay is None or memory.hedge_credit < 1:
             answer = await self._try(run, planner, step)
         else:
             answer = await self._second_chance(run, planner, step, delay)
-            run.outcome.upstream_seconds = self._clock() - started
+            run.outcome.upstream_seconds = self.clock() - started
         if answer is not None:
-            samples.observe(self._clock() - started)
+            samples.observe(self.clock() - started)
         return answer
 
     async def _second_chance(
@@ -202,7 +203,7 @@ class Executor:
         def hedge() -> Pending | None:
             if memory.hedge_credit < 1:
                 return None
-            second = planner.hedge(self._clock())
+            second = planner.hedge(self.clock())
             if second is None:
                 return None
             memory.hedge_credit -= 1
@@ -242,7 +243,7 @@ class Executor:
             attempt.is_lost = True
             raise
         finally:
-            attempt.ended = self._clock()
+            attempt.ended = self.clock()
             outcome.upstream_seconds += attempt.ended - attempt.started
             if not is_streaming:
                 consequences.end(running, attempt.ended)
@@ -253,7 +254,7 @@ class Executor:
         attempt = Attempt(
             len(outcome.attempts) + 1,
             deployment.id,
-            started=self._clock(),
+            started=self.clock(),
             part=run.part,
             route=step.stage.route.name,
             key=step.key.number,
@@ -263,18 +264,6 @@ class Executor:
         return attempt
 
     def _order(self, run: _Run, request: HttpRequest, step: Try, attempt: Attempt, running: Running) -> Order:
-        def over(failure: Failure | None) -> None:
-            now = self._clock()
-            if failure is None:
-                consequences.end_well(running, now)
-            else:
-                attempt.failure = failure
-                self._tell(consequences.fail(running, failure, now))
-
-        def closed(usage: Usage | None) -> None:
-            running.spent = usage.prompt + usage.completion if usage else None
-            consequences.end(running, self._clock())
-
         return Order(
             call=run.call,
             request=request,
@@ -283,13 +272,11 @@ class Executor:
             attempt=attempt,
             begin_by=run.begin_by,
             end_by=run.end_by,
-            tell=lambda failure: self.client_error(failure, step.deployment.id),
-            over=over,
-            closed=closed,
+            life=_Life(self, running, attempt),
         )
 
     def _began_well(self, run: _Run, step: Try, running: Running, answer: Answer | SingleStream) -> None:
-        now = self._clock()
+        now = self.clock()
         self._tell(consequences.begin_well(running, now))
         if isinstance(answer, Answer):
             usage = answer.reply.usage
@@ -304,8 +291,13 @@ class Executor:
         failure = attempt.failure = failed.failure
         run.passed = failed.passed
         if not (failed.is_replayable and not step.fresh):
-            self._tell(consequences.fail(running, failure, self._clock()))
+            self._tell(consequences.fail(running, failure, self.clock()))
         planner.record(failure, step, is_replayable=failed.is_replayable)
+
+    def broke(self, running: Running, attempt: Attempt, failure: Failure) -> None:
+        """Notes that a stream broke off after its first content."""
+        attempt.failure = failure
+        self._tell(consequences.fail(running, failure, self.clock()))
 
     def _tell(self, events: Sequence[Event]) -> None:
         if events:
@@ -345,6 +337,27 @@ class Executor:
             return None
         run.outcome.dropped = lost
         return request
+
+
+class _Life(Struct):
+    """What a stream after its first content means for its deployment and key."""
+
+    executor: Executor
+    running: Running
+    attempt: Attempt
+
+    def tell(self, failure: Failure) -> UpstreamError:
+        return self.executor.client_error(failure, self.running.deployment.id)
+
+    def over(self, failure: Failure | None) -> None:
+        if failure is None:
+            consequences.end_well(self.running, self.executor.clock())
+        else:
+            self.executor.broke(self.running, self.attempt, failure)
+
+    def closed(self, usage: Usage | None) -> None:
+        self.running.spent = usage.prompt + usage.completion if usage else None
+        consequences.end(self.running, self.executor.clock())
 
 
 def _too_lossy(deployment: Deployment, lost: Sequence[str]) -> UnsupportedParameter:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
+
+from msgspec import Struct
 
 from gateway.routing.deployment import Limit
 from gateway.settings.scalars import MAX_SECONDS
@@ -13,13 +15,13 @@ from gateway.settings.scalars import MAX_SECONDS
 _WHOLE: Final = b"x-request-timeout"
 _READ: Final = b"x-stainless-read-timeout"
 _NUMBER: Final = re.compile(rb"(\d{1,9}(?:\.\d{0,9})?)(ms|s)?", re.ASCII)
+_MAX_BYTES: Final = 32
 _SHARE: Final = 0.05
 _MOST_SECONDS: Final = 0.25
 """So much earlier than the client gives up it is told why: a connection that it closes itself says nothing."""
 
 
-@dataclass(frozen=True, slots=True)
-class Hints:
+class Hints(Struct, frozen=True):
     """Limits that the client sets; None where it sets none."""
 
     whole: Limit | None = None
@@ -36,14 +38,18 @@ NO_HINTS: Final = Hints()
 
 def read_hints(headers: Mapping[bytes, bytes]) -> Hints:
     """Returns what the headers say; what is no time, or none that anybody would wait, says nothing."""
-    whole, begin = _limit(headers, _WHOLE), _limit(headers, _READ)
-    return NO_HINTS if whole is None and begin is None else Hints(whole, begin)
+    whole, begin = headers.get(_WHOLE), headers.get(_READ)
+    if whole is None and begin is None:
+        return NO_HINTS
+    return _read((whole or b"")[:_MAX_BYTES], (begin or b"")[:_MAX_BYTES])
 
 
-def _limit(headers: Mapping[bytes, bytes], name: bytes) -> Limit | None:
-    text = headers.get(name)
-    if text is None:
-        return None
+@lru_cache(maxsize=256)  # an SDK says the same every time
+def _read(whole: bytes, begin: bytes) -> Hints:
+    return Hints(_limit(whole, _WHOLE), _limit(begin, _READ))
+
+
+def _limit(text: bytes, name: bytes) -> Limit | None:
     match = _NUMBER.fullmatch(text.strip())
     if match is None:
         return None

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from dataclasses import replace
 from typing import Final
+
+from msgspec.structs import replace
 
 from adapters.types import Call, Head, Operation
 from gateway.engine.answer import Answer, Stream

@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
+from msgspec import Struct
+
 from adapters.failures import Failure, FailureKind
 from gateway.credentials.keyring import Key
 from gateway.resilience.verdicts import NO_CREDENTIAL, Scope, pause_seconds, told_seconds, verdict_on
@@ -37,8 +39,7 @@ class Event:
     needs_attention: bool = False
 
 
-@dataclass(slots=True)
-class Running:
+class Running(Struct):
     """One attempt that has begun and not ended."""
 
     deployment: Deployment

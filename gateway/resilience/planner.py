@@ -22,8 +22,10 @@ an upstream has seen are paid from the budget of the deployment that failed, so 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
 from typing import Final
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from adapters.failures import Failure, FailureKind
 from gateway.credentials.keyring import Key, KeyState
@@ -40,8 +42,7 @@ _POISONOUS: Final = 2
 """So many failures of the request itself end it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Try:
+class Try(Struct, frozen=True):
     """Call this deployment with this key; `fresh` forbids a pooled connection."""
 
     deployment: Deployment
@@ -55,23 +56,20 @@ class Try:
     """Kind of the failure before it, or why nothing was tried before a fallback; "" for the first."""
 
 
-@dataclass(frozen=True, slots=True)
-class Wait:
+class Wait(Struct, frozen=True):
     """Do nothing for so long, then ask again."""
 
     seconds: float
 
 
-@dataclass(frozen=True, slots=True)
-class GiveUp:
+class GiveUp(Struct, frozen=True):
     """Nothing is left to try; this is what the client should hear, None if nothing could even be asked."""
 
     failure: Failure | None
     deployment: str
 
 
-@dataclass(frozen=True, slots=True)
-class _Failed:
+class _Failed(Struct, frozen=True):
     deployment: Deployment
     key: Key
     failure: Failure
@@ -126,7 +124,7 @@ class AttemptPlanner:
             self._may_replay = False
             return replace(self._last, fresh=True, is_first=False, charged=None)
         if not self._failed:
-            return self._at_once(now) or self._later(now)
+            return self._first(now) or self._at_once(now) or self._later(now)
         if self._attempts >= self._policy.attempts or self._is_poisonous() or not self._has_budget(now):
             return self._give_up(now)
         return self._at_once(now) or self._later(now)
@@ -159,6 +157,17 @@ class AttemptPlanner:
         return None
 
     # What may be tried at once.
+
+    def _first(self, now: float) -> Try | None:
+        """What nearly every request does: the first deployment, if nothing is in its way."""
+        stage = self.plan.stages[0]
+        if self._attempts or self._declined or not stage.candidates:
+            return None
+        deployment = stage.candidates[0]
+        if deployment.vitals.obstacle(now, self.plan.tokens) is not None:
+            return None
+        key = deployment.key_ring.pick(now)
+        return None if key is None else self._try(deployment, key, stage)
 
     def _at_once(self, now: float) -> Try | None:
         if (again := self._other_key(now)) is not None:

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from math import log
 from typing import Final
+
+from msgspec import Struct
 
 from gateway.routing.asking import Asking
 from gateway.routing.deployment import Deployment
@@ -21,8 +22,7 @@ Random = Callable[[], float]
 _TINY: Final = 1e-12
 
 
-@dataclass(frozen=True, slots=True)
-class Moment:
+class Moment(Struct, frozen=True):
     """What the strategies may look at besides the deployments."""
 
     asking: Asking
@@ -40,9 +40,8 @@ def order(
         return candidates
     moment = Moment(asking, route.memory, route.sticky_by, now, random)
     strategy = _STRATEGIES[route.strategy]
-    first = candidates[0].order
-    if all(candidate.order == first for candidate in candidates):
-        return _with_idle_last(candidates, moment, strategy)
+    if route.is_level:
+        return strategy(candidates, moment)
     ordered: list[Deployment] = []
     for level in sorted({candidate.order for candidate in candidates}):
         ordered += _with_idle_last([each for each in candidates if each.order == level], moment, strategy)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from gateway.routing.asking import Asking
 from gateway.routing.deployment import Deployment
 from gateway.routing.route import Route, Rule
 
+NOTHING: Final[Mapping[str, str]] = {}
 PARAM_OF: Final[Mapping[str, str]] = {
     "tools": "tools",
     "json_schema": "response_format",
@@ -18,12 +19,14 @@ PARAM_OF: Final[Mapping[str, str]] = {
 """The request's member that uses a feature."""
 
 
-def fitting(route: Route, asking: Asking) -> tuple[list[Deployment], dict[str, str]]:
+def fitting(route: Route, asking: Asking) -> tuple[Sequence[Deployment], Mapping[str, str]]:
     """Returns the deployments that may serve a request, and for each other its id with the reason.
 
     A context window rules a deployment out only while another is large enough: the count of tokens is a guess, and
     the upstream's own word on it is better than ours.
     """
+    if asking.call.operation in route.serves_all and _needed(asking) < route.narrowest:
+        return route.deployments, NOTHING
     rule = next((rule for rule in route.rules if applies(rule, asking)), None)
     fit: list[Deployment] = []
     others: dict[str, str] = {}

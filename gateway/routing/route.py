@@ -5,9 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from math import inf
 from typing import Final
 
+from msgspec import Struct
+
 from adapters.failures import FailureKind
+from adapters.types import Operation
 from gateway.health.latency import Percentile
 from gateway.routing.deployment import Deployment, Limit
 
@@ -17,6 +21,7 @@ OWN_FAULTS: Final = frozenset(
 """Failures of the request itself, which no other deployment of the same model would mend."""
 ANY_FAILURE: Final = frozenset(FailureKind) - OWN_FAULTS
 """`fallback_on: failure`."""
+NO_OPERATIONS: Final[frozenset[Operation]] = frozenset()
 NO_HEADERS: Final[Mapping[bytes, bytes]] = {}
 
 
@@ -127,6 +132,28 @@ class Route:
     mirror: MirrorPolicy | None = None
     is_strict: bool = False
     memory: Memory = field(default_factory=Memory)
+    is_level: bool = field(init=False)
+    """No deployment comes after the others by its `order` or weight."""
+    is_limited: bool = field(init=False)
+    """The tokens of a request have to be estimated for it."""
+    serves_all: frozenset[Operation] = field(init=False)
+    """Operations for which every deployment can be asked, as long as the prompt is within `narrowest`."""
+    narrowest: float = field(init=False)
+    """The smallest context window of any deployment."""
+
+    def __post_init__(self) -> None:
+        """Works out what is asked for every request."""
+        deployments = self.deployments
+        is_picky = bool(self.rules) or any(each.supports is not None for each in deployments)
+        common = frozenset(name for name in Operation if all(each.offers(name) for each in deployments))
+        answers: dict[str, object] = {
+            "is_level": all(each.weight and each.order == deployments[0].order for each in deployments),
+            "is_limited": any(each.is_limited for each in deployments),
+            "serves_all": NO_OPERATIONS if is_picky else common,
+            "narrowest": min((each.context_window or inf for each in deployments), default=inf),
+        }
+        for name, answer in answers.items():
+            object.__setattr__(self, name, answer)
 
     @property
     def is_plain(self) -> bool:
@@ -162,8 +189,7 @@ class Stage:
         return self._candidates
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(Struct, frozen=True):
     """What one request may try, stage after stage."""
 
     model: str
@@ -182,4 +208,7 @@ class Plan:
     @property
     def first(self) -> Deployment:
         """The deployment that is tried first if nothing is in its way."""
-        return next(candidate for stage in self.stages for candidate in stage.candidates)
+        for stage in self.stages:
+            if stage.candidates:
+                return stage.candidates[0]
+        raise ValueError("a plan has a candidate")

@@ -133,12 +133,13 @@ class Router:
 class _Chain:
     """A route and those that take over from it; `plan` is there if every request gets the same."""
 
-    __slots__ = ("links", "plan", "route", "shown")
+    __slots__ = ("links", "needs_count", "plan", "route", "shown")
 
     def __init__(self, shown: str, route: Route, links: Sequence[tuple[Route, Fallback]]) -> None:
         self.shown = shown
         self.route = route
         self.links = links
+        self.needs_count = route.is_limited or any(link.is_limited for link, _ in links)
         self.plan: Plan | None = None
         if route.is_plain and not links:
             self.plan = Plan(shown, (Stage(route),), route.is_strict)
@@ -149,10 +150,9 @@ def _planned(chain: _Chain, asking: Asking, now: float, random: Random) -> Plan:
     stages = [Stage(chain.route, candidates=order(chain.route, first, asking, now, random))]
     for route, fallback in chain.links:
         stages.append(Stage(route, partial(_order, route, asking, now, random), fallback=fallback))
-    if not any(stage.candidates for stage in stages):
+    if not first and not any(stage.candidates for stage in stages):
         raise _unfit(chain, asking, others)
-    needs_count = any(deployment.is_limited for stage in stages for deployment in stage.route.deployments)
-    tokens = asking.prompt_tokens() + asking.answer_tokens() if needs_count else 0
+    tokens = asking.prompt_tokens() + asking.answer_tokens() if chain.needs_count else 0
     return Plan(chain.shown, tuple(stages), chain.route.is_strict, tokens)
 
 
