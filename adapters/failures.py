@@ -26,6 +26,7 @@ from typing import Final
 
 import msgspec
 
+from adapters.allowances import allowance
 from adapters.codec import JSON, as_list, as_object, decode
 
 
@@ -96,9 +97,11 @@ _KIND_OF_STATUS: Final[Mapping[int, FailureKind]] = {
     403: FailureKind.AUTH,
     404: FailureKind.MODEL_MISSING,
     408: FailureKind.TIMEOUT,
+    409: FailureKind.SERVER,  # a lock, or work on the same thing: it passes
     410: FailureKind.MODEL_MISSING,
     413: FailureKind.BAD_REQUEST,
     422: FailureKind.BAD_REQUEST,
+    425: FailureKind.SERVER,  # too early: ditto
     429: FailureKind.RATE_LIMIT,
     498: FailureKind.OVERLOADED,  # Groq: flex capacity exceeded
     503: FailureKind.OVERLOADED,
@@ -185,7 +188,7 @@ def from_description(
         code=said.code,
         type=said.type,
         param=said.param,
-        retry_after=retry_after_seconds(headers),
+        retry_after=retry_after_seconds(headers) or (_reset_seconds(headers) if status == 429 else None),
     )
 
 
@@ -327,6 +330,12 @@ def retry_after_seconds(headers: Mapping[str, str]) -> float | None:
         if seconds is not None and 0 < seconds < float("inf"):
             return seconds
     return None
+
+
+def _reset_seconds(headers: Mapping[str, str]) -> float | None:
+    """Returns when there will be more of what has run out, for providers that say so instead of `retry-after`."""
+    told = allowance(headers)
+    return told.empty_seconds or None if told else None
 
 
 def _until(when: str, now: str) -> float | None:

@@ -28,7 +28,7 @@ class KeyState:
         "is_told",
         "knocked_at",
         "last_failure",
-        "limits",
+        "left",
         "strikes",
         "uses",
     )
@@ -45,8 +45,8 @@ class KeyState:
         """Why it rests."""
         self.exhausted_until = 0.0
         """Until then the upstream's own figures say that nothing is left."""
-        self.limits: Mapping[str, str] = {}
-        """The upstream's own figures, as it last told them: `remaining-requests` and so on."""
+        self.left: Mapping[str, int] = {}
+        """How many `requests` and `tokens` are left, as the upstream last told."""
         self.uses = 0
         self.in_flight = 0
         self.knocked_at: float | None = None
