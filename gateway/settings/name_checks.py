@@ -38,7 +38,7 @@ class _Names:
         """Returns the route that serves a name, "" for a model that needs none, None if nothing serves it."""
         if name in self.owners:
             return self.owners[name]
-        fitting = [each for each in self.wildcards if _fits(each, name)]
+        fitting = [each for each in self.wildcards if fits(each, name)]
         for wildcard in fitting:
             if "/" in wildcard.partition(WILDCARD)[0]:
                 return wildcard
@@ -172,6 +172,7 @@ def _check_target(document: Document, path: Path, target: str, names: _Names) ->
     return route or ""
 
 
-def _fits(name: str, target: str) -> bool:
+def fits(name: str, target: str) -> bool:
+    """Returns whether a name with a `*` stands for `target`, too; the `*` is at least one character."""
     head, star, tail = name.partition(WILDCARD)
     return bool(star) and target.startswith(head) and target.endswith(tail) and len(target) > len(head) + len(tail)

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from gateway.settings.document import Document, Path, as_list, as_mapping, as_number
 from gateway.settings.explain import nearest, quoted
 from gateway.settings.key_checks import client_key_names
-from gateway.settings.name_checks import ProviderNames
+from gateway.settings.name_checks import WILDCARD, ProviderNames, fits
 
 Deployments = Sequence[Mapping[str, object]]
 _OF_ITS_OWN = ("keys", "limits", "timeouts", "context_window", "supports", "price")
@@ -16,10 +16,15 @@ _OF_ITS_OWN = ("keys", "limits", "timeouts", "context_window", "supports", "pric
 
 
 class _Called(NamedTuple):
-    """A deployment that has been seen: in which route, and how it is configured."""
+    """A deployment that has been seen: in which route, where in the file, and how it is configured."""
 
     route: str
+    path: Path
     configuration: Mapping[str, object]
+
+    def differing(self, other: _Called, parts: Sequence[str]) -> str:
+        """Returns the settings among `parts` that are not the same."""
+        return " and ".join(part for part in parts if self.configuration[part] != other.configuration[part])
 
 
 def check_routes(document: Document, providers: ProviderNames) -> None:
@@ -36,6 +41,7 @@ def check_routes(document: Document, providers: ProviderNames) -> None:
             path: Path = ("routes", name, "rules", index)
             _check_use(document, path, as_mapping(rule), deployments)
             _check_key_names(document, path, as_mapping(rule), key_names)
+    _check_wildcards(document, called)
 
 
 def _check_called(
@@ -49,18 +55,36 @@ def _check_called(
         public = name if isinstance(name, str) else model
         at = (*path, "name" if public is name else "model")
         configuration = {"model": model, **{part: _plain(deployment.get(part)) for part in _OF_ITS_OWN}}
-        first = called.setdefault(public, _Called(route, configuration))
-        if first.configuration is configuration or at in document.broken:
+        this = _Called(route, at, configuration)
+        first = called.setdefault(public, this)
+        if first is this or at in document.broken:
             continue
         said = quoted(document, at, public)
         if first.route == route:
             document.add(at, f"this route has another deployment called {said}; give each a `name` of its own")
-        elif differing := [part for part, value in configuration.items() if first.configuration[part] != value]:
+        elif differing := this.differing(first, ("model", *_OF_ITS_OWN)):
             document.add(
                 at,
-                f"the route {first.route!r} has a deployment called {said} as well, with other "
-                f"{' and '.join(differing)}; give one of them a `name` of its own",
+                f"the route {first.route!r} has a deployment called {said} as well, with other {differing}; "
+                "give one of them a `name` of its own",
             )
+
+
+def _check_wildcards(document: Document, called: Mapping[str, _Called]) -> None:
+    """Adds a fault for each deployment that is one of those a deployment with a `*` stands for, and configured else."""
+    for name, wild in called.items():
+        if WILDCARD not in name:
+            continue
+        for other, one in called.items():
+            if not fits(name, other) or one.path in document.broken:
+                continue
+            if differing := one.differing(wild, _OF_ITS_OWN):
+                said = quoted(document, one.path, other)
+                document.add(
+                    one.path,
+                    f"the route {wild.route!r} has {said} as well, as {name!r} with other {differing}; "
+                    "give one of them a `name` of its own",
+                )
 
 
 def _model(deployment: Mapping[str, object], ids: Mapping[str, str]) -> str | None:

@@ -298,6 +298,18 @@ def test_deployments_called_the_same_must_be_the_same_in_all_routes(
     assert "sk-secret" not in fault
 
 
+@pytest.mark.parametrize("model", ["openai/gpt-5", "openai/gpt-4*"])
+def test_a_deployment_must_be_the_same_where_a_wildcard_stands_for_it(file: Path, model: str) -> None:
+    limited = "'gpt-*': {deployments: [{model: openai/gpt-*, limits: {max_in_flight: 1}}]}"
+    (fault,) = faults(file, routes(limited, f"'a-*': {{deployments: [{{model: {model}}}]}}"))
+    assert fault == (
+        f"3:33  routes.a-*.deployments.0.model  the route 'gpt-*' has {model!r} as well, as 'openai/gpt-*' with other "
+        "limits; give one of them a `name` of its own"
+    )
+    assert load(file, routes(limited, f"'a-*': {{deployments: [{{model: {model}, name: n}}]}}"))
+    assert load(file, routes(limited, f"'a-*': {{deployments: [{{model: {model}, limits: {{max_in_flight: 1}}}}]}}"))
+
+
 def test_one_deployment_may_stand_in_several_routes_with_its_place_there(file: Path) -> None:
     text = routes(
         "a: {deployments: [{model: groq/x, weight: 1, order: 1, tags: [t], limits: {max_in_flight: 3}}]}",

@@ -23,7 +23,7 @@ routes:
   slow: *x
   slower: {{deployments: [{{model: groq/llama-2}}], aliases: [every, "a/b"]}}
   "all-*":
-    deployments: [{{model: groq/*, weight: 0}}, {{model: my-vllm/*, name: m, keys: [{KEY}], tags: [e]}}]
+    deployments: [{{model: groq/all-*, weight: 0}}, {{model: my-vllm/*, name: m, keys: [{KEY}], tags: [e]}}]
     fallbacks: [fast, {{route: groq/b, on: [any]}}]
     rules: [{{when: {{keys: [n], headers: {{x: {KEY}}}}}, use: [e]}}]
     hedge: {{}}
