@@ -115,6 +115,7 @@ class Attempt(Struct):
     """A second deployment was asked because the first was slow."""
     is_lost: bool = False
     """Another attempt was faster; this one was cancelled."""
+    provider: str = ""
 
 
 class Outcome(Struct):

@@ -13,7 +13,7 @@ from enum import StrEnum
 from msgspec import Struct
 
 from adapters.failures import Failure, FailureKind
-from gateway.credentials.keyring import Key
+from gateway.credentials.keyring import Key, KeyState
 from gateway.resilience.verdicts import NO_CREDENTIAL, Scope, pause_seconds, told_seconds, verdict_on
 from gateway.routing.deployment import Deployment
 
@@ -37,6 +37,10 @@ class Event:
     seconds: float = 0.0
     key: Key | None = None
     needs_attention: bool = False
+    is_told: bool = False
+    """Whether the upstream itself asked for the pause."""
+    state: KeyState | None = None
+    """What rests of the key: all of it, or its rates with one model."""
 
 
 class Running(Struct):
@@ -100,11 +104,12 @@ def fail(running: Running, failure: Failure, now: float) -> Sequence[Event]:
     elif verdict.rests is Scope.DEPLOYMENT:
         seconds = pause_seconds(failure, deployment.vitals.strikes)
         deployment.vitals.strikes += 1
-        deployment.vitals.cool(seconds, now, is_told=told_seconds(failure) is not None, reason=reason)
-        events.append(Event(Turn.DEPLOYMENT_COOLED, deployment, reason, seconds))
+        is_told = told_seconds(failure) is not None
+        deployment.vitals.cool(seconds, now, is_told=is_told, reason=reason)
+        events.append(Event(Turn.DEPLOYMENT_COOLED, deployment, reason, seconds, is_told=is_told))
     elif failure.kind is FailureKind.SERVER and (told := told_seconds(failure)) is not None:
         deployment.vitals.cool(told, now, is_told=True, reason=reason)
-        events.append(Event(Turn.DEPLOYMENT_COOLED, deployment, reason, told))
+        events.append(Event(Turn.DEPLOYMENT_COOLED, deployment, reason, told, is_told=True))
     if verdict.speaks_against and failure.code != "overloaded":  # our own pool was full
         seconds = deployment.vitals.failed(now, is_unsent=failure.is_unsent, reason=reason)
         if seconds:
@@ -117,7 +122,17 @@ def _cool_key(running: Running, failure: Failure, now: float) -> Event:
     state = running.key.account if failure.status in (401, 402) else running.key.state
     seconds = pause_seconds(failure, state.strikes)
     state.strikes += 1
-    state.cool(seconds, now, is_told=told_seconds(failure) is not None, failure=failure)
+    is_told = told_seconds(failure) is not None
+    state.cool(seconds, now, is_told=is_told, failure=failure)
     needs_attention = verdict_on(failure).needs_attention and failure.code != NO_CREDENTIAL
     reason = failure.kind.value
-    return Event(Turn.KEY_COOLED, running.deployment, reason, seconds, running.key, needs_attention)
+    return Event(
+        Turn.KEY_COOLED,
+        running.deployment,
+        reason,
+        seconds,
+        running.key,
+        needs_attention=needs_attention,
+        is_told=is_told,
+        state=state,
+    )
