@@ -77,6 +77,8 @@ class Failure:
     """The setting that ended the attempt, for timeouts and caps of our own."""
     is_unsent: bool = False
     """The upstream cannot have seen the request: no connection came about."""
+    is_impatience: bool = False
+    """The time for the whole request was up, which says little about whoever was asked last."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -86,6 +86,12 @@ class Deadline(Struct, frozen=True):
 
     at: float
     limit: Limit
+    is_whole: bool = True
+    """It is that of the whole request, not of one attempt."""
+
+    def passed(self) -> Failure:
+        """Returns the failure of whoever ran into it."""
+        return past_deadline(self.limit, is_impatience=self.is_whole)
 
 
 class Life(Protocol):
@@ -180,7 +186,7 @@ class SingleStream:
                     return out
         except TransportError as error:
             if error.fault is Fault.TIMEOUT and error.setting == self._deadline.limit.setting:
-                return self._break(past_deadline(self._deadline.limit))
+                return self._break(self._deadline.passed())
             return self._break(from_transport(error))
         if decoder.failure is not None:
             return self._break(decoder.failure)

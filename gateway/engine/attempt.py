@@ -12,7 +12,7 @@ from msgspec import Struct
 from adapters.errors import Malformed, UpstreamSaid
 from adapters.failures import Failure, FailureKind
 from adapters.gathered import gather_reply, is_stream
-from adapters.types import MAX_EVENT_BYTES, Call, Head, Headers, HttpRequest, Operation, Reply
+from adapters.types import MAX_EVENT_BYTES, Call, Head, Headers, HttpRequest, Operation, Reply, Usage
 from gateway.credentials.errors import CredentialUnavailable
 from gateway.credentials.keyring import Key
 from gateway.credentials.learned import learn
@@ -22,9 +22,8 @@ from gateway.engine.answer import Answer, Deadline, Life, SingleStream
 from gateway.engine.client_errors import passed_on
 from gateway.engine.pace import Pace
 from gateway.engine.trouble import from_transport, too_long
-from gateway.resilience.planner import past_deadline
 from gateway.resilience.verdicts import NO_CREDENTIAL
-from gateway.routing.deployment import Deployment, Limit
+from gateway.routing.deployment import Deployment
 from gateway.transport.base import Fault, Timeouts, Transport, TransportError, UpstreamResponse
 
 _MAX_ERROR_BYTES: Final = 1024 * 1024
@@ -39,12 +38,16 @@ Clock = Callable[[], float]
 class AttemptFailed(Exception):
     """An attempt has failed, before anything of it could be sent to the client."""
 
-    def __init__(self, failure: Failure, *, is_replayable: bool = False, passed: Headers = ()) -> None:
+    def __init__(
+        self, failure: Failure, *, is_replayable: bool = False, passed: Headers = (), usage: Usage | None = None
+    ) -> None:
         self.failure = failure
         self.passed = passed
         """The upstream's headers that are the client's business."""
         self.is_replayable = is_replayable
         """A pooled connection died before one byte came: no evidence about the upstream."""
+        self.usage = usage
+        """What the upstream has counted all the same."""
 
 
 class Order(Struct, frozen=True):
@@ -111,12 +114,12 @@ class Attempter:
     def _deadline(self, order: Order) -> Deadline:
         whole = order.deployment.waits.attempt
         at = order.attempt.started + whole.seconds
-        return Deadline(at, whole) if at < order.begin_by.at else order.begin_by
+        return Deadline(at, whole, is_whole=False) if at < order.begin_by.at else order.begin_by
 
     def _failure(self, error: TransportError, deadline: Deadline) -> Failure:
         """Returns the failure that the network's trouble means; a phase that the deadline cut short is its timeout."""
         if error.fault is Fault.TIMEOUT and error.setting == deadline.limit.setting:
-            return replace(past_deadline(deadline.limit), is_unsent=error.is_unsent)
+            return replace(deadline.passed(), is_unsent=error.is_unsent)
         return from_transport(error)
 
     async def _signature(self, order: Order, deadline: Deadline) -> Headers:
@@ -128,7 +131,7 @@ class Attempter:
             failure = Failure(FailureKind.AUTH, error.message, code=NO_CREDENTIAL, is_unsent=True)
             raise AttemptFailed(failure) from None
         except TimeoutError:
-            raise AttemptFailed(replace(past_deadline(deadline.limit), is_unsent=True)) from None
+            raise AttemptFailed(replace(deadline.passed(), is_unsent=True)) from None
 
     def _timeouts(self, order: Order, deadline: Deadline) -> Timeouts:
         waits = order.deployment.waits
@@ -158,7 +161,7 @@ class Attempter:
                 raise too_long()
             seconds = deadline.at - self._clock()
             if seconds <= 0:
-                raise AttemptFailed(past_deadline(deadline.limit))
+                raise AttemptFailed(deadline.passed())
             if seconds < waits.answer.idle:
                 response.expect_within(seconds, deadline.limit.setting)
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
@@ -184,23 +187,22 @@ class Attempter:
         deployment = order.deployment
         decoder = deployment.adapter.stream(order.call, deployment.target, response.head)
         first_token = deployment.waits.first_token
-        begin_by = order.attempt.started + first_token.seconds
-        limit = first_token
-        if deadline.at < begin_by:
-            begin_by, limit = deadline.at, deadline.limit
+        begin_by = Deadline(order.attempt.started + first_token.seconds, first_token, is_whole=False)
+        if deadline.at < begin_by.at:
+            begin_by = deadline
         held: list[bytes] = []
         left = _MAX_HELD_BYTES
         while not (decoder.has_content or decoder.is_done):
             now = self._clock()
-            if now >= begin_by:
-                raise AttemptFailed(_no_content(limit))
-            response.expect_within(begin_by - now, limit.setting)
+            if now >= begin_by.at:
+                raise AttemptFailed(_no_content(begin_by))
+            response.expect_within(begin_by.at - now, begin_by.limit.setting)
             data = await response.next()
             out = decoder.feed(data) if data else decoder.close()
             held.append(out)
             left -= len(out)
             if decoder.failure is not None and not decoder.has_content:
-                raise AttemptFailed(decoder.failure)
+                raise AttemptFailed(decoder.failure, usage=decoder.usage)
             if left < 0 and not decoder.has_content:
                 raise TransportError(Fault.TOO_LARGE, f"no content in the first {_MAX_HELD_BYTES} bytes of the stream")
         return SingleStream(
@@ -214,13 +216,9 @@ class Attempter:
         )
 
 
-def _no_content(limit: Limit) -> Failure:
-    return Failure(
-        FailureKind.TIMEOUT,
-        f"no content within {limit.setting} ({limit.seconds:g} s)",
-        code="upstream_timeout",
-        setting=limit.setting,
-    )
+def _no_content(deadline: Deadline) -> Failure:
+    limit = deadline.limit
+    return replace(deadline.passed(), message=f"no content within {limit.setting} ({limit.seconds:g} s)")
 
 
 def _reply(deployment: Deployment, call: Call, head: Head, body: bytes) -> Reply:

@@ -8,7 +8,7 @@ sent to the client yet, so that everything before can still become an honest HTT
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 
 from msgspec import Struct
@@ -70,14 +70,16 @@ class Executor:
         random: Random,
         scrubber: Scrubber,
         listen: Listener = lambda events: None,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
-        """`listen` hears of every pause, ejection and return."""
+        """`listen` hears of every pause, ejection and return; `sleep` is what waits between attempts."""
         self._attempter = attempter
         self._max_response_bytes = max_response_bytes
         self.clock = clock
         self._random = random
         self._scrubber = scrubber
         self._listen = listen
+        self._sleep = sleep
 
     async def run(self, call: Call, plan: Plan, outcome: Outcome, hints: Hints = NO_HINTS) -> Answer | Stream:
         """Returns an answer that is not begun yet; raises GatewayError. `outcome` records every attempt.
@@ -167,7 +169,7 @@ class Executor:
             if isinstance(step, GiveUp):
                 raise self._lost(run, step)
             if isinstance(step, Wait):
-                await asyncio.sleep(step.seconds)
+                await self._sleep(step.seconds)
                 continue
             if may_hedge:
                 may_hedge = False
@@ -259,6 +261,7 @@ class Executor:
             route=step.stage.route.name,
             key=step.key.number,
             is_hedge=is_hedge,
+            provider=deployment.provider,
         )
         outcome.attempts.append(attempt)
         return attempt
@@ -290,6 +293,9 @@ class Executor:
     ) -> None:
         failure = attempt.failure = failed.failure
         run.passed = failed.passed
+        if failed.usage is not None:
+            run.outcome.usage = failed.usage
+            running.spent = failed.usage.prompt + failed.usage.completion
         if not (failed.is_replayable and not step.fresh):
             self._tell(consequences.fail(running, failure, self.clock()))
         planner.record(failure, step, is_replayable=failed.is_replayable)

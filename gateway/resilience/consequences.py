@@ -110,7 +110,8 @@ def fail(running: Running, failure: Failure, now: float) -> Sequence[Event]:
     elif failure.kind is FailureKind.SERVER and (told := told_seconds(failure)) is not None:
         deployment.vitals.cool(told, now, is_told=True, reason=reason)
         events.append(Event(Turn.DEPLOYMENT_COOLED, deployment, reason, told, is_told=True))
-    if verdict.speaks_against and failure.code != "overloaded":  # our own pool was full
+    # Our own pool being full, and the end of everybody's patience with the whole request, say nothing about it.
+    if verdict.speaks_against and failure.code != "overloaded" and not failure.is_impatience:
         seconds = deployment.vitals.failed(now, is_unsent=failure.is_unsent, reason=reason)
         if seconds:
             events.append(Event(Turn.EJECTED, deployment, reason, seconds, key))

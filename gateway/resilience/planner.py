@@ -72,6 +72,7 @@ class GiveUp(Struct, frozen=True):
 class _Failed(Struct, frozen=True):
     deployment: Deployment
     key: Key
+    stage: Stage
     failure: Failure
 
 
@@ -135,7 +136,7 @@ class AttemptPlanner:
         if self._may_replay:
             self._last = tried
         else:
-            self._failed.append(_Failed(tried.deployment, tried.key, failure))
+            self._failed.append(_Failed(tried.deployment, tried.key, tried.stage, failure))
             self._rested_at = None
 
     def decline(self, tried: Try) -> None:
@@ -183,8 +184,8 @@ class AttemptPlanner:
         return None
 
     def _other_key(self, now: float) -> Try | None:
-        last = self._last
-        if last is None or not self._failed or not verdict_on(self._failed[-1].failure).key:
+        last = self._failed[-1] if self._failed else None
+        if last is None or not verdict_on(last.failure).key:
             return None
         if self._left() <= self._stages_after(self.plan.stages.index(last.stage)):
             return None
@@ -212,16 +213,19 @@ class AttemptPlanner:
         return None
 
     def _again(self, now: float) -> Try | Wait | None:
-        """The same key and deployment, once more."""
+        """The same deployment once more, after a pause of our own or the one that it has asked for."""
         for stage, deployment in self._possible():
-            failed = next((each for each in reversed(self._failed) if each.deployment is deployment), None)
-            if failed is None or not may_repeat(failed.failure) or self._is_worn_out(deployment):
+            failed = self._last_failed(deployment)
+            if failed is None or self._is_worn_out(deployment):
                 continue
             if self._obstacle(deployment, stage, now) not in (None, *GUESSES):
                 continue
-            ring = deployment.key_ring
-            key = failed.key if not failed.key.wait(now) else ring.pick(now)
+            key = deployment.key_ring.pick(now) if failed.key.wait(now) else failed.key
             if key is None:
+                continue
+            if not may_repeat(failed.failure):
+                if verdict_on(failed.failure).after_pause:
+                    return self._try(deployment, key, stage)
                 continue
             if self._rested_at is None:
                 self._rested_at = now + self._backoff()
@@ -241,10 +245,8 @@ class AttemptPlanner:
 
     def _waits(self, now: float) -> Iterator[float]:
         for stage, deployment in self._possible():
-            last = next((each.failure for each in reversed(self._failed) if each.deployment is deployment), None)
-            if last is not None and (verdict_on(last).rests is None or self._is_worn_out(deployment)):
-                continue
-            if last is not None and verdict_on(last).needs_attention:
+            failed = self._last_failed(deployment)
+            if failed is not None and (not verdict_on(failed.failure).after_pause or self._is_worn_out(deployment)):
                 continue
             obstacle = self._obstacle(deployment, stage, now)
             keys = deployment.key_ring.wait(now)
@@ -296,6 +298,9 @@ class AttemptPlanner:
         ejected.sort(key=lambda each: -(each.vitals.ejected_until or 0.0))
         most = min(int(stage.route.max_ejected_share * len(stage.candidates)), len(stage.candidates) - 1)
         return deployment in ejected[:most]
+
+    def _last_failed(self, deployment: Deployment) -> _Failed | None:
+        return next((each for each in reversed(self._failed) if each.deployment is deployment), None)
 
     def _is_new(self, deployment: Deployment) -> bool:
         return deployment.id not in self._declined and not self._tries.get(deployment.id)
@@ -363,11 +368,12 @@ class AttemptPlanner:
                 yield max(deployment.key_ring.wait(now), deployment.vitals.wait(now, self.plan.tokens))
 
 
-def past_deadline(total: Limit) -> Failure:
-    """Returns the failure of a request that ran into its total limit."""
+def past_deadline(total: Limit, *, is_impatience: bool = True) -> Failure:
+    """Returns the failure of a request that ran into its total limit, or of an attempt that ran into its own."""
     return Failure(
         FailureKind.TIMEOUT,
         f"the request did not end within {total.setting} ({total.seconds:g} s)",
         code="upstream_timeout",
         setting=total.setting,
+        is_impatience=is_impatience,
     )

@@ -7,7 +7,7 @@ The smallest thing that may change after a failure, and then the next larger one
 | CONNECT | last resort | | yes | yes | | yes |
 | TIMEOUT | a 408 only | | yes | yes | | yes |
 | SERVER | last resort | | yes | yes | | yes |
-| OVERLOADED | last resort | | yes | yes | deployment | yes |
+| OVERLOADED | last resort, after its pause | | yes | yes | deployment | yes |
 | RATE_LIMIT | after its pause | yes | yes | yes | key | |
 | QUOTA | | yes | yes | yes | key, an hour | |
 | AUTH | | yes | yes | yes | key, ten minutes | |
@@ -57,6 +57,8 @@ class Verdict:
     deployment: bool = False
     fallback: bool = False
     rests: Scope | None = None
+    after_pause: bool = False
+    """When that is over, the same may be tried again."""
     pause_seconds: float | None = None
     """How long, where the upstream does not say; None means a pause that doubles."""
     speaks_against: bool = False
@@ -71,9 +73,9 @@ _VERDICTS: Final[Mapping[FailureKind, Verdict]] = {
     FailureKind.TIMEOUT: Verdict(deployment=True, fallback=True, speaks_against=True),
     FailureKind.SERVER: _LAST_RESORT,
     FailureKind.OVERLOADED: Verdict(
-        same=True, deployment=True, fallback=True, rests=Scope.DEPLOYMENT, speaks_against=True
+        same=True, deployment=True, fallback=True, rests=Scope.DEPLOYMENT, after_pause=True, speaks_against=True
     ),
-    FailureKind.RATE_LIMIT: Verdict(key=True, deployment=True, fallback=True, rests=Scope.KEY),
+    FailureKind.RATE_LIMIT: Verdict(key=True, deployment=True, fallback=True, rests=Scope.KEY, after_pause=True),
     FailureKind.QUOTA: Verdict(
         key=True, deployment=True, fallback=True, rests=Scope.KEY, pause_seconds=3600, needs_attention=True
     ),
