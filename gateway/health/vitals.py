@@ -152,6 +152,11 @@ class Vitals:
         return counts.retries < max(share * counts.firsts, floor_per_second * WINDOW_SECONDS)
 
     @property
+    def limits(self) -> Capacity:
+        """What it is given at most."""
+        return self._limits or NO_LIMITS
+
+    @property
     def is_half_open(self) -> bool:
         """True if one request is out to see whether it works again, or may go out."""
         return self.ejected_until is not None

@@ -66,15 +66,15 @@ class RouteBook:
         """Returns a route of the file, with `star` for every `*`, or says in one sentence why it cannot be served."""
         said = self._settings.routes[name]
         found: list[Deployment] = []
-        reasons: list[str] = []
+        lacking: list[tuple[str, str]] = []
         for index, each in enumerate(said.deployments):
             deployment = self._deployment(name, said, index, each, star)
             if isinstance(deployment, str):
-                reasons.append(deployment)
+                lacking.append((self._show(str(each)), deployment))
             else:
                 found.append(deployment)
         if not found:
-            return reasons[0]
+            return lacking[0][1]
         upstream = self._settings.upstream
         return Route(
             name=name.replace("*", star) if star else name,
@@ -91,6 +91,7 @@ class RouteBook:
             mirror=_mirror(said.mirror),
             is_strict=said.strict,
             memory=self._memory(name, star),
+            lacking=tuple(lacking),
         )
 
     def single(self, model: str) -> Route | str:

@@ -132,6 +132,8 @@ class Route:
     mirror: MirrorPolicy | None = None
     is_strict: bool = False
     memory: Memory = field(default_factory=Memory)
+    lacking: tuple[tuple[str, str], ...] = ()
+    """Deployments of the file that are not among `deployments`, and why they cannot be used."""
     is_level: bool = field(init=False)
     """No deployment comes after the others by its `order` or weight."""
     is_limited: bool = field(init=False)

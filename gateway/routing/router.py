@@ -60,7 +60,7 @@ class Router:
         self.show = show
         self._clock = clock
         self._random = random
-        self._chains: dict[str, _Chain] = {}
+        self._chains: dict[str, Chain] = {}
 
     def plan(self, model: str, asking: Asking) -> Plan:
         """Returns what a request for a public name may try.
@@ -71,9 +71,9 @@ class Router:
         chain = self.chain(model)
         if chain.plan is not None:
             return chain.plan
-        return _planned(chain, asking, self._clock(), self._random)
+        return planned(chain, asking, self._clock(), self._random)
 
-    def chain(self, model: str) -> _Chain:
+    def chain(self, model: str) -> Chain:
         """Returns the route of a public name and those that take over from it; raises UnknownModel."""
         chain = self._chains.get(model)
         if chain is None:
@@ -83,43 +83,48 @@ class Router:
             self._chains[model] = chain
         return chain
 
+    def remembered(self) -> list[Chain]:
+        """Returns what the names mean that requests have used so far, or the most recent thousands of them."""
+        return list(self._chains.values())
+
     def forget(self) -> None:
         """Drops every remembered name, after providers came or went."""
         self._chains.clear()
 
-    def _make(self, model: str) -> _Chain:
-        route = self._find(model)
+    def _make(self, model: str) -> Chain:
+        kind, route = self._find(model)
         if isinstance(route, str):
             raise UnknownModel(self._message(model, route), param="model")
         links: list[tuple[Route, Fallback]] = []
         self._follow(route, links, {route.name})
-        return _Chain(self.show(model), route, links)
+        return Chain(self.show(model), kind, route, links)
 
     def _follow(self, route: Route, links: list[tuple[Route, Fallback]], seen: set[str]) -> None:
         for fallback in route.fallbacks:
             if fallback.model in seen:
                 continue
             seen.add(fallback.model)
-            found = self._find(fallback.model)
+            _, found = self._find(fallback.model)
             if isinstance(found, str):
                 continue  # said at start; whatever else is there takes over
             links.append((found, fallback))
             self._follow(found, links, seen)
 
-    def _find(self, model: str) -> Route | str:
+    def _find(self, model: str) -> tuple[str, Route | str]:
+        """Returns what kind of name it is, and its route, or why there is none."""
         routes = self._routes
         name = routes.names.get(model)
         if name is not None:
-            return routes.route(name, "")
+            return ("route" if name == model else f"alias of {name}"), routes.route(name, "")
         patterns = [pattern for pattern in routes.wildcards if _matches(pattern, model)]
         patterns.sort(key=len, reverse=True)
         for pattern in patterns:
             if "/" in pattern.partition("*")[0]:
-                return routes.route(pattern, _star(pattern, model))
+                return f"wildcard {pattern}", routes.route(pattern, _star(pattern, model))
         single = routes.single(model)
         if isinstance(single, str) and patterns:
-            return routes.route(patterns[0], _star(patterns[0], model))
-        return single
+            return f"wildcard {patterns[0]}", routes.route(patterns[0], _star(patterns[0], model))
+        return "provider/model", single
 
     def _message(self, model: str, reason: str) -> str:
         if reason:
@@ -130,13 +135,16 @@ class Router:
         return f"the model {model[:128]!r} does not exist; {hint}"
 
 
-class _Chain:
+class Chain:
     """A route and those that take over from it; `plan` is there if every request gets the same."""
 
-    __slots__ = ("links", "needs_count", "plan", "route", "shown")
+    __slots__ = ("kind", "links", "needs_count", "plan", "route", "shown")
 
-    def __init__(self, shown: str, route: Route, links: Sequence[tuple[Route, Fallback]]) -> None:
+    def __init__(self, shown: str, kind: str, route: Route, links: Sequence[tuple[Route, Fallback]]) -> None:
         self.shown = shown
+        """The public name, fit to be recorded."""
+        self.kind = kind
+        """What kind of name it is: a route's, an alias of one, what a wildcard stands for, `provider/model`."""
         self.route = route
         self.links = links
         self.needs_count = route.is_limited or any(link.is_limited for link, _ in links)
@@ -145,7 +153,8 @@ class _Chain:
             self.plan = Plan(shown, (Stage(route),), route.is_strict)
 
 
-def _planned(chain: _Chain, asking: Asking, now: float, random: Random) -> Plan:
+def planned(chain: Chain, asking: Asking, now: float, random: Random) -> Plan:
+    """Returns what one request may try; raises what says which of its wishes none of the deployments can fulfil."""
     first, others = fitting(chain.route, asking)
     stages = [Stage(chain.route, candidates=order(chain.route, first, asking, now, random))]
     for route, fallback in chain.links:
@@ -160,7 +169,7 @@ def _order(route: Route, asking: Asking, now: float, random: Random) -> Sequence
     return order(route, fitting(route, asking)[0], asking, now, random)
 
 
-def _unfit(chain: _Chain, asking: Asking, others: Mapping[str, str]) -> UnsupportedOperation | UnsupportedParameter:
+def _unfit(chain: Chain, asking: Asking, others: Mapping[str, str]) -> UnsupportedOperation | UnsupportedParameter:
     reasons = "; ".join(f"{name}: {reason}" for name, reason in others.items())
     message = f"none of the deployments of {chain.shown!r} can serve this request: {reasons}"
     if not any(each.offers(asking.call.operation) for each in chain.route.deployments):
