@@ -26,8 +26,17 @@ from tests.adapters.recorded import target_of
 
 SECRET = "sk-upstream-0123456789"
 SPEC = ProviderSpec(id="p", display_name="P", protocol="openai", base_url="http://127.0.0.1:9/v1")
-Piece = bytes | Exception | asyncio.Event | float
-"""What a body brings next: bytes, a fault (`TransportError`) or a bug, a wait, or seconds that pass."""
+
+
+@dataclass(frozen=True, slots=True)
+class Silence:
+    """So many seconds in which an upstream sends nothing; the timeout that holds just then may end them."""
+
+    seconds: float
+
+
+Piece = bytes | Exception | asyncio.Event | float | Silence
+"""What a body brings next: bytes, a fault (`TransportError`) or a bug, a wait, seconds that pass, or silence."""
 
 
 @dataclass(slots=True)
@@ -38,6 +47,12 @@ class Clock:
 
     def __call__(self) -> float:
         return self.now
+
+    def keep_still(self, silence: Silence, most: float, setting: str) -> None:
+        """Lets the time pass, up to a timeout."""
+        self.now += min(silence.seconds, most)
+        if silence.seconds > most:
+            raise TransportError(Fault.TIMEOUT, f"nothing came within {most:g} s", setting=setting)
 
 
 @dataclass(slots=True)
@@ -50,7 +65,7 @@ class Response:
     releases: int = 0
     is_complete: bool = False
     expected: list[tuple[float, str]] = field(default_factory=list)
-    """Each `expect_within`: seconds and setting."""
+    """The timeout of the body and each `expect_within`: seconds and setting."""
 
     async def next(self) -> bytes:
         assert not self.releases, "read after release"
@@ -62,6 +77,8 @@ class Response:
                 await piece.wait()
             elif isinstance(piece, float):
                 self.clock.now += piece
+            elif isinstance(piece, Silence):
+                self.clock.keep_still(piece, *self.expected[-1])
             else:
                 return piece
         self.is_complete = True
@@ -78,20 +95,40 @@ class Response:
 
 
 @dataclass(slots=True)
+class Late:
+    """An answer whose head comes after a while: seconds, or an event."""
+
+    after: Silence | asyncio.Event
+    answer: Response | TransportError
+
+
+Sent = Response | TransportError | asyncio.Event | Late
+"""What a request is answered with: a response, a fault, nothing ever, or one of the first two after a while."""
+
+
+@dataclass(slots=True)
 class Script:
     """Answers, one per send; plays `Transport`."""
 
-    answers: Sequence[Response | TransportError | asyncio.Event]
+    answers: Sequence[Sent]
+    clock: Clock
     sent: list[tuple[HttpRequest, Timeouts, bool]] = field(default_factory=list)
 
     async def send(self, request: HttpRequest, timeouts: Timeouts, *, fresh: bool = False) -> Response:
         answer = self.answers[len(self.sent)]
         self.sent.append((request, timeouts, fresh))
+        if isinstance(answer, Late):
+            if isinstance(answer.after, Silence):
+                self.clock.keep_still(answer.after, timeouts.head, timeouts.head_setting)
+            else:
+                await answer.after.wait()
+            answer = answer.answer
         if isinstance(answer, TransportError):
             raise answer
         if isinstance(answer, asyncio.Event):
             await answer.wait()
             raise AssertionError("nothing follows a wait")
+        answer.expected.append((timeouts.idle, timeouts.idle_setting))
         return answer
 
     async def aclose(self) -> None:
@@ -114,7 +151,7 @@ class Stage:
     ) -> None:
         """With one attempt, unless `retry` says otherwise: these tests are about what one attempt does."""
         self.clock = Clock()
-        self.script = Script(())
+        self.script = Script((), self.clock)
         self.outcome = Outcome("req-1")
         stream = Timeouts(connect=5, pool=1, head=60, idle=30)
         self.deployment = Deployment(
@@ -142,11 +179,11 @@ class Stage:
         named = {name.replace("_", "-"): value for name, value in headers.items()}
         return Response(Head(status, named), list(pieces), self.clock)
 
-    async def run(self, *answers: Response | TransportError | asyncio.Event, **fields: Any) -> Any:
+    async def run(self, *answers: Sent, **fields: Any) -> Any:
         return await self.play(call_of(**fields), *answers)
 
-    async def play(self, call: Call, *answers: Response | TransportError | asyncio.Event) -> Any:
-        self.script = Script(answers)
+    async def play(self, call: Call, *answers: Sent) -> Any:
+        self.script = Script(answers, self.clock)
         return await self.executor.run(call, self.plan, self.outcome)
 
 

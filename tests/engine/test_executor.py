@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
@@ -17,7 +17,6 @@ from adapters.types import Headers, HttpRequest, Operation
 from gateway.credentials.errors import CredentialUnavailable
 from gateway.engine.answer import Answer, SingleStream
 from gateway.errors import UnsupportedOperation, UnsupportedParameter, UpstreamError, UpstreamTimeout
-from gateway.routing.deployment import Patience, Plan
 from gateway.transport.base import Fault, Timeouts
 from tests.engine.doubles import SECRET, Stage, call_of, dead
 
@@ -236,7 +235,7 @@ async def test_an_answer_that_trickles_is_ended_by_the_total_limit() -> None:
 async def test_an_answer_that_is_none_is_a_502(stage: Stage, body: bytes) -> None:
     response = stage.response(*([body] if body else []))
     error = await failed(stage, response)
-    assert (error.status, error.type, error.should_retry) == (502, "upstream_error", True)
+    assert (error.status, error.type, error.should_retry) == (502, "upstream_error", False)
     assert error.code in ("upstream_invalid_response", "upstream_empty_response")
     assert response.releases == 1
 
@@ -413,16 +412,9 @@ async def test_no_attempt_begins_after_the_deadline() -> None:
 async def test_the_last_attempt_may_take_no_longer_than_what_is_left() -> None:
     stage = Stage(total=20)
     await stage.run(stage.response(BODY))
-    assert stage.script.sent[0][1] == Timeouts(connect=5, pool=1, head=20, idle=20)
-
-
-@pytest.mark.parametrize(("total", "waited"), [(600, 120), (20, 20)])
-async def test_a_provider_may_have_a_patience_of_its_own(total: float, waited: float) -> None:
-    stage = Stage(total=total)
-    stage.deployment = replace(stage.deployment, patience=Patience(120, "env WAIT"))
-    stage.plan = Plan("p/m", (stage.deployment,))
-    await stage.run(stage.response(BODY))
-    assert stage.script.sent[0][1] == Timeouts(5, 1, waited, waited, head_setting="env WAIT", idle_setting="env WAIT")
+    total = "upstream.total_seconds"
+    expected = Timeouts(connect=5, pool=1, head=20, idle=20, head_setting=total, idle_setting=total)
+    assert stage.script.sent[0][1] == expected
 
 
 # Trouble below HTTP.
@@ -445,7 +437,7 @@ async def test_a_provider_may_have_a_patience_of_its_own(total: float, waited: f
 async def test_the_networks_trouble_is_told(stage: Stage, fault: Fault, status: int, code: str, is_late: bool) -> None:
     trouble = dead(fault, setting="upstream.x_seconds")
     error = await failed(stage, stage.response(trouble) if is_late else trouble)
-    assert (error.status, error.code, error.should_retry) == (status, code, True)
+    assert (error.status, error.code, error.should_retry) == (status, code, False)
     assert error.message == "p/m: the connection died (upstream.x_seconds)"
     assert dict(error.headers()).get("retry-after") == ("1" if fault is Fault.POOL else None)
 
