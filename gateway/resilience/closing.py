@@ -17,9 +17,9 @@ _PASSING: Final = frozenset({FailureKind.RATE_LIMIT, FailureKind.OVERLOADED, Fai
 """Kinds that say when to come back."""
 _RANK: Final = {
     FailureKind.AUTH: 2,
-    FailureKind.RATE_LIMIT: 3,
-    FailureKind.QUOTA: 4,
-    FailureKind.MODEL_MISSING: 5,
+    FailureKind.MODEL_MISSING: 3,
+    FailureKind.RATE_LIMIT: 4,
+    FailureKind.QUOTA: 5,
 }
 """What the client hears rather than the following; trouble of a server comes before all of these."""
 _OWN_LIMITS: Final = frozenset({Obstacle.BUSY, Obstacle.RATE, Obstacle.TOKENS})

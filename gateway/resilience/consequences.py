@@ -12,7 +12,7 @@ from enum import StrEnum
 
 from msgspec import Struct
 
-from adapters.failures import Failure, FailureKind
+from adapters.failures import Failure
 from gateway.credentials.keyring import Key, KeyState
 from gateway.resilience.verdicts import NO_CREDENTIAL, Scope, pause_seconds, told_seconds, verdict_on
 from gateway.routing.deployment import Deployment
@@ -107,7 +107,7 @@ def fail(running: Running, failure: Failure, now: float) -> Sequence[Event]:
         is_told = told_seconds(failure) is not None
         deployment.vitals.cool(seconds, now, is_told=is_told, reason=reason)
         events.append(Event(Turn.DEPLOYMENT_COOLED, deployment, reason, seconds, is_told=is_told))
-    elif failure.kind is FailureKind.SERVER and (told := told_seconds(failure)) is not None:
+    elif verdict.speaks_against and (told := told_seconds(failure)) is not None:
         deployment.vitals.cool(told, now, is_told=True, reason=reason)
         events.append(Event(Turn.DEPLOYMENT_COOLED, deployment, reason, told, is_told=True))
     # Our own pool being full, and the end of everybody's patience with the whole request, say nothing about it.

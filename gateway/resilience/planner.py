@@ -32,7 +32,7 @@ from gateway.credentials.keyring import Key, KeyState
 from gateway.health.vitals import GUESSES, Obstacle
 from gateway.resilience.closing import told_to_client, without_attempt
 from gateway.resilience.eligibility import may_follow, takes_over
-from gateway.resilience.verdicts import may_repeat, verdict_on
+from gateway.resilience.verdicts import may_come_back, may_repeat, verdict_on
 from gateway.routing.deployment import Deployment, Limit
 from gateway.routing.route import OWN_FAULTS, Plan, RetryPolicy, Stage
 
@@ -81,10 +81,10 @@ class AttemptPlanner:
 
     __slots__ = (
         "_attempts",
+        "_dead",
         "_declined",
         "_failed",
         "_last",
-        "_may_replay",
         "_pauses",
         "_policy",
         "_random",
@@ -110,7 +110,8 @@ class AttemptPlanner:
         self._declined: set[str] = set()
         self._failed: list[_Failed] = []
         self._last: Try | None = None
-        self._may_replay = False
+        self._dead: tuple[Try, Failure] | None = None
+        """What died on a pooled connection and was not replayed yet."""
         self._pauses = 0
         self._rested_at: float | None = None
         self._wait_left = self._policy.max_wait_seconds
@@ -121,9 +122,8 @@ class AttemptPlanner:
         """Returns the next step at monotonic time `now`."""
         if now >= self.deadline:
             return GiveUp(past_deadline(self.total), self._last.deployment.id if self._last else self.plan.model)
-        if self._may_replay and self._last is not None:
-            self._may_replay = False
-            return replace(self._last, fresh=True, is_first=False, charged=None)
+        if self._dead is not None and (again := self._replay(self._dead, now)) is not None:
+            return again
         if not self._failed:
             return self._first(now) or self._at_once(now) or self._later(now)
         if self._attempts >= self._policy.attempts or self._is_poisonous() or not self._has_budget(now):
@@ -132,12 +132,10 @@ class AttemptPlanner:
 
     def record(self, failure: Failure, tried: Try, *, is_replayable: bool = False) -> None:
         """Notes how a try failed; its consequences for keys and deployments have been drawn."""
-        self._may_replay = is_replayable and not tried.fresh
-        if self._may_replay:
-            self._last = tried
+        if is_replayable and not tried.fresh:
+            self._dead = tried, failure
         else:
-            self._failed.append(_Failed(tried.deployment, tried.key, tried.stage, failure))
-            self._rested_at = None
+            self._has_failed(tried, failure)
 
     def decline(self, tried: Try) -> None:
         """Notes that a deployment cannot express the request: nothing was sent, and nothing is counted."""
@@ -148,7 +146,7 @@ class AttemptPlanner:
     def hedge(self, now: float) -> Try | None:
         """Returns a second try beside the one that runs: another deployment of its stage; None if there is none."""
         running = self._last
-        if running is None or self._attempts >= self._policy.attempts:
+        if running is None or self._left() <= self._stages_after(self.plan.stages.index(running.stage)):
             return None
         for deployment in running.stage.candidates:
             if self._is_new(deployment) and self._obstacle(deployment, running.stage, now) is None:
@@ -158,6 +156,16 @@ class AttemptPlanner:
         return None
 
     # What may be tried at once.
+
+    def _replay(self, dead: tuple[Try, Failure], now: float) -> Try | None:
+        """The same on a fresh connection; where it was asked to rest meanwhile, the try counts as failed."""
+        self._dead = None
+        tried, failure = dead
+        if not tried.key.wait(now) and tried.deployment.vitals.obstacle(now) is not Obstacle.COOLING:
+            self._last = replace(tried, fresh=True, is_first=False, charged=None)
+            return self._last
+        self._has_failed(tried, failure)
+        return None
 
     def _first(self, now: float) -> Try | None:
         """What nearly every request does: the first deployment, if nothing is in its way."""
@@ -246,7 +254,7 @@ class AttemptPlanner:
     def _waits(self, now: float) -> Iterator[float]:
         for stage, deployment in self._possible():
             failed = self._last_failed(deployment)
-            if failed is not None and (not verdict_on(failed.failure).after_pause or self._is_worn_out(deployment)):
+            if failed is not None and (not may_come_back(failed.failure) or self._is_worn_out(deployment)):
                 continue
             obstacle = self._obstacle(deployment, stage, now)
             keys = deployment.key_ring.wait(now)
@@ -258,6 +266,10 @@ class AttemptPlanner:
                 yield seconds
 
     # Small questions.
+
+    def _has_failed(self, tried: Try, failure: Failure) -> None:
+        self._failed.append(_Failed(tried.deployment, tried.key, tried.stage, failure))
+        self._rested_at = None
 
     def _open_stages(self) -> Iterator[tuple[int, Stage]]:
         for place, stage in enumerate(self.plan.stages):

@@ -106,6 +106,11 @@ def may_repeat(failure: Failure) -> bool:
     return _VERDICTS[failure.kind].same and failure.code not in _NEVER_THE_SAME
 
 
+def may_come_back(failure: Failure) -> bool:
+    """True if the same deployment may be tried once more when it has rested, where nothing else is left."""
+    return _VERDICTS[failure.kind].after_pause or may_repeat(failure)
+
+
 def told_seconds(failure: Failure) -> float | None:
     """Returns how long the upstream asked us to wait, None if it did not."""
     seconds = failure.retry_after
