@@ -94,7 +94,7 @@ _ROUTES = """\
       answer_seconds: 120
       total_seconds: 180
     ## What takes over when all of that fails, and after what.
-    fallbacks: [fast, {route: anthropic/claude-sonnet-4-5, on: [context_length, content_filter]}]
+    fallbacks: [fast, {route: anthropic/claude-sonnet-4-5, fallback_on: [context_length, content_filter]}]
     fallback_on: [failure]
     on_bad_request: next_provider
     hedge: {after_seconds: 5, share: 0.05}

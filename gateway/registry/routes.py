@@ -56,7 +56,7 @@ class RouteBook:
             max_ejection_seconds=health.max_ejection_seconds,
             max_ejected_share=health.max_ejected_share,
         )
-        self._vitals: dict[tuple[str, str], Vitals] = {}
+        self._vitals: dict[tuple[object, ...], Vitals] = {}
         self._memories: dict[tuple[str, str], Memory] = {}
         routes = settings.routes
         self.wildcards: Sequence[str] = [name for name in routes if "*" in name]
@@ -168,7 +168,8 @@ class RouteBook:
         )
 
     def _state(self, deployment: Deployment, capacity: Capacity) -> Vitals:
-        key = (deployment.id, deployment.target.base_url)
+        # Several models may go by one name, and one model may be limited here and not there.
+        key = (deployment.id, deployment.target.base_url, deployment.target.model, capacity)
         vitals = self._vitals.get(key)
         if vitals is None:
             if len(self._vitals) >= MOST_SINGLES:
@@ -208,7 +209,7 @@ def _mirror(said: MirrorSettings | None) -> MirrorPolicy | None:
 
 
 def _fallback(said: str | FallbackSettings, route: RouteSettings) -> Fallback:
-    model, triggers = (said, None) if isinstance(said, str) else (said.route, said.on)
+    model, triggers = (said, None) if isinstance(said, str) else (said.route, said.fallback_on)
     triggers = triggers or route.fallback_on
     return Fallback(model, _kinds(triggers), is_explicit=triggers != ["failure"])
 

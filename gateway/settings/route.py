@@ -166,7 +166,7 @@ class FallbackSettings(Strict):
     """One route that takes over, and when."""
 
     route: ServedName = Field(description="A route, or `provider/model`.", examples=["claude"])
-    on: list[Trigger] | None = Field(
+    fallback_on: list[Trigger] | None = Field(
         default=None,
         min_length=1,
         description="After which failures, instead of the route's `fallback_on`.",

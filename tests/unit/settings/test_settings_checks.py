@@ -51,12 +51,17 @@ def test_fallbacks_and_mirrors_may_name_routes_aliases_and_models(file: Path) ->
     text = """\
 providers: {mine: {base_url: "http://127.0.0.1:1/v1", aliases: [my-box]}}
 routes:
-  a: {deployments: [{model: groq/x}], fallbacks: [b, also-c, {route: xai/grok-4, on: [timeout]}, my-box/y]}
+  a: {deployments: [{model: groq/x}], fallbacks: [b, also-c, {route: xai/grok-4, fallback_on: [timeout]}, my-box/y]}
   b: {deployments: [{model: groq/x}], fallbacks: [c], mirror: {to: also-c}}
   c: {deployments: [{model: groq/x}], aliases: [also-c], mirror: {to: openai/gpt-5}}
 """
     loaded = load(file, text).routes
-    assert loaded["a"].fallbacks == ["b", "also-c", FallbackSettings(route="xai/grok-4", on=["timeout"]), "my-box/y"]
+    assert loaded["a"].fallbacks == [
+        "b",
+        "also-c",
+        FallbackSettings(route="xai/grok-4", fallback_on=["timeout"]),
+        "my-box/y",
+    ]
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,7 @@ routes:
   slower: {{deployments: [{{model: groq/llama-2}}], aliases: [every, "a/b"]}}
   "all-*":
     deployments: [{{model: groq/all-*, weight: 0}}, {{model: my-vllm/*, name: m, keys: [{KEY}], tags: [e]}}]
-    fallbacks: [fast, {{route: groq/b, on: [any]}}]
+    fallbacks: [fast, {{route: groq/b, fallback_on: [any]}}]
     rules: [{{when: {{keys: [n], headers: {{x: {KEY}}}}}, use: [e]}}]
     hedge: {{}}
     mirror: {{to: slow}}
