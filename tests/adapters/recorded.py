@@ -158,7 +158,7 @@ def outcome(
     failure: Failure | None = None,
 ) -> dict[str, Any]:
     said = (
-        {name: value for name, value in msgspec.to_builtins(failure).items() if value is not None} if failure else None
+        {name: value for name, value in msgspec.to_builtins(failure).items() if value not in (None, False)} if failure else None
     )
     return {"usage": msgspec.to_builtins(usage), "model": model, "finish": finish, "failure": said}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from pathlib import Path
@@ -51,6 +52,12 @@ def scripted(stage: Stage) -> Stage:
 def anyport(gateway: StartGateway, stage: Stage) -> str:
     """The gateway that most tests share: providers at the scripted upstream, no key demanded."""
     return gateway(scripted_config(stage.url))
+
+
+@pytest.fixture
+def model(request: pytest.FixtureRequest) -> str:
+    """A model of `stub` that no other test asks for: what is held against a deployment outlives a test."""
+    return "stub/" + re.sub(r"[^a-z0-9]+", "-", request.node.name).strip("-")
 
 
 @pytest.fixture

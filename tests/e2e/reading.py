@@ -57,8 +57,7 @@ def _read(reading: Reading, status: int, content_type: str, body: bytes) -> None
         return
     answer: Object = json.loads(body)
     if status >= 400:
-        assert set(answer["error"]) == {"message", "type", "param", "code"}, answer
-        reading.error = answer["error"]["message"]
+        reading.error = _error(answer)
         return
     _take(reading, answer, {})
     reading.is_done = True
@@ -85,8 +84,7 @@ def _events(body: bytes) -> Iterator[str]:
 def _take(reading: Reading, answer: Object, calls: dict[int, list[str]]) -> None:
     assert not reading.is_done, "nothing follows [DONE]"
     if answer.get("error"):
-        assert set(answer["error"]) == {"message", "type", "param", "code"}, answer
-        reading.error = answer["error"]["message"]
+        reading.error = _error(answer)
         return
     usage: Object = answer.get("usage") or {}
     if usage.get("prompt_tokens") is not None:
@@ -96,6 +94,15 @@ def _take(reading: Reading, answer: Object, calls: dict[int, list[str]]) -> None
     for choice in answer.get("choices") or []:
         if choice.get("index", 0) == 0:
             _take_choice(reading, choice, calls)
+
+
+def _error(answer: Object) -> str:
+    """Returns the message of an error; what was tried may stand beside OpenAI's four members."""
+    error: Object = answer["error"]
+    assert set(error) - {"details"} == {"message", "type", "param", "code"}, answer
+    for attempt in error.get("details", {"attempts": []})["attempts"]:
+        assert set(attempt) - {"status"} == {"deployment", "kind"}, answer
+    return error["message"]
 
 
 def _take_choice(reading: Reading, choice: Object, calls: dict[int, list[str]]) -> None:

@@ -91,70 +91,92 @@ def test_a_wrong_request_is_a_bad_request_that_names_the_field(client: OpenAI, b
     assert caught.value.type == "invalid_request_error"
 
 
-def test_an_upstreams_refusal_of_a_field_is_passed_on(client: OpenAI, scripted: Stage) -> None:
+def test_an_upstreams_refusal_of_a_field_is_passed_on(client: OpenAI, scripted: Stage, model: str) -> None:
     body = {"message": "temperature must be at most 2", "type": "t", "param": "temperature", "code": "invalid_value"}
     scripted.play(json_response({"error": body}, 400))
     with pytest.raises(BadRequestError) as caught:
-        client.chat.completions.create(model="stub/quick", messages=HELLO, temperature=9)
+        client.chat.completions.create(model=model, messages=HELLO, temperature=9)
     assert caught.value.param == "temperature"
     assert caught.value.code == "invalid_value"
     assert "temperature must be at most 2" in caught.value.message
 
 
-def test_a_rate_limit_comes_with_the_time_to_wait(client: OpenAI, scripted: Stage) -> None:
-    scripted.play(error(429, "slow down", code="rate_limit_exceeded", headers=[("retry-after", "7")]))
+def test_a_rate_limit_comes_with_the_time_to_wait(client: OpenAI, scripted: Stage, model: str) -> None:
+    scripted.play(error(429, "slow down", code="rate_limit_exceeded", headers=[("retry-after", "70")]))
     with pytest.raises(RateLimitError) as caught:
-        client.chat.completions.create(model="stub/quick", messages=HELLO)
-    assert caught.value.response.headers["retry-after"] == "7"
-    assert caught.value.response.headers["x-should-retry"] == "true"
+        client.chat.completions.create(model=model, messages=HELLO)
+    assert caught.value.response.headers["retry-after"] == "70"
+    assert caught.value.response.headers["x-should-retry"] == "false"
     assert caught.value.code == "rate_limit_exceeded"
 
 
-def test_an_empty_account_is_not_tried_again(client: OpenAI, scripted: Stage) -> None:
+def test_an_empty_account_is_not_tried_again(client: OpenAI, scripted: Stage, model: str) -> None:
     scripted.play(error(429, "no money left", code="insufficient_quota"))
     with pytest.raises(RateLimitError) as caught:
-        client.with_options(max_retries=2).chat.completions.create(model="stub/quick", messages=HELLO)
+        client.with_options(max_retries=2).chat.completions.create(model=model, messages=HELLO)
     assert caught.value.code == "insufficient_quota"
     assert len(scripted.requests) == 1
 
 
-def test_the_sdk_tries_again_after_a_short_rate_limit(client: OpenAI, scripted: Stage) -> None:
+def test_a_short_rate_limit_is_waited_for_and_the_client_does_not_hear_of_it(
+    client: OpenAI, scripted: Stage, model: str
+) -> None:
     scripted.play(error(429, "slow down", headers=[("retry-after-ms", "20")]), json_response(completion("At last")))
-    answer = client.with_options(max_retries=1).chat.completions.create(model="stub/quick", messages=HELLO)
+    answer = client.chat.completions.create(model=model, messages=HELLO)
     assert answer.choices[0].message.content == "At last"
+    assert len(scripted.requests) == 2
 
 
 @pytest.mark.parametrize(("status", "seen"), [(500, 502), (502, 502), (503, 503), (529, 503)])
-def test_an_upstreams_breakdown_is_a_server_error(client: OpenAI, scripted: Stage, status: int, seen: int) -> None:
+def test_an_upstreams_breakdown_is_a_server_error(
+    client: OpenAI, scripted: Stage, model: str, status: int, seen: int
+) -> None:
     scripted.play(error(status, "it burns"))
     with pytest.raises(InternalServerError) as caught:
-        client.chat.completions.create(model="stub/quick", messages=HELLO)
+        client.chat.completions.create(model=model, messages=HELLO)
     assert caught.value.status_code == seen
-    assert "stub/quick" in caught.value.message and "it burns" in caught.value.message
+    assert model in caught.value.message and "it burns" in caught.value.message
+    assert len(scripted.requests) == 2
 
 
-def test_a_refused_upstream_credential_is_not_the_clients_fault(client: OpenAI, scripted: Stage) -> None:
-    scripted.play(error(401, "Incorrect API key provided: sk-upstream-secret-0001", code="invalid_api_key"))
+def test_the_sdk_does_not_repeat_what_the_gateway_has_repeated(client: OpenAI, scripted: Stage, model: str) -> None:
+    scripted.play(error(500, "it burns"))
     with pytest.raises(InternalServerError) as caught:
-        client.with_options(max_retries=2).chat.completions.create(model="openai/gpt-5", messages=HELLO)
+        client.with_options(max_retries=5).chat.completions.create(model=model, messages=HELLO)
+    assert len(scripted.requests) == 2
+    body: Any = caught.value.body
+    assert body["details"]["attempts"] == [{"deployment": model, "kind": "server", "status": 500}] * 2
+
+
+def test_a_refused_upstream_credential_is_not_the_clients_fault(
+    gateway: StartGateway, stage: Stage, scripted: Stage
+) -> None:
+    config = scripted_config(stage.url)
+    url = gateway({**config, "providers": {"openai": config["providers"]["openai"]}, "routes": {}})
+    scripted.play(error(401, "Incorrect API key provided: sk-upstream-secret-0001", code="invalid_api_key"))
+    with (
+        OpenAI(base_url=f"{url}/v1", api_key="any", max_retries=2) as client,
+        pytest.raises(InternalServerError) as caught,
+    ):
+        client.chat.completions.create(model="openai/gpt-5", messages=HELLO)
     assert caught.value.code == "upstream_auth_error"
     assert "sk-upstream-secret-0001" not in str(caught.value.body)
     assert len(scripted.requests) == 1
 
 
-def test_a_silent_upstream_is_our_timeout_and_names_the_setting(impatient: OpenAI, scripted: Stage) -> None:
+def test_a_silent_upstream_is_our_timeout_and_names_the_setting(impatient: OpenAI, scripted: Stage, model: str) -> None:
     scripted.play(raw(STALL))
     with pytest.raises(InternalServerError) as caught:
-        impatient.chat.completions.create(model="stub/quick", messages=HELLO)
+        impatient.chat.completions.create(model=model, messages=HELLO)
     assert caught.value.status_code == 504
     assert caught.value.code == "upstream_timeout"
     assert "upstream.answer_seconds" in caught.value.message
 
 
-def test_an_upstream_that_falls_silent_is_our_timeout_too(impatient: OpenAI, scripted: Stage) -> None:
+def test_an_upstream_that_falls_silent_is_our_timeout_too(impatient: OpenAI, scripted: Stage, model: str) -> None:
     scripted.play(sse_response(FIRST_WORDS, done=False, end=[STALL]))
     with (
-        impatient.chat.completions.create(model="stub/quick", messages=HELLO, stream=True) as stream,
+        impatient.chat.completions.create(model=model, messages=HELLO, stream=True) as stream,
         pytest.raises(APIError) as caught,
     ):
         list(stream)
@@ -174,25 +196,29 @@ def test_an_unreachable_upstream_is_a_bad_gateway(gateway: StartGateway) -> None
     assert caught.value.code == "upstream_connection_error"
 
 
-def test_an_error_under_status_200_is_an_error(client: OpenAI, scripted: Stage) -> None:
+def test_an_error_under_status_200_is_an_error(client: OpenAI, scripted: Stage, model: str) -> None:
     scripted.play(json_response({"error": {"message": "Rate limited by Alibaba", "code": 429}}))
     with pytest.raises(RateLimitError) as caught:
-        client.chat.completions.create(model="stub/quick", messages=HELLO)
+        client.chat.completions.create(model=model, messages=HELLO)
     assert isinstance(caught.value.code, str)
 
 
-def test_html_instead_of_a_stream_is_an_error_and_not_an_empty_stream(client: OpenAI, scripted: Stage) -> None:
+def test_html_instead_of_a_stream_is_an_error_and_not_an_empty_stream(
+    client: OpenAI, scripted: Stage, model: str
+) -> None:
     scripted.play(raw(response(200, [("content-type", "text/html")], b"<html>Welcome</html>")))
     with pytest.raises(InternalServerError) as caught:
-        client.chat.completions.create(model="stub/quick", messages=HELLO, stream=True)
+        client.chat.completions.create(model=model, messages=HELLO, stream=True)
     assert caught.value.status_code == 502
 
 
-def test_an_error_before_the_first_word_of_a_stream_has_a_real_status(client: OpenAI, scripted: Stage) -> None:
+def test_an_error_before_the_first_word_of_a_stream_has_a_real_status(
+    client: OpenAI, scripted: Stage, model: str
+) -> None:
     said = {"error": {"message": "The model is overloaded", "type": "overloaded_error", "code": 503}}
     scripted.play(sse_response([chunk({"role": "assistant", "content": ""}), said], done=False))
     with pytest.raises(APIStatusError) as caught:
-        client.chat.completions.create(model="stub/quick", messages=HELLO, stream=True)
+        client.chat.completions.create(model=model, messages=HELLO, stream=True)
     assert caught.value.status_code == 503
     assert "The model is overloaded" in caught.value.message
 
@@ -216,34 +242,38 @@ BREAKS = {
 
 
 @pytest.mark.parametrize("name", BREAKS)
-def test_a_stream_that_breaks_after_its_first_words_raises(client: OpenAI, scripted: Stage, name: str) -> None:
+def test_a_stream_that_breaks_after_its_first_words_raises(
+    client: OpenAI, scripted: Stage, model: str, name: str
+) -> None:
     scripted.play(BREAKS[name])
     words: list[str] = []
     with (
-        client.chat.completions.create(model="stub/quick", messages=HELLO, stream=True) as stream,
+        client.chat.completions.create(model=model, messages=HELLO, stream=True) as stream,
         pytest.raises(APIError) as caught,
     ):
         for each in stream:
             words += [choice.delta.content or "" for choice in each.choices]
     assert "".join(words) == "Once upon"
-    assert caught.value.message.startswith("stub/quick: ")
+    assert caught.value.message.startswith(f"{model}: ")
     assert caught.value.body is not None
 
 
-async def test_a_broken_stream_raises_in_the_async_client_too(async_client: AsyncOpenAI, scripted: Stage) -> None:
+async def test_a_broken_stream_raises_in_the_async_client_too(
+    async_client: AsyncOpenAI, scripted: Stage, model: str
+) -> None:
     scripted.play(BREAKS["the body ends too early"])
-    stream = await async_client.chat.completions.create(model="stub/quick", messages=HELLO, stream=True)
-    with pytest.raises(APIError, match="stub/quick: "):
+    stream = await async_client.chat.completions.create(model=model, messages=HELLO, stream=True)
+    with pytest.raises(APIError, match=f"{model}: "):
         async for _ in stream:
             pass
     await stream.close()
 
 
-def test_a_broken_stream_raises_in_the_helper_too(client: OpenAI, scripted: Stage) -> None:
+def test_a_broken_stream_raises_in_the_helper_too(client: OpenAI, scripted: Stage, model: str) -> None:
     scripted.play(BREAKS["the connection is reset"])
     with (
-        pytest.raises(APIError, match="stub/quick: "),
-        client.chat.completions.stream(model="stub/quick", messages=HELLO) as stream,
+        pytest.raises(APIError, match=f"{model}: "),
+        client.chat.completions.stream(model=model, messages=HELLO) as stream,
     ):
         stream.until_done()
 

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from openai import APITimeoutError, AsyncOpenAI, OpenAI
+from openai import APITimeoutError, AsyncOpenAI, InternalServerError, OpenAI, omit
 from pydantic import BaseModel
 
 from tests.e2e.answers import USAGE, chunk, completion, text_chunks, tool_delta
@@ -319,8 +319,21 @@ def test_a_client_that_leaves_a_stream_ends_the_upstreams_work(client: OpenAI, s
 
 def test_a_client_that_leaves_before_the_answer_ends_the_upstreams_work(client: OpenAI, scripted: Stage) -> None:
     scripted.play(raw(STALL))
+    unannounced = {"x-stainless-read-timeout": omit}
     with pytest.raises(APITimeoutError):
-        client.with_options(timeout=1.0).chat.completions.create(model="stub/quick", messages=HELLO)
+        client.with_options(timeout=1.0).chat.completions.create(
+            model="stub/quick", messages=HELLO, extra_headers=unannounced
+        )
+    assert scripted.closed_within(10, scripted.last.connection)
+
+
+def test_a_client_that_says_how_long_it_waits_is_told_in_time_what_it_waited_for(
+    client: OpenAI, scripted: Stage, model: str
+) -> None:
+    scripted.play(raw(STALL))
+    with pytest.raises(InternalServerError, match="x-stainless-read-timeout") as caught:
+        client.with_options(timeout=2.0).chat.completions.create(model=model, messages=HELLO)
+    assert (caught.value.status_code, caught.value.code) == (504, "upstream_timeout")
     assert scripted.closed_within(10, scripted.last.connection)
 
 

@@ -28,6 +28,8 @@ pytestmark = pytest.mark.skipif(
     not FOLDER.is_dir(), reason="no recorded exchanges here (they are not part of the project); set ANYPORT_RECORDED"
 )
 LINES = 4
+KEYS = 200
+"""Keys of each row: one that a recorded answer calls wrong is put aside for longer than these tests take."""
 """Connections to the gateway at once."""
 MAX_PIECEWISE_BYTES = 2_000
 """Streams up to this length are played byte by byte, longer ones in 300 pieces."""
@@ -106,9 +108,10 @@ def transport(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture(scope="module")
 def served(gateway: StartGateway, stage: Stage, transport: str) -> str:
-    """One gateway with a row per vendor, all of them at the scripted upstream."""
+    """One gateway with a row per vendor, all of them at the scripted upstream, which is asked once per request."""
+    keys = [f"recorded-key-{number:04}" for number in range(KEYS)]
     rows: dict[str, Any] = {
-        row: {"base_url": f"{stage.url}{ROOTS.get(row, '/v1')}", "credentials": ["recorded-key-0001"]}
+        row: {"base_url": f"{stage.url}{ROOTS.get(row, '/v1')}", "credentials": keys}
         for row in sorted({record.row for record in load()})
     }
     for row in PLAIN_ROWS & set(rows):
@@ -119,6 +122,7 @@ def served(gateway: StartGateway, stage: Stage, transport: str) -> str:
             "discovery": {"enabled": False},
             "upstream": {"transport": transport},
             "providers": rows,
+            "routes": {f"{row}/*": {"deployments": [{"model": f"{row}/*"}], "retry": {"attempts": 1}} for row in rows},
         }
     )
 

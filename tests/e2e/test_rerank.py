@@ -58,6 +58,12 @@ def rerank_url(gateway: StartGateway, stage: Stage) -> str:
         "vllm": {"base_url": f"{stage.url}/v1"},
         "voyage": {"base_url": f"{stage.url}/v1", "credentials": ["pa-upstream-secret-0002"]},
         "tei": {"base_url": stage.url, "requires_credential": False, "options": {"rerank": "tei"}},
+        "trouble": {
+            "protocol": "cohere",
+            "base_url": f"{stage.url}/v1",
+            "credentials": [f"tr-upstream-secret-{number:04}" for number in range(9)],
+            "operations": ["chat", "rerank"],
+        },
     }
     config = {"server": {"access_log": "off"}, "discovery": {"enabled": False}, "providers": providers}
     return gateway(config) + "/v1/rerank"
@@ -125,7 +131,8 @@ def test_an_error_has_openais_shape(
     rerank_url: str, scripted: Stage, status: int, said: Any, answered: int, code: str
 ) -> None:
     scripted.play(json_response(said, status))
-    response = httpx2.post(rerank_url, json={"model": "cohere/rerank-v3.5", **ASKED})
+    model = f"trouble/{status}-{code}"  # what one of these does to its deployment is not the others' business
+    response = httpx2.post(rerank_url, json={"model": model, **ASKED})
     assert response.status_code == answered, response.text
     assert response.json()["error"]["code"] == code
 

@@ -1,32 +1,36 @@
-"""What the client hears of each kind of failure: status, code, type, and whether its SDK should try again."""
+"""What the client hears of each kind of failure: status, code, type, and that its SDK need not try again."""
 
 from __future__ import annotations
+
+import json
 
 import pytest
 
 from adapters.failures import Failure
 from adapters.failures import FailureKind as K
 from adapters.types import Head
+from gateway.domain import Attempt
 from gateway.engine.client_errors import client_error, passed_on
 from gateway.errors import UpstreamError, UpstreamRejected, UpstreamTimeout, UpstreamUnavailable
+from gateway.resilience.closing import LIMIT_CODE
 
 UP = "upstream_error"
 BAD = "invalid_request_error"
-TABLE: list[tuple[K, type[UpstreamError], int, str, str, bool]] = [
-    (K.CONNECT, UpstreamUnavailable, 502, "upstream_connection_error", UP, True),
-    (K.TIMEOUT, UpstreamTimeout, 504, "upstream_timeout", UP, True),
-    (K.SERVER, UpstreamUnavailable, 502, "upstream_error", UP, True),
-    (K.OVERLOADED, UpstreamUnavailable, 503, "upstream_overloaded", UP, True),
-    (K.RATE_LIMIT, UpstreamUnavailable, 429, "rate_limit_exceeded", "rate_limit_error", True),
-    (K.QUOTA, UpstreamUnavailable, 429, "insufficient_quota", "insufficient_quota", False),
-    (K.AUTH, UpstreamUnavailable, 502, "upstream_auth_error", UP, False),
-    (K.MODEL_MISSING, UpstreamRejected, 404, "model_not_found", BAD, False),
-    (K.CONTEXT_LENGTH, UpstreamRejected, 400, "context_length_exceeded", BAD, False),
-    (K.CONTENT_FILTER, UpstreamRejected, 400, "content_filter", BAD, False),
-    (K.BAD_REQUEST, UpstreamRejected, 400, "invalid_request", BAD, False),
-    (K.MALFORMED, UpstreamUnavailable, 502, "upstream_invalid_response", UP, True),
-    (K.CANCELLED, UpstreamUnavailable, 502, "upstream_error", UP, False),
-    (K.UNKNOWN, UpstreamUnavailable, 502, "upstream_error", UP, False),
+TABLE: list[tuple[K, type[UpstreamError], int, str, str]] = [
+    (K.CONNECT, UpstreamUnavailable, 502, "upstream_connection_error", UP),
+    (K.TIMEOUT, UpstreamTimeout, 504, "upstream_timeout", UP),
+    (K.SERVER, UpstreamUnavailable, 502, "upstream_error", UP),
+    (K.OVERLOADED, UpstreamUnavailable, 503, "upstream_overloaded", UP),
+    (K.RATE_LIMIT, UpstreamUnavailable, 429, "rate_limit_exceeded", "rate_limit_error"),
+    (K.QUOTA, UpstreamUnavailable, 429, "insufficient_quota", "insufficient_quota"),
+    (K.AUTH, UpstreamUnavailable, 502, "upstream_auth_error", UP),
+    (K.MODEL_MISSING, UpstreamRejected, 404, "model_not_found", BAD),
+    (K.CONTEXT_LENGTH, UpstreamRejected, 400, "context_length_exceeded", BAD),
+    (K.CONTENT_FILTER, UpstreamRejected, 400, "content_filter", BAD),
+    (K.BAD_REQUEST, UpstreamRejected, 400, "invalid_request", BAD),
+    (K.MALFORMED, UpstreamUnavailable, 502, "upstream_invalid_response", UP),
+    (K.CANCELLED, UpstreamUnavailable, 502, "upstream_error", UP),
+    (K.UNKNOWN, UpstreamUnavailable, 502, "upstream_error", UP),
 ]
 
 
@@ -34,11 +38,11 @@ def heard(failure: Failure) -> UpstreamError:
     return client_error(failure, deployment="p/m", message=failure.message)
 
 
-@pytest.mark.parametrize(("kind", "cls", "status", "code", "type", "retry"), TABLE, ids=[row[0].value for row in TABLE])
-def test_a_failure_is_heard_as(kind: K, cls: type, status: int, code: str, type: str, retry: bool) -> None:
+@pytest.mark.parametrize(("kind", "cls", "status", "code", "type"), TABLE, ids=[row[0].value for row in TABLE])
+def test_a_failure_is_heard_as(kind: K, cls: type, status: int, code: str, type: str) -> None:
     error = heard(Failure(kind, "m"))
     assert (error.__class__, error.status, error.code, error.type) == (cls, status, code, type)
-    assert dict(error.headers()) == {"x-should-retry": "true" if retry else "false"}
+    assert dict(error.headers()) == {"x-should-retry": "false"}, "what could be tried has been"
     assert error.message.startswith("p/m: ")
 
 
@@ -75,25 +79,46 @@ def test_a_refused_credential_is_ours_not_the_clients() -> None:
 
 
 @pytest.mark.parametrize(
-    ("seconds", "whole", "milliseconds", "retry"),
+    ("seconds", "whole", "milliseconds"),
     [
-        (0.25, "1", "250", "true"),
-        (1.0, "1", "1000", "true"),
-        (30.0, "30", "30000", "true"),
-        (60.0, "60", "60000", "true"),
-        (60.5, "61", "60500", "false"),
-        (3600.0, "3600", "3600000", "false"),
-        (1e12, "2678400", "2678400000", "false"),
+        (0.25, "1", "250"),
+        (1.0, "1", "1000"),
+        (30.0, "30", "30000"),
+        (60.5, "61", "60500"),
+        (3600.0, "3600", "3600000"),
+        (1e12, "2678400", "2678400000"),
     ],
 )
-def test_the_wait_is_passed_on_but_nobody_is_frozen(seconds: float, whole: str, milliseconds: str, retry: str) -> None:
-    error = heard(Failure(K.RATE_LIMIT, "m", retry_after=seconds))
-    expected = {"x-should-retry": retry, "retry-after": whole, "retry-after-ms": milliseconds}
+@pytest.mark.parametrize("kind", [K.RATE_LIMIT, K.QUOTA, K.OVERLOADED])
+def test_the_wait_is_passed_on_but_nobody_is_frozen(kind: K, seconds: float, whole: str, milliseconds: str) -> None:
+    error = heard(Failure(kind, "m", retry_after=seconds))
+    expected = {"x-should-retry": "false", "retry-after": whole, "retry-after-ms": milliseconds}
     assert dict(error.headers()) == expected
 
 
-def test_an_empty_account_is_never_retried_whatever_the_upstream_says() -> None:
-    assert dict(heard(Failure(K.QUOTA, "m", retry_after=1.0)).headers())["x-should-retry"] == "false"
+def test_only_where_nothing_was_sent_for_a_limit_of_the_file_the_client_may_try_again() -> None:
+    error = heard(Failure(K.RATE_LIMIT, "its limits.max_in_flight is used up", code=LIMIT_CODE, retry_after=1.0))
+    assert (error.status, error.code, error.should_retry) == (429, "deployment_limit", True)
+
+
+def test_every_attempt_is_told_with_what_the_client_may_know_of_it() -> None:
+    attempts = [
+        Attempt(1, "a/m", 0.0, Failure(K.RATE_LIMIT, "a secret of theirs", status=429), key=2),
+        Attempt(2, "b/m", 1.0, Failure(K.CONNECT, "no route to 10.0.0.1")),
+        Attempt(3, "c/m", 2.0, is_lost=True),
+    ]
+    error = client_error(Failure(K.CONNECT, "m"), deployment="b/m", message="m", attempts=attempts)
+    assert json.loads(error.body())["error"]["details"] == {
+        "attempts": [
+            {"deployment": "a/m", "kind": "rate_limit", "status": 429},
+            {"deployment": "b/m", "kind": "connect"},
+            {"deployment": "c/m", "kind": "lost"},
+        ]
+    }
+
+
+def test_an_error_without_attempts_has_no_details() -> None:
+    assert "details" not in json.loads(heard(Failure(K.CONNECT, "m")).body())["error"]
 
 
 def test_anthropics_limits_are_told_under_openais_names() -> None:

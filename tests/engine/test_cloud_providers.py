@@ -13,6 +13,7 @@ import pytest
 from gateway.domain import Outcome
 from gateway.engine.answer import Answer
 from gateway.errors import UpstreamError
+from gateway.routing.asking import Asking
 from gateway.runtime import Runtime
 from gateway.settings.load import load_settings
 from tests.engine.doubles import call_of
@@ -43,7 +44,7 @@ async def gateway(directory: Path, environ: dict[str, str], **providers: Any) ->
 
 async def ask(runtime: Runtime, model: str) -> Any:
     call = call_of(model=model, max_tokens=5)
-    return await runtime.executor.run(call, runtime.router.plan(model), Outcome("r"))
+    return await runtime.executor.run(call, runtime.router.plan(model, Asking(call)), Outcome("r"))
 
 
 def received(request: Recorded) -> Received:
@@ -101,7 +102,7 @@ async def test_azures_key_and_token_go_their_own_ways(tmp_path: Path) -> None:
         ("AZURE_OPENAI_API_KEY", "api-key", "k3y"),
         ("AZURE_OPENAI_AD_TOKEN", "authorization", "Bearer k3y"),
     ):
-        async with ScriptedUpstream([json_response({}, 500)]) as upstream:
+        async with ScriptedUpstream([json_response({}, 400)]) as upstream:
             environ = {variable: "k3y", "AZURE_OPENAI_ENDPOINT": f"{upstream.url}/openai/v1"}
             async with gateway(tmp_path, environ) as runtime:
                 with pytest.raises(UpstreamError):
@@ -112,7 +113,7 @@ async def test_azures_key_and_token_go_their_own_ways(tmp_path: Path) -> None:
 
 
 async def test_anthropics_betas_are_one_list(tmp_path: Path) -> None:
-    async with ScriptedUpstream([json_response({}, 500)]) as upstream:
+    async with ScriptedUpstream([json_response({}, 400)]) as upstream:
         environ = {"ANTHROPIC_OAUTH_TOKEN": "sk-ant-oat01-x", "ANTHROPIC_BASE_URL": upstream.url}
         row = {"headers": {"anthropic-beta": "context-1m-2025-08-07"}}
         async with gateway(tmp_path, environ, anthropic=row) as runtime:

@@ -198,13 +198,13 @@ def test_a_header_says_better_when_to_come_back() -> None:
             {"error": "Model x is currently loading", "estimated_time": 3.2},
             503,
             "upstream_overloaded",
-            {"x-should-retry": "true", "retry-after": "4", "retry-after-ms": "3200"},
+            {"x-should-retry": "false", "retry-after": "4", "retry-after-ms": "3200"},
         ),
         (402, {"error": "no credits"}, 429, "insufficient_quota", {"x-should-retry": "false"}),
         (410, {"error": GONE}, 502, "upstream_error", {"x-should-retry": "false"}),
     ],
 )
-def test_the_client_hears_when_to_come_back_and_when_not_to(
+def test_the_client_hears_when_to_come_back(
     status: int, body: Any, heard: int, code: str, headers: dict[str, str]
 ) -> None:
     failure = ADAPTER.failure(target_of(protocol="huggingface"), Head(status), json.dumps(body).encode())

@@ -113,7 +113,14 @@ def test_a_deployment_knows_where_and_how() -> None:
 
 def test_keys_of_one_provider_are_used_in_turn() -> None:
     found = deployed(catalogue(openai={"credentials": ["a1", "b2"]}).deploy("openai/m"))
-    assert [found.key_ring.headers()[0][1] for _ in range(3)] == ["Bearer a1", "Bearer b2", "Bearer a1"]
+    ring = found.key_ring
+    sent: list[str] = []
+    for now in range(3):
+        key = ring.pick(now)
+        assert key is not None
+        ring.used(key, now)
+        sent.append(ring.headers(key)[0][1])
+    assert sent == ["Bearer a1", "Bearer b2", "Bearer a1"]
 
 
 @pytest.mark.parametrize("name", ["gpt-x", "nobody/m", "", "/", "openai/", "/m"])

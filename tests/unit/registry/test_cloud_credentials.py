@@ -72,7 +72,8 @@ def test_a_pair_makes_its_provider_ready() -> None:
     assert not provider.key_ring.is_static
     deployment = made.deploy("cloud/model")
     assert isinstance(deployment, Deployment)
-    assert deployment.key_ring is provider.key_ring
+    assert deployment.key_ring.signer is provider.key_ring.signer, "a token is fetched once for all models"
+    assert not deployment.key_ring.is_static
     assert list(made.secrets()) == [Secret(KEYS["AWS_SECRET_ACCESS_KEY"])]
 
 

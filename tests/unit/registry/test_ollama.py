@@ -10,10 +10,10 @@ from adapters.ollama import OllamaAdapter
 from adapters.types import Operation
 from gateway.domain import ProviderSpec
 from gateway.registry.builtin import layer, load_builtin, to_spec
-from gateway.registry.catalogue import Catalogue
+from gateway.registry.catalogue import Catalogue, Patience
 from gateway.registry.discovery import Discovery, Probe
 from gateway.registry.registry import Registry
-from gateway.routing.deployment import Deployment, Patience
+from gateway.routing.deployment import Deployment
 from gateway.settings.provider import ProviderRow
 from gateway.transport.control import ControlClient
 from tests.upstreams.scripted import ScriptedUpstream, json_response
@@ -96,17 +96,18 @@ def test_the_cloud_needs_a_key() -> None:
     ],
 )
 def test_the_environment_says_how_long_to_wait_if_it_makes_sense(value: str, seconds: float) -> None:
-    found = deployed("ollama/m", {"OLLAMA_HTTP_TIMEOUT": value})
-    assert found.patience is not None
-    assert found.patience.seconds == seconds
+    patience = catalogue({"OLLAMA_HTTP_TIMEOUT": value}).patience("ollama")
+    assert patience is not None
+    assert patience.seconds == seconds
 
 
 def test_what_is_waited_for_names_where_it_is_set() -> None:
     env = {"OLLAMA_HTTP_TIMEOUT": "30"}
-    assert deployed("ollama/m", env).patience == Patience(30, "env OLLAMA_HTTP_TIMEOUT")
-    assert deployed("ollama/m", {}).patience == Patience(120, "providers.ollama.timeout_seconds")
-    assert deployed("ollama/m", env, timeout_seconds=9).patience == Patience(9, "providers.ollama.timeout_seconds")
-    assert deployed("ollama-cloud/m", env | KEY).patience is None
+    row = "providers.ollama.timeout_seconds"
+    assert catalogue(env).patience("ollama") == Patience(30, "env OLLAMA_HTTP_TIMEOUT")
+    assert catalogue({}).patience("ollama") == Patience(120, row)
+    assert catalogue(env, timeout_seconds=9).patience("ollama") == Patience(9, row)
+    assert catalogue(env | KEY).patience("ollama-cloud") is None
 
 
 @pytest.mark.parametrize(
