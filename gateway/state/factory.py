@@ -1,0 +1,57 @@
+"""The state that the configuration asks for."""
+
+from __future__ import annotations
+
+import random
+import secrets
+import time
+from functools import partial
+from importlib import import_module
+from importlib.util import find_spec
+from typing import Any
+
+from gateway.errors import ConfigError, Fault
+from gateway.state.address import Address, read_address
+from gateway.state.base import State
+from gateway.state.memory import MemoryState
+from gateway.state.redis import DEFAULT_PATIENCE, Client, Patience, RedisState
+
+
+def open_state(url: str, *, patience: Patience = DEFAULT_PATIENCE) -> State:
+    """Returns what `state.url` names, not started; raises ConfigError. A password in the URL is shown nowhere."""
+    if url == "memory://":
+        return MemoryState()
+    try:
+        address = read_address(url)
+    except ValueError as error:
+        raise _fault(str(error)) from None
+    if find_spec("redis") is None:
+        raise _fault("needs the package redis: run `pip install -e '.[redis]'` in Anyport's folder")
+    return RedisState(
+        partial(connect, address, patience),
+        address,
+        replica=secrets.token_hex(8),
+        clock=time.monotonic,
+        jitter=random.random,
+        patience=patience,
+    )
+
+
+def connect(address: Address, patience: Patience) -> Client:
+    """Returns a client of the server, which connects at its first command and gives up at its first failure."""
+    # Imported here, since that takes a tenth of a second. Its types differ from version to version: see `Client`.
+    package: Any = import_module("redis.asyncio")
+    retry: Any = import_module("redis.asyncio.retry")
+    backoff: Any = import_module("redis.backoff")
+    return package.Redis.from_url(
+        address.url,
+        socket_connect_timeout=patience.answer_seconds,
+        socket_timeout=patience.answer_seconds,
+        # It would connect again by itself and hide that messages were missed: no error is one to try again after.
+        retry=retry.Retry(backoff.NoBackoff(), 0, ()),
+        protocol=2,  # the older protocol of the two has no messages but those that were subscribed to
+    )
+
+
+def _fault(message: str) -> ConfigError:
+    return ConfigError([Fault("anyport.yaml", 0, 0, "state.url", message)])
