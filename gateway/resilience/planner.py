@@ -15,7 +15,9 @@ the end. What is tried next is, in this order:
 
 Another deployment comes before the same one again because it needs no pause and its chances are better. As long as a
 later stage may follow, one attempt is kept for it. A pause that an upstream asked for is never cut short, by nobody's
-request. Failures of the request itself narrow down what may follow for good, and two of them end it. Retries of what
+request. Failures of the request itself narrow down what may follow for good, and two of them end it. A request that two
+deployments of one stage answer with the same trouble is taken for poison, which would only kill the others, too: that
+stage is over for it, however many deployments are left. Retries of what
 an upstream has seen are paid from the budget of the deployment that failed, so that trouble does not multiply.
 """
 
@@ -85,6 +87,7 @@ class AttemptPlanner:
         "_declined",
         "_failed",
         "_last",
+        "_open_from",
         "_pauses",
         "_policy",
         "_random",
@@ -112,6 +115,8 @@ class AttemptPlanner:
         self._last: Try | None = None
         self._dead: tuple[Try, Failure] | None = None
         """What died on a pooled connection and was not replayed yet."""
+        self._open_from = 0
+        """The stages before this one are over."""
         self._pauses = 0
         self._rested_at: float | None = None
         self._wait_left = self._policy.max_wait_seconds
@@ -268,11 +273,16 @@ class AttemptPlanner:
     # Small questions.
 
     def _has_failed(self, tried: Try, failure: Failure) -> None:
-        self._failed.append(_Failed(tried.deployment, tried.key, tried.stage, failure))
+        failed = _Failed(tried.deployment, tried.key, tried.stage, failure)
+        if any(_is_alike(failed, other) for other in self._failed):
+            self._open_from = self.plan.stages.index(tried.stage) + 1
+        self._failed.append(failed)
         self._rested_at = None
 
     def _open_stages(self) -> Iterator[tuple[int, Stage]]:
         for place, stage in enumerate(self.plan.stages):
+            if place < self._open_from:
+                continue
             if place == 0:
                 if not self._failed or verdict_on(self._failed[-1].failure).deployment:
                     yield place, stage
@@ -280,7 +290,7 @@ class AttemptPlanner:
                 yield place, stage
 
     def _possible(self) -> Iterator[tuple[Stage, Deployment]]:
-        for stage in self.plan.stages:
+        for stage in self.plan.stages[self._open_from :]:
             for deployment in stage.candidates:
                 if deployment.id not in self._declined and self._may_follow(deployment, stage):
                     yield stage, deployment
@@ -378,6 +388,17 @@ class AttemptPlanner:
                 yield 1.0
             else:
                 yield max(deployment.key_ring.wait(now), deployment.vitals.wait(now, self.plan.tokens))
+
+
+def _is_alike(one: _Failed, other: _Failed) -> bool:
+    """True if two deployments of one stage had the same trouble with the request, having seen it."""
+    if one.stage is not other.stage or one.deployment.id == other.deployment.id:
+        return False
+    if one.failure.kind is not other.failure.kind or one.failure.is_unsent:
+        return False
+    if one.failure.kind is FailureKind.SERVER:
+        return (one.failure.status, one.failure.message) == (other.failure.status, other.failure.message)
+    return one.failure.code == other.failure.code == "upstream_disconnected"
 
 
 def past_deadline(total: Limit, *, is_impatience: bool = True) -> Failure:

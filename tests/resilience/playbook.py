@@ -157,12 +157,13 @@ def gives_up(kind: FailureKind | None = None, at: str | None = None, **more: Any
 
 
 def fails(kind: FailureKind, *, after: float = 0.0, **more: Any) -> What:
-    """The last try fails so."""
-    failure = Failure(kind, f"{kind.value} it was", **more)
+    """The last try fails so; no two deployments say the same, unless they are told to."""
+    message = more.pop("message", "")
 
     def happens(play: Play) -> None:
         play.clock.now += after
         step, running = play.last()
+        failure = Failure(kind, message or f"{kind.value} it was at {step.deployment.id}", **more)
         play.events += consequences.fail(running, failure, play.clock.now)
         play.planner.record(failure, step)
         play.over(running)
