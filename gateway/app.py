@@ -29,7 +29,7 @@ def create_app(runtime: Runtime, *, drain: DrainSignal) -> Edge:
 
     @asynccontextmanager
     async def lifespan(app: Any) -> AsyncGenerator[None]:
-        runtime.start()
+        await runtime.start()
         # What exists now lives as long as the process: the collector need not look at it at every pass.
         gc.collect()
         gc.freeze()

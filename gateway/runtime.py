@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from gateway.access.keys import KeyCheck, client_keys
@@ -16,19 +16,24 @@ from gateway.domain import ProviderSpec
 from gateway.engine.attempt import Attempter
 from gateway.engine.executor import Executor
 from gateway.engine.mirror import Mirror
+from gateway.engine.news import News
 from gateway.errors import ConfigError, Fault, UnknownModel
 from gateway.registry.adapters import OPTIONS_OF, RULED
 from gateway.registry.builtin import layer, load_builtin, starting_row, to_spec
 from gateway.registry.catalogue import DEMO, DEMO_MODEL, Catalogue
 from gateway.registry.discovery import Discovery, Probe
+from gateway.registry.probing import Prober
 from gateway.registry.registry import Registry
 from gateway.registry.routes import RouteBook
 from gateway.routing.deployment import Deployment
+from gateway.routing.route import Route
 from gateway.routing.router import Router
 from gateway.settings.model import Settings, UpstreamSettings
 from gateway.settings.provider import ProviderRow
+from gateway.state.factory import open_state
 from gateway.telemetry.access_log import AccessLog
 from gateway.telemetry.metrics import Metrics
+from gateway.telemetry.series import MAX_SERIES
 from gateway.telemetry.writer import open_sink
 from gateway.transport.base import Transport
 from gateway.transport.builtin import BuiltinTransport
@@ -63,11 +68,25 @@ class Runtime:
         self.metrics = Metrics(
             connections=self._connections,
             access_records_dropped=lambda: self.access_log.dropped if self.access_log else 0,
+            resting=lambda: self.news.resting(),
         )
         secrets = [*self.catalogue.secrets(), *(key for key, _ in owners), *_deployments_keys(settings)]
         self.scrubber = Scrubber(secrets)
         self.catalogue.watch(self.scrubber.add)
         self.routes = RouteBook(settings, self.catalogue, show=self.scrubber.text)
+        self.state = open_state(settings.state.url.get_secret_value())
+        self._prober = Prober(self.control, clock=time.monotonic)
+        deployments = self._deployments_of_file()
+        self._names = frozenset(deployment.id for deployment in deployments[:MAX_SERIES])
+        self.news = News(
+            metrics=self.metrics,
+            state=self.state,
+            keys=self.catalogue.keys,
+            deployments=deployments,
+            owners=self._owners(deployments),
+            clock=time.monotonic,
+            ejected=self._prober.ejected,
+        )
         self.router = Router(
             self.routes,
             known_names=lambda: (entry.id for entry in self.models()),
@@ -87,10 +106,13 @@ class Runtime:
             clock=time.monotonic,
             random=chance,
             scrubber=self.scrubber,
+            listen=self.news.hear,
         )
-        self.mirror = Mirror(router=self.router, executor=self.executor, random=chance, ended=lambda outcome: None)
+        self.mirror = Mirror(
+            router=self.router, executor=self.executor, random=chance, ended=self.metrics.mirrored
+        )  # a copy is no client's request: it has no access record
         self.discovery = Discovery(self.catalogue, self.control, changed=self._models_changed, ended=self._probe_ended)
-        self._discovering: asyncio.Task[None] | None = None
+        self._background: list[asyncio.Task[None]] = []
         self._models_changed()
 
     def models(self) -> list[ModelEntry]:
@@ -104,18 +126,24 @@ class Runtime:
             return entries  # a client that takes the first model must not talk to the echo by mistake
         return [ModelEntry(DEMO_MODEL, DEMO)]
 
-    def start(self) -> None:
-        """Starts the background work; needs a running event loop."""
-        if self.settings.discovery.enabled:
-            self._discovering = asyncio.create_task(
-                self.discovery.run(self.settings.discovery.interval_seconds), name="discovery"
-            )
+    async def start(self) -> None:
+        """Starts the background work; returns at once."""
+        settings = self.settings
+        if settings.discovery.enabled:
+            looking = self.discovery.run(settings.discovery.interval_seconds)
+            self._background.append(asyncio.create_task(looking, name="discovery"))
+        if settings.health.probe_seconds is not None:
+            probing = self._prober.run(settings.health.probe_seconds)
+            self._background.append(asyncio.create_task(probing, name="prober"))
+        await self.state.start()
 
     async def aclose(self) -> None:
         """Ends the background work and closes every upstream connection."""
-        if self._discovering is not None:
-            self._discovering.cancel()
-            await asyncio.wait([self._discovering])
+        for task in self._background:
+            task.cancel()
+        if self._background:
+            await asyncio.wait(self._background)
+        await self.state.aclose()
         await self.mirror.aclose()
         await self.transport.aclose()
         await self.control.aclose()
@@ -152,7 +180,21 @@ class Runtime:
     def _models_changed(self) -> None:
         self.router.forget()
         labels = {provider.spec.id: provider.spec.label or provider.spec.id for provider in self.catalogue}
-        self.metrics.set_names(models=[DEMO_MODEL, *(entry.id for entry in self.models())], providers=labels)
+        mirrors = [route.mirror.to for route in self.settings.routes.values() if route.mirror]
+        models = [DEMO_MODEL, *(entry.id for entry in self.models()), *mirrors]
+        self.metrics.set_names(models=models, providers=labels, deployments=self._names)
+
+    def _deployments_of_file(self) -> list[Deployment]:
+        """Returns every usable deployment that a route names in full."""
+        routes = [self.routes.route(name, "") for name in self.settings.routes if "*" not in name]
+        return [deployment for route in routes if isinstance(route, Route) for deployment in route.deployments]
+
+    def _owners(self, deployments: Sequence[Deployment]) -> dict[str, str]:
+        """Returns whose each key is, by its fingerprint."""
+        rings = [(provider.spec.id, provider.key_ring) for provider in self.catalogue]
+        rings += [(deployment.provider, deployment.key_ring) for deployment in deployments]
+        states = ((name, state) for name, ring in rings for key in ring.keys for state in (key.account, key.state))
+        return {state.fingerprint: name for name, state in states}
 
     def _probe_ended(self, probe: Probe) -> None:
         self.metrics.discovery_ended(

@@ -152,11 +152,13 @@ class Transaction:
             (b"x-request-id", outcome.request_id.encode()),
             (b"openai-processing-ms", b"%d" % int((now - outcome.started) * 1000)),
             (b"cache-control", b"no-store"),
+            (b"x-anyport-attempts", b"%d" % len(outcome.attempts)),
+            (b"x-anyport-overhead-ms", b"%.1f" % max(0.0, (now - outcome.started - outcome.upstream_seconds) * 1000)),
         ]
         if outcome.deployment:
             headers.append((b"x-anyport-deployment", clean_header_value(outcome.deployment).encode("latin-1")))
-        if len(outcome.attempts) > 1:
-            headers.append((b"x-anyport-attempts", b"%d" % len(outcome.attempts)))
+        if outcome.fallback:
+            headers.append((b"x-anyport-fallback", outcome.fallback.encode()))
         if outcome.dropped:
             names = ",".join(name[:MAX_VALUE_CHARS] for name in outcome.dropped[:MAX_DROPPED])
             headers.append((b"x-anyport-dropped", clean_header_value(names).encode("latin-1")))

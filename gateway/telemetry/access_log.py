@@ -36,6 +36,8 @@ class AccessRecord(msgspec.Struct, frozen=True, gc=False):
     status: int
     error: str | None
     attempts: int
+    fallback: str | None
+    hedged: bool
     prompt_tokens: int
     completion_tokens: int
     cached_tokens: int
@@ -81,6 +83,7 @@ class AccessLog:
         counts = usage or _NO_USAGE
         started = outcome.started
         first = outcome.first_byte
+        attempts = outcome.attempts
         return AccessRecord(
             self._timestamp(),
             clean(outcome.request_id),
@@ -91,7 +94,9 @@ class AccessLog:
             outcome.stream,
             outcome.status,
             None if outcome.error_code is None else clean(outcome.error_code),
-            len(outcome.attempts),
+            len(attempts),
+            outcome.fallback or None,
+            len(attempts) > 1 and any(attempt.is_hedge for attempt in attempts),
             counts.prompt,
             counts.completion,
             counts.cached_prompt,

@@ -20,6 +20,8 @@ RequestLabels = tuple[str, str, str, bool, str, str]
 AttemptLabels = tuple[str, str, str, str]
 """Route, provider, operation, failure kind (`ok` for none)."""
 OK: Final = "ok"
+FEWEST_SECONDS: Final = 0.001
+"""What is shorter between two attempts is our own work and no pause."""
 
 
 def overhead_seconds(outcome: Outcome) -> float:
@@ -39,6 +41,7 @@ class RequestCounts:
     __slots__ = (
         "cache_read",
         "cache_write",
+        "chunk",
         "disconnects",
         "duration",
         "first_token",
@@ -60,6 +63,7 @@ class RequestCounts:
         self.overhead = Histogram(OVERHEAD_BUCKETS)
         self.first_token = Histogram(FIRST_TOKEN_BUCKETS)
         self.output_token = Histogram(OUTPUT_TOKEN_BUCKETS)
+        self.chunk = Histogram(DURATION_BUCKETS)
         self.input_tokens = Histogram(TOKEN_BUCKETS)
         self.output_tokens = Histogram(TOKEN_BUCKETS)
 
@@ -76,8 +80,11 @@ class RequestCounts:
             self._count_tokens(usage)
         if outcome.stream and outcome.first_byte is not None:
             self.first_token.observe(outcome.first_byte - outcome.started)
+            writing = outcome.ended - outcome.first_byte
             if usage is not None and usage.completion > 1:
-                self.output_token.observe((outcome.ended - outcome.first_byte) / (usage.completion - 1))
+                self.output_token.observe(writing / (usage.completion - 1))
+            if outcome.chunks > 1:
+                self.chunk.observe(writing / (outcome.chunks - 1))
 
     def _count_tokens(self, usage: Usage) -> None:
         self.input_tokens.observe(usage.prompt)
@@ -91,28 +98,33 @@ class RequestCounts:
 class AttemptCounts:
     """Everything about the upstream attempts of one `AttemptLabels`."""
 
-    __slots__ = ("attempts", "duration", "first_chunk", "retried")
+    __slots__ = ("attempts", "duration", "first_chunk", "pause", "retried")
 
     def __init__(self) -> None:
         self.attempts = 0
         self.retried = 0
-        """Attempts that another one followed."""
+        """Attempts whose failure another one was made for."""
         self.duration = Histogram(DURATION_BUCKETS)
         self.first_chunk = Histogram(DURATION_BUCKETS)
+        self.pause = Histogram(DURATION_BUCKETS)
 
-    def count(self, attempt: Attempt, outcome: Outcome, *, is_last: bool) -> None:
-        """Counts one attempt of a request; one that never ended has no duration."""
+    def count(self, attempt: Attempt, outcome: Outcome, *, has_won: bool) -> None:
+        """Counts one attempt of a request, of which one at most has won; one that never ended has no duration."""
         self.attempts += 1
         ended = attempt.ended
-        if not is_last:
-            self.retried += 1
-        elif outcome.stream and outcome.first_byte is not None:
+        if has_won and outcome.stream and outcome.first_byte is not None:
             # The attempt is settled at its first content; the upstream goes on until the stream ends.
             ended = outcome.ended
         if ended is not None:
             self.duration.observe(ended - attempt.started)
         if outcome.stream and attempt.first_byte is not None:
             self.first_chunk.observe(attempt.first_byte - attempt.started)
+
+    def retry(self, seconds: float) -> None:
+        """Counts that a failure has led to another attempt, so many seconds later."""
+        self.retried += 1
+        if seconds >= FEWEST_SECONDS:
+            self.pause.observe(seconds)
 
 
 class DiscoveryCounts:

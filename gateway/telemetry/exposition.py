@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
@@ -27,6 +28,7 @@ from gateway.telemetry.counts import (
     RequestLabels,
 )
 from gateway.telemetry.families import Family
+from gateway.telemetry.live import LiveCounts, Resting
 from gateway.telemetry.series import Histogram
 
 _OPERATION_NAMES: Final[Mapping[str, str]] = {"completions": "text_completion"}
@@ -43,6 +45,8 @@ class Snapshot:
     requests: list[tuple[RequestLabels, RequestCounts]]
     attempts: list[tuple[AttemptLabels, AttemptCounts]]
     discovery: list[tuple[str, DiscoveryCounts]]
+    live: LiveCounts
+    resting: Resting
     in_flight: int
     connections: Mapping[tuple[str, str], int]
     access_records_dropped: int
@@ -71,6 +75,9 @@ class _SnapshotCollector(Collector):
         snapshot = self._snapshot
         yield from _request_families(snapshot.requests)
         yield from _attempt_families(snapshot.attempts)
+        yield from _live_families(snapshot.live)
+        yield _gauge(families.EJECTED, Counter(snapshot.resting.ejected).items())
+        yield _gauge(families.RESTING, Counter((provider,) for provider in snapshot.resting.keys).items())
         yield from _discovery_families(snapshot.discovery)
         yield _gauge(families.IN_FLIGHT, [((), snapshot.in_flight)])
         yield _gauge(families.CONNECTIONS, snapshot.connections.items())
@@ -95,6 +102,7 @@ def _request_families(requests: list[tuple[RequestLabels, RequestCounts]]) -> It
     yield _histogram(families.SERVER_DURATION, histograms(lambda counts: counts.duration, by_error=True))
     yield _histogram(families.SERVER_FIRST_TOKEN, histograms(lambda counts: counts.first_token))
     yield _histogram(families.SERVER_OUTPUT_TOKEN, histograms(lambda counts: counts.output_token))
+    yield _histogram(families.CLIENT_CHUNK, histograms(lambda counts: counts.chunk))
     yield _histogram(families.OVERHEAD, ((kinds(labels), counts.overhead) for labels, counts in requests))
     yield _counter(
         families.REQUESTS,
@@ -129,6 +137,17 @@ def _attempt_families(attempts: list[tuple[AttemptLabels, AttemptCounts]]) -> It
     yield _histogram(families.CLIENT_FIRST_CHUNK, first_chunks())
     yield _counter(families.ATTEMPTS, (((labels[1], labels[3]), counts.attempts) for labels, counts in attempts))
     yield _counter(families.RETRIES, (((labels[1], labels[3]), counts.retried) for labels, counts in attempts))
+    yield _histogram(families.PAUSES, (((labels[1], labels[3]), counts.pause) for labels, counts in attempts))
+
+
+def _live_families(live: LiveCounts) -> Iterator[Metric]:
+    yield _counter(families.DEPLOYMENT_ATTEMPTS, live.deployment_attempts.snapshot())
+    yield _counter(families.FALLBACKS, live.fallbacks.snapshot())
+    yield _counter(families.HEDGES, live.hedges.snapshot())
+    yield _counter(families.MIRRORED, live.mirrored.snapshot())
+    yield _counter(families.COOL_DOWNS, live.cool_downs.snapshot())
+    yield _counter(families.EJECTIONS, live.ejections.snapshot())
+    yield _counter(families.READMISSIONS, live.readmissions.snapshot())
 
 
 def _discovery_families(discovery: list[tuple[str, DiscoveryCounts]]) -> Iterator[Metric]:

@@ -37,6 +37,12 @@ CLIENT_FIRST_CHUNK: Final = Family(
     _GEN_AI,
     "Streams: from sending an attempt to the first byte from the upstream.",
 )
+CLIENT_CHUNK: Final = Family(
+    "gen_ai_client_operation_time_per_output_chunk_seconds",
+    "histogram",
+    _GEN_AI,
+    "Streams: mean time between two pieces that were passed on, after the first.",
+)
 SERVER_DURATION: Final = Family(
     "gen_ai_server_request_duration_seconds",
     "histogram",
@@ -79,13 +85,74 @@ ATTEMPTS: Final = Family(
     "anyport_upstream_attempts_total",
     "counter",
     ("provider", "outcome"),
-    "Attempts at upstreams; outcome is `ok` or the failure kind.",
+    "Attempts at upstreams; outcome is `ok`, the failure kind, `lost` if another attempt was faster, or `cancelled` if "
+    "the request ended before it.",
+)
+DEPLOYMENT_ATTEMPTS: Final = Family(
+    "anyport_deployment_attempts_total",
+    "counter",
+    ("provider", "deployment", "outcome"),
+    "The same by deployment; those that stand in no route are `other`.",
 )
 RETRIES: Final = Family(
     "anyport_retries_total",
     "counter",
     ("provider", "reason"),
-    "Failed attempts that another attempt followed, here or at a fallback.",
+    "Failed attempts that another attempt was made for, here or at a fallback.",
+)
+PAUSES: Final = Family(
+    "anyport_retry_pause_seconds",
+    "histogram",
+    ("provider", "reason"),
+    "Pauses between a failed attempt and the one that it was followed by; most are followed at once, without a pause.",
+)
+FALLBACKS: Final = Family(
+    "anyport_fallbacks_total",
+    "counter",
+    ("route", "reason"),
+    "Requests that a fallback has answered; route is the one that was asked for, reason the failure kind before it, or "
+    "`unavailable` if nothing could be tried there.",
+)
+HEDGES: Final = Family(
+    "anyport_hedges_total",
+    "counter",
+    ("route", "result"),
+    "Second attempts beside a slow first one: `won` if the second began first, `lost` if the first did, `failed`, or "
+    "`cancelled` if the request ended before both.",
+)
+MIRRORED: Final = Family(
+    "anyport_mirrored_requests_total",
+    "counter",
+    ("route", "result"),
+    "Copies that were sent elsewhere; route is where they went, result is `ok`, `failed` or `cancelled`. They are "
+    "counted nowhere else.",
+)
+COOL_DOWNS: Final = Family(
+    "anyport_cool_downs_total",
+    "counter",
+    ("provider", "scope", "reason"),
+    "Pauses of a key or a deployment (scope); reason is the failure kind. Those that other replicas told of included.",
+)
+EJECTIONS: Final = Family(
+    "anyport_ejections_total",
+    "counter",
+    ("provider", "deployment", "reason"),
+    "Deployments left out for a while because of their failures, each prolongation too.",
+)
+READMISSIONS: Final = Family(
+    "anyport_readmissions_total", "counter", ("provider", "deployment"), "Ejected deployments that work again."
+)
+EJECTED: Final = Family(
+    "anyport_deployments_ejected",
+    "gauge",
+    ("provider", "deployment"),
+    "Deployments that were ejected and have not worked since.",
+)
+RESTING: Final = Family(
+    "anyport_keys_resting",
+    "gauge",
+    ("provider",),
+    "Keys that are in a pause now; one whose rate limits differ by model counts for each model.",
 )
 DISCONNECTS: Final = Family(
     "anyport_client_disconnects_total",
@@ -123,9 +190,11 @@ DISCOVERY_SUCCESS: Final = Family(
 BUILD: Final = Family("anyport_build_info", "info", ("version", "python"), "What is running.")
 
 FAMILIES: Final = (
-    *(TOKEN_USAGE, CLIENT_DURATION, CLIENT_FIRST_CHUNK),
+    *(TOKEN_USAGE, CLIENT_DURATION, CLIENT_FIRST_CHUNK, CLIENT_CHUNK),
     *(SERVER_DURATION, SERVER_FIRST_TOKEN, SERVER_OUTPUT_TOKEN),
-    *(REQUESTS, OVERHEAD, IN_FLIGHT, TOKENS, ATTEMPTS, RETRIES, DISCONNECTS, CONNECTIONS, RECORDS_DROPPED),
+    *(REQUESTS, OVERHEAD, IN_FLIGHT, TOKENS, ATTEMPTS, DEPLOYMENT_ATTEMPTS, RETRIES, PAUSES),
+    *(FALLBACKS, HEDGES, MIRRORED, COOL_DOWNS, EJECTIONS, READMISSIONS, EJECTED, RESTING),
+    *(DISCONNECTS, CONNECTIONS, RECORDS_DROPPED),
     *(DISCOVERY_RUNS, DISCOVERY_SECONDS, DISCOVERY_MODELS, DISCOVERY_SUCCESS, BUILD),
 )
 """In the order of a scrape."""

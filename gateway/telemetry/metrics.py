@@ -24,6 +24,8 @@ from gateway.telemetry.counts import (
     RequestLabels,
 )
 from gateway.telemetry.exposition import Snapshot, content_type, expose
+from gateway.telemetry.live import NOTHING_RESTS, AskResting, LiveCounts, Resting
+from gateway.telemetry.results import by_part, hedge_result, result_of, retries, winner_of
 from gateway.telemetry.series import MAX_SERIES, OTHER, Bounded, Labels
 
 Connections = Callable[[], Mapping[tuple[str, str], int]]
@@ -39,6 +41,7 @@ _NO_PROVIDER: Final = "none"
 
 _RawRequest = tuple[str, str, str, bool, int, str | None]
 _RawAttempt = tuple[str, str, str, str]
+_ANSWERED: Final = 200
 
 
 class Metrics:
@@ -49,17 +52,21 @@ class Metrics:
         *,
         connections: Connections | None = None,
         access_records_dropped: Callable[[], int] | None = None,
+        resting: AskResting | None = None,
         wall: Callable[[], float] = time.time,
     ) -> None:
         self._connections = connections
         self._access_records_dropped = access_records_dropped
+        self._resting = resting
         self._wall = wall
         self._in_flight = 0
         self._models: frozenset[str] = frozenset()
+        self._deployments: frozenset[str] = frozenset()
         self._provider_labels: Mapping[str, str] = {}
         self._requests: Bounded[RequestLabels, RequestCounts] = Bounded(MAX_SERIES - _RESERVED)
         self._attempts: Bounded[AttemptLabels, AttemptCounts] = Bounded(MAX_SERIES - _RESERVED)
         self._discovery: Bounded[str, DiscoveryCounts] = Bounded()
+        self._live = LiveCounts()
         self._request_shortcuts: dict[_RawRequest, RequestCounts] = {}
         self._attempt_shortcuts: dict[_RawAttempt, AttemptCounts] = {}
         self._operations = Labels(_MAX_OPERATIONS)
@@ -71,13 +78,15 @@ class Metrics:
         *,
         models: Iterable[str],
         providers: Mapping[str, str] | None = None,
+        deployments: Iterable[str] = (),
     ) -> None:
-        """Says which public model names are labels, and the label of each provider id.
+        """Says which public model names and deployments are labels, and the label of each provider id.
 
         Called at start, after a reload and after discovery; counts under earlier names stay.
         """
         self._models = frozenset(models)
         self._provider_labels = dict(providers or {})
+        self._deployments = frozenset(deployments)
         self._request_shortcuts.clear()
         self._attempt_shortcuts.clear()
 
@@ -95,9 +104,35 @@ class Metrics:
         if counts is None:
             counts = self._request_counts(raw)
         counts.count(outcome)
-        last = {attempt.part: attempt for attempt in outcome.attempts}
-        for attempt in outcome.attempts:
-            self._count_attempt(model, attempt, outcome, attempt is last[attempt.part])
+        attempts = outcome.attempts
+        if len(attempts) == 1 and not attempts[0].is_lost:
+            attempt = attempts[0]
+            has_won = attempt.failure is None or outcome.status == _ANSWERED
+            self._count_attempt(
+                model, attempt, outcome, OK if attempt.failure is None else attempt.failure.kind, has_won
+            )
+        elif attempts:
+            self._count_attempts(model, outcome)
+        if outcome.fallback:
+            self._live.fallbacks.add(model, outcome.fallback)
+
+    def mirrored(self, outcome: Outcome) -> None:
+        """Counts a copy that was sent elsewhere."""
+        model = outcome.model if outcome.model in self._models else OTHER
+        is_ok = outcome.status == _ANSWERED and outcome.error_code is None
+        self._live.mirrored.add(model, OK if is_ok else "failed" if outcome.status else "cancelled")
+
+    def cooled(self, provider: str, scope: str, reason: str) -> None:
+        """Counts that a key or a deployment has to rest."""
+        self._live.cool_downs.add(self._provider(provider), scope, reason)
+
+    def ejected(self, provider: str, deployment: str, reason: str) -> None:
+        """Counts that a deployment is left out for a while."""
+        self._live.ejections.add(self._provider(provider), self._deployment(deployment), reason)
+
+    def readmitted(self, provider: str, deployment: str) -> None:
+        """Counts that an ejected deployment works again."""
+        self._live.readmissions.add(self._provider(provider), self._deployment(deployment))
 
     def discovery_ended(self, provider: str, *, ok: bool, models: int, seconds: float) -> None:
         """Counts one look at a provider's model list."""
@@ -128,15 +163,28 @@ class Metrics:
         """Returns the Content-Type of `render(accept)`."""
         return content_type(accept)
 
-    def _count_attempt(self, model: str, attempt: Attempt, outcome: Outcome, is_last: bool) -> None:
-        deployment = attempt.deployment
-        provider = outcome.provider if deployment == outcome.deployment else deployment.partition("/")[0]
-        kind = OK if attempt.failure is None else attempt.failure.kind
-        raw = (model, provider, outcome.operation, kind)
+    def _count_attempts(self, model: str, outcome: Outcome) -> None:
+        for attempts in by_part(outcome.attempts):
+            winner = winner_of(attempts, outcome)
+            for attempt in attempts:
+                self._count_attempt(model, attempt, outcome, result_of(attempt, winner), attempt is winner)
+                if attempt.is_hedge:
+                    self._live.hedges.add(model, hedge_result(attempt, winner))
+            for failed, other in retries(attempts):
+                counts = self._counts_of(model, failed, outcome, result_of(failed, winner))
+                counts.retry(other.started - (failed.ended or other.started))
+
+    def _count_attempt(self, model: str, attempt: Attempt, outcome: Outcome, result: str, has_won: bool) -> None:
+        self._counts_of(model, attempt, outcome, result).count(attempt, outcome, has_won=has_won)
+        if attempt.deployment in self._deployments:
+            self._live.deployment_attempts.add(self._provider(attempt.provider), attempt.deployment, result)
+        else:
+            self._live.deployment_attempts.add(self._provider(attempt.provider), OTHER, result)
+
+    def _counts_of(self, model: str, attempt: Attempt, outcome: Outcome, result: str) -> AttemptCounts:
+        raw = (model, attempt.provider, outcome.operation, result)
         counts = self._attempt_shortcuts.get(raw)
-        if counts is None:
-            counts = self._attempt_counts(raw)
-        counts.count(attempt, outcome, is_last=is_last)
+        return self._attempt_counts(raw) if counts is None else counts
 
     def _request_counts(self, raw: _RawRequest) -> RequestCounts:
         model, provider, operation, stream, status, code = raw
@@ -163,11 +211,22 @@ class Metrics:
             return _NO_PROVIDER
         return self._providers.label(self._provider_labels.get(provider, provider))
 
+    def _deployment(self, deployment: str) -> str:
+        return deployment if deployment in self._deployments else OTHER
+
+    def _labelled(self, resting: Resting) -> Resting:
+        return Resting(
+            ejected=[(self._provider(provider), self._deployment(name)) for provider, name in resting.ejected],
+            keys=[self._provider(provider) for provider in resting.keys],
+        )
+
     def _snapshot(self) -> Snapshot:
         return Snapshot(
             requests=self._requests.snapshot(),
             attempts=self._attempts.snapshot(),
             discovery=self._discovery.snapshot(),
+            live=self._live,
+            resting=self._labelled(self._resting()) if self._resting else NOTHING_RESTS,
             in_flight=self._in_flight,
             connections=dict(self._connections()) if self._connections else {},
             access_records_dropped=self._access_records_dropped() if self._access_records_dropped else 0,

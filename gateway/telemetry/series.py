@@ -116,5 +116,24 @@ class Labels:
         return value
 
 
+class Tallies:
+    """Numbers by labels; past `limit` label sets everything new counts as `other`."""
+
+    def __init__(self, limit: int = MAX_SERIES) -> None:
+        self._numbers: dict[tuple[str, ...], int] = {}
+        self._limit = limit
+
+    def add(self, *labels: str) -> None:
+        """Counts one more."""
+        numbers = self._numbers
+        if labels not in numbers and len(numbers) >= self._limit:
+            labels = (OTHER,) * len(labels)
+        numbers[labels] = numbers.get(labels, 0) + 1
+
+    def snapshot(self) -> list[tuple[tuple[str, ...], int]]:
+        """Returns the numbers at this moment."""
+        return list(self._numbers.items())
+
+
 def _bound(value: float) -> str:
     return f"{value:.10g}" if value != int(value) else f"{value:.1f}"

@@ -118,6 +118,8 @@ def test_a_record_has_every_key_and_times_in_milliseconds() -> None:
             "status": 200,
             "error": None,
             "attempts": 1,
+            "fallback": None,
+            "hedged": False,
             "prompt_tokens": 10,
             "completion_tokens": 20,
             "cached_tokens": 4,
@@ -134,6 +136,18 @@ def test_a_record_has_every_key_and_times_in_milliseconds() -> None:
             "dropped": ["seed"],
         }
     ]
+
+
+def test_a_record_says_what_a_fallback_was_for_and_whether_a_second_attempt_ran() -> None:
+    sink = ListSink()
+    log = AccessLog(sink)
+    outcome = finished()
+    outcome.fallback = "rate_limit"
+    outcome.attempts.append(Attempt(2, "groq/llama", started=5.1, is_hedge=True))
+    log.write(outcome)
+    log.close()
+    (line,) = sink.lines
+    assert (line["attempts"], line["fallback"], line["hedged"]) == (2, "rate_limit", True)
 
 
 def test_unknown_values_are_null_and_usage_says_where_it_is_from() -> None:
