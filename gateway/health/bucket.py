@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Final
+
+_NEXT_TO_NOTHING_SECONDS: Final = 1e-6
+"""What is lacking after a wait only because numbers are rounded; no clock would get beyond it."""
+
 
 class Bucket:
     """Holds at most `per_minute`, and refills steadily; what was taken too much is paid back before more is given."""
@@ -15,8 +20,8 @@ class Bucket:
 
     def wait(self, amount: float, now: float) -> float:
         """Returns the seconds until `amount` can be taken, 0 if it can; a full bucket gives any amount."""
-        lacking = min(amount, self._size) - self._now(now)
-        return max(0.0, lacking * 60 / self._size)
+        seconds = (min(amount, self._size) - self._now(now)) * 60 / self._size
+        return seconds if seconds > _NEXT_TO_NOTHING_SECONDS else 0.0
 
     def take(self, amount: float, now: float) -> None:
         """Takes `amount`, also more than there is; a negative amount gives back."""

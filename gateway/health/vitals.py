@@ -86,6 +86,7 @@ class Vitals:
         "consecutive",
         "cooling_until",
         "counts",
+        "ejected_at",
         "ejected_until",
         "in_flight",
         "is_told",
@@ -103,6 +104,8 @@ class Vitals:
         self.consecutive = 0
         self.ejected_until: float | None = None
         """Until then it gets no request; None if it is not ejected. Past it, it is half open."""
+        self.ejected_at = 0.0
+        """When the last ejection began: how an attempt from before it ends says nothing about what came after."""
         self.cooling_until = 0.0
         self.is_told = False
         """Whether the upstream itself asked for the pause."""
@@ -149,7 +152,7 @@ class Vitals:
         """True if a failure here may cause one more attempt, here or elsewhere."""
         counts = self.counts
         counts.advance(now)
-        return counts.retries < max(share * counts.firsts, floor_per_second * WINDOW_SECONDS)
+        return counts.retries + 1 <= max(share * counts.firsts, floor_per_second * WINDOW_SECONDS)
 
     @property
     def limits(self) -> Capacity:
@@ -200,24 +203,26 @@ class Vitals:
         self.consecutive = self._unsent = self.strikes = 0
 
     def readmit(self) -> None:
-        """Ends an ejection; what led to it is forgotten."""
+        """Ends an ejection; what led to it is forgotten, and whoever probes is only one of many."""
         self.ejected_until = None
+        self._is_probing = False
         self._ejections = self.consecutive = self._unsent = 0
         self.counts.forget_ends()
 
-    def failed(self, now: float, *, is_unsent: bool, reason: str) -> float:
+    def failed(self, now: float, *, began: float, is_unsent: bool, reason: str) -> float:
         """Notes a failure that speaks against it; returns for how many seconds that ejects it, 0 if it does not."""
         self.counts.ended(now, is_failure=True)
         self.consecutive += 1
         self._unsent = self._unsent + 1 if is_unsent else 0
         if self._unsent:
             self._knocked_at = now
-        if self.ejected_until is not None and now < self.ejected_until:
-            return 0.0  # it was under way before the ejection
+        if self.ejected_until is not None and (now < self.ejected_until or began < self.ejected_at):
+            return 0.0  # it was under way before the ejection, or went there in spite of it
         if self.ejected_until is None and not self._is_outlier():
             return 0.0
         seconds = min(self.policy.ejection_seconds * 2**self._ejections, self.policy.max_ejection_seconds)
         self._ejections = min(self._ejections + 1, 30)
+        self.ejected_at = now
         self.ejected_until = now + seconds
         self.reason = reason
         return seconds

@@ -73,9 +73,10 @@ def begin_well(running: Running, now: float) -> Sequence[Event]:
     deployment.vitals.latency.observe(now - running.began, now)
     running.key.state.succeeded()
     running.key.account.succeeded()
-    if not deployment.vitals.is_half_open:
+    if not deployment.vitals.is_half_open or running.began < deployment.vitals.ejected_at:
         return ()
     deployment.vitals.readmit()
+    running.is_probe = False
     return (Event(Turn.READMITTED, deployment, "it works again"),)
 
 
@@ -112,7 +113,7 @@ def fail(running: Running, failure: Failure, now: float) -> Sequence[Event]:
         events.append(Event(Turn.DEPLOYMENT_COOLED, deployment, reason, told, is_told=True))
     # Our own pool being full, and the end of everybody's patience with the whole request, say nothing about it.
     if verdict.speaks_against and failure.code != "overloaded" and not failure.is_impatience:
-        seconds = deployment.vitals.failed(now, is_unsent=failure.is_unsent, reason=reason)
+        seconds = deployment.vitals.failed(now, began=running.began, is_unsent=failure.is_unsent, reason=reason)
         if seconds:
             events.append(Event(Turn.EJECTED, deployment, reason, seconds, key))
     return events
