@@ -112,6 +112,10 @@ class Client(Protocol):
         """Returns a connection for messages."""
         ...
 
+    def ping(self) -> Awaitable[object]:
+        """Asks for an answer."""
+        ...
+
     def scan(self, cursor: int, match: str, count: int) -> Awaitable[tuple[int, Sequence[bytes]]]:
         """Returns some names of keys, and where to go on."""
         ...
@@ -284,6 +288,8 @@ class RedisState:
     async def _send(self, client: Client) -> None:
         """Sends what was not sent; what fails is sent again by the next connection, with all that still counts."""
         while self._unsent:
+            # A stopped server would carry out what it was sent when it goes on, however late that is.
+            await _cancellable(client.ping())
             keys = list(islice(self._unsent, _BATCH))
             async with client.pipeline(transaction=False) as pipeline:
                 for key in keys:

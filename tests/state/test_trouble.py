@@ -77,6 +77,21 @@ async def test_a_server_that_stops_answering_is_noticed_and_holds_nothing_up(
     assert len([line for line in lines(caplog) if "no answer in time" in line]) >= 2
 
 
+async def test_what_a_stopped_server_was_sent_does_not_count_when_it_goes_on(server: RedisServer) -> None:
+    async with replica(server.url) as listener:
+        async with replica(server.url) as one:
+            server.suspend()
+            one.state.publish(rest("stale"))
+            await eventually(lambda: "no answer in time" in one.state.status)
+        server.resume()
+        await eventually(lambda: listener.state.status == server.place)
+        async with replica(server.url) as other:
+            other.state.publish(rest("fresh"))
+            await eventually(lambda: listener.heard)
+        assert listener.ids == {"fresh"}
+        assert not is_resting(server, "stale")
+
+
 async def test_closing_does_not_wait_for_a_server_that_stopped(server: RedisServer) -> None:
     async with replica(server.url) as one:
         server.suspend()
