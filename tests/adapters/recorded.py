@@ -157,9 +157,8 @@ def outcome(
     finish: str | None = None,
     failure: Failure | None = None,
 ) -> dict[str, Any]:
-    said = (
-        {name: value for name, value in msgspec.to_builtins(failure).items() if value not in (None, False)} if failure else None
-    )
+    told: dict[str, Any] = msgspec.to_builtins(failure) if failure else {}
+    said = {name: value for name, value in told.items() if value not in (None, False)} or None
     return {"usage": msgspec.to_builtins(usage), "model": model, "finish": finish, "failure": said}
 
 
