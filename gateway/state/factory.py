@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import secrets
 import time
+from collections.abc import Callable
 from functools import partial
 from importlib import import_module
 from importlib.util import find_spec
@@ -28,7 +29,7 @@ def open_state(url: str, *, patience: Patience = DEFAULT_PATIENCE) -> State:
     if find_spec("redis") is None:
         raise _fault("needs the package redis: run `pip install -e '.[redis]'` in Anyport's folder")
     return RedisState(
-        partial(connect, address, patience),
+        connector(address, patience),
         address,
         replica=secrets.token_hex(8),
         clock=time.monotonic,
@@ -37,13 +38,15 @@ def open_state(url: str, *, patience: Patience = DEFAULT_PATIENCE) -> State:
     )
 
 
-def connect(address: Address, patience: Patience) -> Client:
-    """Returns a client of the server, which connects at its first command and gives up at its first failure."""
-    # Imported here, since that takes a tenth of a second. Its types differ from version to version: see `Client`.
+def connector(address: Address, patience: Patience) -> Callable[[], Client]:
+    """Returns what makes a client, which connects at its first command and gives up at its first failure."""
+    # Imported here, since that takes a tenth of a second, which only who wants it should wait, and before the first
+    # request. Types differ from version to version: see `Client`.
     package: Any = import_module("redis.asyncio")
     retry: Any = import_module("redis.asyncio.retry")
     backoff: Any = import_module("redis.backoff")
-    return package.Redis.from_url(
+    return partial(
+        package.Redis.from_url,
         address.url,
         socket_connect_timeout=patience.answer_seconds,
         socket_timeout=patience.answer_seconds,
