@@ -6,7 +6,6 @@ import random
 import secrets
 import time
 from collections.abc import Callable
-from functools import partial
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
@@ -45,15 +44,18 @@ def connector(address: Address, patience: Patience) -> Callable[[], Client]:
     package: Any = import_module("redis.asyncio")
     retry: Any = import_module("redis.asyncio.retry")
     backoff: Any = import_module("redis.backoff")
-    return partial(
-        package.Redis.from_url,
-        address.url,
-        socket_connect_timeout=patience.answer_seconds,
-        socket_timeout=patience.answer_seconds,
-        # It would connect again by itself and hide that messages were missed: no error is one to try again after.
-        retry=retry.Retry(backoff.NoBackoff(), 0, ()),
-        protocol=2,  # the older protocol of the two has no messages but those that were subscribed to
-    )
+
+    def connect() -> Client:  # not a `partial`, which shows the URL to whoever prints it
+        return package.Redis.from_url(
+            address.url,
+            socket_connect_timeout=patience.answer_seconds,
+            socket_timeout=patience.answer_seconds,
+            # It would connect again by itself and hide that messages were missed: no error is one to try again after.
+            retry=retry.Retry(backoff.NoBackoff(), 0, ()),
+            protocol=2,  # the older protocol of the two has no messages but those that were subscribed to
+        )
+
+    return connect
 
 
 def _fault(message: str) -> ConfigError:
