@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from gateway.domain import Outcome
+from gateway.domain import Attempt, Outcome
 from gateway.engine.answer import Answer
 from gateway.engine.explanation import Explanation
 from gateway.engine.script import Mishap, read_script
@@ -129,9 +129,9 @@ def played(mishap: Mishap | None, request: Recorded) -> Played:
     if mishap is None:
         sent: Any = request.json()
         if sent.get("stream"):
-            return sse_response([CHUNK])
+            return sse_response([CHUNK], chunked=False)
         body = VECTORS if "input" in sent else ANSWER
-        return raw(response(200, [("content-type", "application/json")], json.dumps(body).encode()))
+        return raw(response(200, [close, ("content-type", "application/json")], json.dumps(body).encode()), FIN)
     if mishap.status is not None:
         wait = [("retry-after", f"{mishap.retry_after:g}")] if mishap.retry_after else []
         return raw(response(mishap.status, [close, *wait]), FIN)
@@ -168,11 +168,12 @@ async def compare(
     return explained
 
 
+def result(attempt: Attempt) -> str:
+    return attempt.failure.kind.value if attempt.failure else "lost" if attempt.is_lost else "ok"
+
+
 def check(told: Explanation, outcome: Outcome, error: GatewayError | None, requests: Sequence[Recorded]) -> None:
-    done = [
-        (each.deployment, each.route, each.key, each.failure.kind.value if each.failure else "ok", each.is_hedge)
-        for each in outcome.attempts
-    ]
+    done = [(each.deployment, each.route, each.key, result(each), each.is_hedge) for each in outcome.attempts]
     assert [(each.deployment, each.route, each.key, each.result, each.is_hedge) for each in told.steps] == done
     statuses = [each.failure.status if each.failure else None for each in outcome.attempts]
     assert [each.status for each in told.steps] == statuses
