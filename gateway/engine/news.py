@@ -162,14 +162,17 @@ class News:
     def _say(self, level: int, event: Event, text: str, of: str = "") -> None:
         """Writes one line, unless one about the same was written a moment ago."""
         now = self._clock()
-        about = (event.deployment.id, event.turn + event.reason, of)
+        deployment = event.deployment
+        # What clients make up names for is one thing: their provider.
+        name = deployment.id if deployment.id in self._of_file else deployment.provider
+        about = (name, event.turn + event.reason, of)
         if now < self._said_at.get(about, now - _QUIET_SECONDS) + _QUIET_SECONDS:
             return
         if len(self._said_at) >= _MOST:
             self._said_at = {each: at for each, at in self._said_at.items() if now < at + _QUIET_SECONDS}
         if len(self._said_at) < _MOST:
             self._said_at[about] = now
-            _log.log(level, "%s: %s", clean(event.deployment.id), text)
+            _log.log(level, "%s: %s", clean(deployment.id), text)
 
 
 def fingerprint_of(deployment: Deployment) -> str:

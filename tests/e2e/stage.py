@@ -23,7 +23,9 @@ class Stage:
 
     def __init__(self) -> None:
         self.requests: list[Recorded] = []
-        """What came since the last `play`."""
+        """What came since the last `play`, without looks at the models."""
+        self.looks: list[Recorded] = []
+        """Those looks."""
         self._role: Role = _nothing
         self._upstream = ScriptedUpstream(self._answer)
         self._loop = asyncio.new_event_loop()
@@ -38,7 +40,7 @@ class Stage:
 
     def play(self, *answers: Answer | Role) -> Self:
         """Gives these answers from now on, one per request, the last one again and again; forgets old requests."""
-        self.requests = []
+        self.requests, self.looks = [], []
         given = list(answers)
 
         def role(request: Recorded) -> Answer:
@@ -75,6 +77,7 @@ class Stage:
 
     def _answer(self, request: Recorded) -> Answer:
         if request.method == "GET":  # a look at the models, in nobody's script
+            self.looks.append(request)
             return json_response({"object": "list", "data": []})
         self.requests.append(request)
         return self._role(request)
