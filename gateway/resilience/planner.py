@@ -126,6 +126,8 @@ class AttemptPlanner:
     def next(self, now: float) -> Try | Wait | GiveUp:
         """Returns the next step at monotonic time `now`."""
         if now >= self.deadline:
+            if self._failed and self._failed[-1].failure.kind in OWN_FAULTS:
+                return self._give_up(now)  # more time would have changed nothing
             return GiveUp(past_deadline(self.total), self._last.deployment.id if self._last else self.plan.model)
         if self._dead is not None and (again := self._replay(self._dead, now)) is not None:
             return again
