@@ -70,7 +70,12 @@ class Answer:
 def checked_error(value: Any) -> dict[str, Any]:
     """Returns the error object; asserts OpenAI's form."""
     error = value["error"]
-    assert set(error) == KEYS
+    assert set(error) - {"details"} == KEYS
+    if "details" in error:
+        assert set(error["details"]) == {"attempts"}
+        assert error["details"]["attempts"]
+        for attempt in error["details"]["attempts"]:
+            assert {"deployment", "kind"} <= set(attempt) <= {"deployment", "kind", "status"}
     assert isinstance(error["message"], str)
     assert error["message"]
     assert isinstance(error["type"], str)

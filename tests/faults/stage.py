@@ -1,7 +1,8 @@
-"""A gateway that runs as a process of its own, with one scripted upstream behind it and its records open to tests.
+"""A gateway that runs as a process of its own, with scripted upstreams behind it and its records open to tests.
 
-A test says what the upstream plays with `stage.plays(...)`; the returned scene has a model name of its own, so
-that tests do not hear each other's requests.
+A test says what the upstream plays with `stage.plays(...)`; the returned scene has a model name of its own, so that
+tests neither hear each other's requests nor share what the gateway remembers of a deployment. `stage.beside` and
+`stage.behind` give a scene a second deployment, in its own route or in one that takes over from it.
 """
 
 from __future__ import annotations
@@ -15,9 +16,9 @@ import signal
 import sys
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import yaml
 
@@ -29,8 +30,13 @@ ROOT = Path(__file__).resolve().parents[2]
 _ACTIVE = re.compile(r'^anyport_upstream_connections\{[^}]*state="(?:active|waiting)"[^}]*\} (\S+)$', re.MULTILINE)
 _IN_FLIGHT = re.compile(r"^anyport_requests_in_flight (\S+)$", re.MULTILINE)
 Settings = dict[str, Any]
+OWN = 40
+"""Providers for one scene each: what becomes of a provider's key there is nobody else's affair."""
+BEHIND = 40
+"""Routes with a fallback, for one scene each: a fallback has no `*`."""
 SLACK = 10.0
 """Seconds that a busy machine may add to a deadline before a test calls it missed."""
+Script = Played | Callable[[Recorded], Played]
 
 
 class GatewayProcess:
@@ -92,14 +98,28 @@ class GatewayProcess:
 
 
 class Scene:
-    """What the upstream plays for one model, and what it heard."""
+    """What an upstream plays for one model, and what it heard."""
 
-    def __init__(self, stage: Stage, name: str, script: Callable[[Recorded], Played]) -> None:
+    def __init__(
+        self, stage: Stage, name: str, model: str, answers: Sequence[Script], upstream: ScriptedUpstream
+    ) -> None:
         self._stage = stage
         self.name = name
-        self.model = f"up/{name}"
-        self.script = script
+        self.model = model
+        """What clients ask for."""
+        self.answers = answers
+        self.upstream = upstream
         self.requests: list[Recorded] = []
+
+    def play(self, recorded: Recorded) -> Played:
+        """Returns the answer to a request; the last one repeats."""
+        self.requests.append(recorded)
+        answer = self.answers[min(len(self.requests), len(self.answers)) - 1]
+        return answer(recorded) if callable(answer) else answer
+
+    async def closed(self, request: int = -1, within: float = SLACK) -> None:
+        """Waits until the connection of a request has ended; raises TimeoutError."""
+        await self.upstream.wait_closed(self.requests[request].connection, within)
 
     def body(self, *, stream: bool = False, **more: object) -> dict[str, object]:
         """Returns a chat request for this scene."""
@@ -122,34 +142,62 @@ class Scene:
         data = request_bytes(body, path=path, headers={**self._stage.headers, **(headers or {})})
         return one_answer(await talk(self._stage.port, data, within=within))
 
+    def hurries(self) -> Self:
+        """Waits for no pause that an upstream asks for, so that a test need not either."""
+        self.model = f"hurried-{self.name}"
+        return self
+
     async def heard(self, count: int, within: float = SLACK) -> None:
         """Waits until the upstream has `count` requests of this scene."""
         await eventually(lambda: len(self.requests) >= count, within)
 
 
-class Stage:
-    """The gateway, its upstream, and the scenes."""
+Scenes = dict[tuple[int, str], Scene]
+"""Place of the upstream and name of the upstream's model -> scene."""
 
-    def __init__(self, gateway: GatewayProcess, upstream: ScriptedUpstream, scenes: dict[str, Scene]) -> None:
+
+class Stage:
+    """The gateway, its upstreams, and the scenes."""
+
+    def __init__(self, gateway: GatewayProcess, upstreams: Sequence[ScriptedUpstream], scenes: Scenes) -> None:
         self.gateway = gateway
-        self.upstream = upstream
+        self.upstreams = upstreams
+        self.upstream = upstreams[0]
         self.headers: dict[str, str] = {}
         self._scenes = scenes
         self._numbers: Iterator[int] = itertools.count(1)
+        self._own: Iterator[int] = iter(range(1, OWN + 1))
+        self._behind: Iterator[int] = iter(range(1, BEHIND + 1))
 
     @property
     def port(self) -> int:
         return self.gateway.port
 
-    def plays(self, *answers: Played | Callable[[Recorded], Played]) -> Scene:
-        """Returns a new scene; answers are given in the order of its requests, and the last one repeats."""
+    def plays(self, *answers: Script, alone: bool = False) -> Scene:
+        """Returns a new scene; answers are given in the order of its requests, and the last one repeats.
+
+        `alone` gives it a provider of its own, for what makes the gateway put a provider's key aside.
+        """
         name = f"scene-{next(self._numbers)}"
+        return self._scene(0, name, f"own-{next(self._own)}/{name}" if alone else f"up/{name}", answers)
 
-        def script(recorded: Recorded) -> Played:
-            answer = answers[min(len(scene.requests) - 1, len(answers) - 1)]
-            return answer(recorded) if callable(answer) else answer
+    def beside(self, scene: Scene, *answers: Script, place: int = 1) -> Scene:
+        """Puts another deployment into the route of a scene, to be tried after those before it; returns its scene."""
+        provider, _, name = scene.model.partition("/")
+        if place == 1:
+            scene.model = f"two-{name}" if provider == "up" else f"two-{provider}-{name}"
+        else:
+            scene.model = f"three-{scene.name}"
+        return self._scene(place, scene.name, scene.model, answers)
 
-        scene = self._scenes[name] = Scene(self, name, script)
+    def behind(self, scene: Scene, *answers: Script) -> Scene:
+        """Puts a fallback behind a scene; returns the fallback's scene."""
+        name = f"behind-{next(self._behind)}"
+        scene.model = f"{name}-{scene.name}"
+        return self._scene(1, name, scene.model, answers)
+
+    def _scene(self, place: int, name: str, model: str, answers: Sequence[Script]) -> Scene:
+        scene = self._scenes[place, name] = Scene(self, name, model, answers, self.upstreams[place])
         return scene
 
     async def quiet(self, within: float = SLACK) -> None:
@@ -199,28 +247,39 @@ async def staged(
     environ: Mapping[str, str] | None = None,
     program: Sequence[str] = ("-m", "gateway"),
 ) -> AsyncIterator[Stage]:
-    """Runs an upstream and a gateway whose provider `up` is that upstream; yields a Stage."""
-    scenes: dict[str, Scene] = {}
+    """Runs upstreams and a gateway whose providers `up`, `second` and `third` they are; yields a Stage."""
+    scenes: Scenes = {}
 
-    def script(recorded: Recorded) -> Played:
-        scene = scenes[json.loads(recorded.body)["model"]]
-        scene.requests.append(recorded)
-        return scene.script(recorded)
+    def script(place: int) -> Callable[[Recorded], Played]:
+        return lambda recorded: scenes[place, json.loads(recorded.body)["model"]].play(recorded)
 
-    async with (
-        ScriptedUpstream(script) as upstream,
-        running(folder, merged(base_settings(folder, upstream.url), settings or {}), environ, program) as gateway,
-    ):
-        yield Stage(gateway, upstream, scenes)
+    async with AsyncExitStack() as stack:
+        upstreams = [await stack.enter_async_context(ScriptedUpstream(script(place))) for place in range(3)]
+        whole = merged(base_settings(folder, *(upstream.url for upstream in upstreams)), settings or {})
+        gateway = await stack.enter_async_context(running(folder, whole, environ, program))
+        yield Stage(gateway, upstreams, scenes)
 
 
-def base_settings(folder: Path, upstream_url: str) -> Settings:
-    """Returns settings with the provider `up` and nothing that looks around."""
+def base_settings(folder: Path, *urls: str) -> Settings:
+    """Returns settings with providers, the routes that scenes ask for, and nothing that looks around."""
+    key: list[object] = ["${UPSTREAM_KEY}"]
+    first, second, third = ({"base_url": f"{url}/v1", "credentials": key} for url in urls)
+    own = [f"own-{number}" for number in range(1, OWN + 1)]
+    routes: Settings = {"hurried-*": {**_ordered("up/*"), "retry": {"max_wait_seconds": 0}}}
+    routes |= {"two-*": _ordered("up/*", "second/*"), "three-*": _ordered("up/*", "second/*", "third/*")}
+    routes |= {f"two-{name}-*": _ordered(f"{name}/*", "second/*") for name in own}
+    behind = [f"behind-{number}" for number in range(1, BEHIND + 1)]
+    routes |= {f"{name}-*": {**_ordered("up/*"), "fallbacks": [f"second/{name}"]} for name in behind}
     return {
         "server": {"access_log": str(folder / "access.jsonl"), "grace_seconds": 1},
         "discovery": {"enabled": False},
-        "providers": {"up": {"base_url": f"{upstream_url}/v1", "credentials": ["${UPSTREAM_KEY}"]}},
+        "providers": {"up": first, "second": second, "third": third, **dict.fromkeys(own, first)},
+        "routes": routes,
     }
+
+
+def _ordered(*models: str) -> Settings:
+    return {"strategy": "ordered", "deployments": [{"model": model} for model in models]}
 
 
 def merged(base: Settings, over: Settings) -> Settings:

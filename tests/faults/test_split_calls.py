@@ -56,7 +56,7 @@ async def test_choices_that_a_server_cannot_make_at_once_are_made_one_by_one(sta
 async def test_a_refusal_of_one_part_ends_the_others(stage: Stage) -> None:
     busy = json_response({"error": {"message": "slow down"}}, 429, [("retry-after", "3")])
     for stream in (False, True):
-        scene = stage.plays(raw(STALL), busy)
+        scene = stage.plays(raw(STALL), busy).hurries()
         started = time.monotonic()
         answer = await scene.ask(n=2, stream=stream)
         assert time.monotonic() - started < SLACK
@@ -128,7 +128,7 @@ async def test_a_part_that_is_cut_ends_the_stream_with_an_error(stage: Stage, en
 async def test_a_part_that_is_refused_late_ends_the_stream_with_an_error(stage: Stage) -> None:
     gate = asyncio.Event()
     refused = Played([gate, *json_response({"error": {"message": "slow down"}}, 429).steps])
-    scene = stage.plays(stream_of(ROLE, *WORDS, end=(STALL,)), refused)
+    scene = stage.plays(stream_of(ROLE, *WORDS, end=(STALL,)), refused).hurries()
     loop = asyncio.get_running_loop()
     one = connected(stage.port)
     try:

@@ -15,7 +15,10 @@ from tests.upstreams.scripted import FIN, RESET, STALL, Recorded, Step, json_res
 from tests.upstreams.scripted import Answer as Played
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
-SETTINGS = {"providers": {"up": {"protocol": "cohere"}}, "upstream": {"answer_seconds": 20, "between_tokens_seconds": 20}}
+SETTINGS = {
+    "providers": {"up": {"protocol": "cohere"}},
+    "upstream": {"answer_seconds": 20, "between_tokens_seconds": 20},
+}
 TEXTS = [str(number) for number in range(200)]
 CALLS = 3
 """Cohere embeds 96 texts at once."""
@@ -57,6 +60,7 @@ async def test_the_official_sdk_reads_joined_embeddings(stage: Stage) -> None:
 
 async def test_a_refusal_of_one_call_ends_the_others(stage: Stage) -> None:
     scene = stage.plays(raw(STALL), raw(STALL), json_response({"message": "past the per minute request limit"}, 429))
+    scene.hurries()
     started = time.monotonic()
     answer = await ask(scene)
     assert time.monotonic() - started < SLACK
@@ -72,7 +76,8 @@ async def test_a_call_that_is_cut_is_the_whole_answers_failure(stage: Stage, end
     scene = stage.plays(embeds, embeds, cut)
     answer = await ask(scene)
     assert (answer.status, answer.error["code"]) == (502, "upstream_disconnected")
-    await stage.settled(answer, error="upstream_disconnected", attempts=CALLS)
+    assert len(scene.requests) == CALLS + 1
+    await stage.settled(answer, error="upstream_disconnected", attempts=CALLS + 1)
 
 
 async def test_a_client_that_leaves_ends_every_call(stage: Stage) -> None:

@@ -34,8 +34,8 @@ async def assert_refused(stage: Stage, played: Answer, code: str | tuple[str, ..
     error = answer.error
     assert error["code"] in ((code,) if isinstance(code, str) else code)
     assert error["type"] == "upstream_error"
-    assert len(scene.requests) == 1
-    await stage.settled(answer, error=error["code"])
+    assert len(scene.requests) == 2
+    await stage.settled(answer, error=error["code"], attempts=2)
     return error
 
 
@@ -72,9 +72,10 @@ async def test_an_error_body_that_trickles_does_not_hold_the_error_back_for_ever
 async def test_an_error_body_that_cannot_be_read_leaves_the_status_to_tell(
     stage: Stage, status: int, body: bytes
 ) -> None:
-    answer = await stage.plays(raw(response(status, [JSON_TYPE], body))).ask()
+    scene = stage.plays(raw(response(status, [JSON_TYPE], body)), alone=status == 401)
+    answer = await (scene.hurries() if status == 429 else scene).ask()
     assert answer.status == {401: 502, 500: 502}.get(status, status)
-    await stage.settled(answer, error=answer.error["code"])
+    await stage.settled(answer, error=answer.error["code"], attempts=2 if status == 500 else 1)
 
 
 def _for_ever(data: bytes) -> Iterator[Step]:
@@ -178,35 +179,41 @@ async def test_chunks_that_break_their_framing_are_refused(stage: Stage) -> None
 
 
 @pytest.mark.parametrize(
-    ("body", "status", "code"),
+    ("body", "status", "code", "attempts"),
     [
-        ({"error": {"message": "too many", "code": "rate_limit_exceeded"}}, 429, "rate_limit_exceeded"),
-        ({"error": {"message": "broke", "type": "insufficient_quota"}}, 429, "insufficient_quota"),
-        ({"error": {"message": "no such", "code": "model_not_found"}}, 404, "model_not_found"),
-        ({"error": {"message": "bad", "code": 400}}, 400, "400"),
-        ({"error": {"message": "upstream down", "code": 502}}, 502, "upstream_error"),
-        ({"error": {"message": "busy", "type": "overloaded_error"}, "type": "error"}, 503, "upstream_overloaded"),
-        ({"error": "something"}, 502, "upstream_error"),
-        ({"object": "error", "message": "maximum context length is 8"}, 400, "context_length_exceeded"),
-        ({"detail": "Not authenticated"}, 502, "upstream_error"),
-        ({"base_resp": {"status_code": 1008, "status_msg": "insufficient balance"}}, 429, "insufficient_quota"),
+        ({"error": {"message": "too many", "code": "rate_limit_exceeded"}}, 429, "rate_limit_exceeded", 1),
+        ({"error": {"message": "broke", "type": "insufficient_quota"}}, 429, "insufficient_quota", 1),
+        ({"error": {"message": "no such", "code": "model_not_found"}}, 404, "model_not_found", 1),
+        ({"error": {"message": "bad", "code": 400}}, 400, "400", 1),
+        ({"error": {"message": "upstream down", "code": 502}}, 502, "upstream_error", 2),
+        ({"error": {"message": "busy", "type": "overloaded_error"}, "type": "error"}, 503, "upstream_overloaded", 2),
+        ({"error": "something"}, 502, "upstream_error", 1),
+        ({"object": "error", "message": "maximum context length is 8"}, 400, "context_length_exceeded", 1),
+        ({"detail": "Not authenticated"}, 502, "upstream_error", 1),
+        ({"base_resp": {"status_code": 1008, "status_msg": "insufficient balance"}}, 429, "insufficient_quota", 1),
         (
             {"choices": None, "base_resp": {"status_code": 1008, "status_msg": "insufficient balance"}},
             429,
             "insufficient_quota",
+            1,
         ),
-        ({"choices": [], "error": {"message": "too many", "code": "rate_limit_exceeded"}}, 429, "rate_limit_exceeded"),
+        (
+            {"choices": [], "error": {"message": "too many", "code": "rate_limit_exceeded"}},
+            429,
+            "rate_limit_exceeded",
+            1,
+        ),
     ],
 )
 @pytest.mark.parametrize("stream", [False, True], ids=["json", "stream"])
 async def test_an_error_under_a_success_status_is_answered_as_an_error(
-    stage: Stage, body: dict[str, object], status: int, code: str, stream: bool
+    stage: Stage, body: dict[str, object], status: int, code: str, attempts: int, stream: bool
 ) -> None:
-    scene = stage.plays(json_response(body))
+    scene = stage.plays(json_response(body)).hurries()
     answer = await scene.ask(stream=stream)
     assert (answer.status, answer.error["code"]) == (status, code)
-    assert len(scene.requests) == 1
-    await stage.settled(answer, error=code)
+    assert len(scene.requests) == attempts
+    await stage.settled(answer, error=code, attempts=attempts)
 
 
 # Wrong shapes
@@ -292,14 +299,16 @@ def _zeros(total: int) -> Iterator[Step]:
 async def test_a_giant_body_is_cut_at_the_cap_and_costs_bounded_memory(stage: Stage) -> None:
     assert (await stage.plays(fine()).ask()).status == 200
     before = stage.gateway.rss_bytes()
-    scene = stage.plays(Answer(_zeros(1024**3)))
+    scene = stage.plays(lambda recorded: Answer(_zeros(1024**3)))
     answer = await scene.ask()
     assert (answer.status, answer.error["code"]) == (502, "upstream_invalid_response")
     assert "upstream.max_response_bytes" in answer.error["message"]
-    await stage.upstream.wait_closed(scene.requests[0].connection)
-    assert stage.upstream.connections[scene.requests[0].connection].sent_bytes < CAP + 16 * 1024 * 1024
+    assert len(scene.requests) == 2
+    for number, request in enumerate(scene.requests):
+        await scene.closed(number)
+        assert stage.upstream.connections[request.connection].sent_bytes < CAP + 16 * 1024 * 1024
     assert stage.gateway.rss_bytes() - before < 4 * CAP
-    await stage.settled(answer, error="upstream_invalid_response")
+    await stage.settled(answer, error="upstream_invalid_response", attempts=2)
 
 
 def _bombs() -> Iterator[tuple[str, str, bytes]]:
@@ -340,11 +349,12 @@ async def test_a_giant_error_body_is_not_read_to_its_end(stage: Stage) -> None:
             yield b" " * 262_144
             yield 0.0  # lets the upstream notice that nobody is there any more
 
-    scene = stage.plays(Answer(steps()))
+    scene = stage.plays(lambda recorded: Answer(steps()))
     answer = await scene.ask()
     assert (answer.status, answer.error["code"]) == (502, "upstream_error")
-    await stage.upstream.wait_closed(scene.requests[0].connection)
-    await stage.settled(answer, error="upstream_error")
+    for number in range(2):
+        await scene.closed(number)
+    await stage.settled(answer, error="upstream_error", attempts=2)
 
 
 # Not JSON
@@ -378,7 +388,8 @@ async def test_an_integer_of_5000_digits_crashes_nothing(stage: Stage) -> None:
     answer = await scene.ask()
     assert answer.status in (200, 502)
     assert answer.status == 502 or answer.body == body
-    await stage.settled(answer, error=None if answer.status == 200 else answer.error["code"])
+    failed = answer.status != 200
+    await stage.settled(answer, error=answer.error["code"] if failed else None, attempts=2 if failed else 1)
 
 
 async def test_events_for_a_request_that_wants_json_are_put_together(stage: Stage) -> None:

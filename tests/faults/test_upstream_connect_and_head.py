@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import email.utils
 import json
+import math
 import socket
 import time
 
@@ -42,7 +43,7 @@ SETTINGS = {
     "upstream": {
         "head_seconds": HEAD_SECONDS,
         "answer_seconds": HEAD_SECONDS,
-        "pool_seconds": 1.0,
+        "pool_seconds": 0.25,
         "between_tokens_seconds": 2,
         "max_connections": MAX_CONNECTIONS,
     },
@@ -58,10 +59,10 @@ def said(status: int, message: str = "no", headers: tuple[tuple[str, str], ...] 
     return json_response({"error": whole}, status, headers)
 
 
-def assert_error(answer: Answer, status: int, code: str, *, retry: bool, type: str | None = None) -> str:
+def assert_error(answer: Answer, status: int, code: str, *, type: str | None = None) -> str:
     error = answer.error
     assert (answer.status, error["code"]) == (status, code)
-    assert answer.headers["x-should-retry"] == ("true" if retry else "false")
+    assert answer.headers["x-should-retry"] == "false", "what could be tried has been"
     assert type is None or error["type"] == type
     return error["message"]
 
@@ -85,21 +86,21 @@ async def test_a_refused_connection_is_a_502_at_once(stage: Stage, stream: bool)
     started = time.monotonic()
     answer = await scene.send({**scene.body(stream=stream), "model": "refused/m"})
     assert time.monotonic() - started < 0.5 + SLACK
-    assert_error(answer, 502, "upstream_connection_error", retry=True)
-    await stage.settled(answer, error="upstream_connection_error")
+    assert_error(answer, 502, "upstream_connection_error")
+    await stage.settled(answer, error="upstream_connection_error", attempts=2)
     assert not scene.requests
 
 
 @both
-async def test_a_reset_after_the_request_is_a_502_and_not_replayed_on_a_fresh_connection(
+async def test_a_reset_on_a_fresh_connection_is_a_502_after_one_more_attempt_and_no_replay(
     stage: Stage, stream: bool
 ) -> None:
     await use_up_kept_connections(stage)
     scene = stage.plays(raw(RESET))
     answer = await scene.ask(stream=stream)
-    assert_error(answer, 502, "upstream_disconnected", retry=True)
-    await stage.settled(answer, error="upstream_disconnected")
-    assert len(scene.requests) == 1
+    assert_error(answer, 502, "upstream_disconnected")
+    await stage.settled(answer, error="upstream_disconnected", attempts=2)
+    assert len(scene.requests) == 2
 
 
 @both
@@ -108,7 +109,7 @@ async def test_a_silent_upstream_is_a_504_that_names_the_setting(stage: Stage, s
     started = time.monotonic()
     answer = await scene.ask(stream=stream)
     assert HEAD_SECONDS - 0.05 <= time.monotonic() - started < HEAD_SECONDS + 1 + SLACK
-    message = assert_error(answer, 504, "upstream_timeout", retry=True)
+    message = assert_error(answer, 504, "upstream_timeout")
     assert ("upstream.head_seconds" if stream else "upstream.answer_seconds") in message
     await stage.settled(answer, error="upstream_timeout")
     assert len(scene.requests) == 1
@@ -136,18 +137,18 @@ async def test_the_keep_alive_race_is_replayed_only_once(stage: Stage) -> None:
     assert (await stage.plays(fine()).ask()).status == 200
     scene = stage.plays(raw(RESET))
     answer = await scene.ask()
-    assert_error(answer, 502, "upstream_disconnected", retry=True)
-    assert len(scene.requests) == 2
-    await stage.settled(answer, error="upstream_disconnected", attempts=2)
+    assert_error(answer, 502, "upstream_disconnected")
+    assert len(scene.requests) == 3, "the kept connection, its replay, and one more attempt"
+    await stage.settled(answer, error="upstream_disconnected", attempts=3)
 
 
 async def test_one_byte_of_an_answer_on_a_kept_connection_forbids_the_replay(stage: Stage) -> None:
     assert (await stage.plays(fine()).ask()).status == 200
-    scene = stage.plays(raw(b"H", 0.02, RESET), fine("twice"))
+    scene = stage.plays(raw(b"H", 0.02, RESET))
     answer = await scene.ask()
-    assert_error(answer, 502, "upstream_disconnected", retry=True)
-    assert len(scene.requests) == 1
-    await stage.settled(answer, error="upstream_disconnected")
+    assert_error(answer, 502, "upstream_disconnected")
+    assert len(scene.requests) == 2, "a replay would not count against the two attempts of a deployment"
+    await stage.settled(answer, error="upstream_disconnected", attempts=2)
 
 
 async def test_a_full_pool_is_a_503_that_says_when_to_come_back(stage: Stage) -> None:
@@ -158,14 +159,14 @@ async def test_a_full_pool_is_a_503_that_says_when_to_come_back(stage: Stage) ->
     await slow.heard(3)
     started = time.monotonic()
     answer = await scene.ask()
-    assert 0.95 <= time.monotonic() - started < 1 + SLACK
-    message = assert_error(answer, 503, "overloaded", retry=True)
+    assert 0.45 <= time.monotonic() - started < 0.6 + SLACK
+    message = assert_error(answer, 503, "overloaded")
     assert "upstream.pool_seconds" in message
     assert answer.headers["retry-after"] == "1"
     assert not scene.requests
     release.set()
     await asyncio.gather(*waiting)
-    await stage.settled(answer, error="overloaded")
+    await stage.settled(answer, error="overloaded", attempts=2)
     assert (await scene.ask()).status == 200
 
 
@@ -191,7 +192,7 @@ async def test_the_deadline_of_a_trickling_head_is_absolute(stage: Stage) -> Non
     started = time.monotonic()
     answer = await scene.ask()
     assert time.monotonic() - started < HEAD_SECONDS + 1 + SLACK
-    assert "upstream.answer_seconds" in assert_error(answer, 504, "upstream_timeout", retry=True)
+    assert "upstream.answer_seconds" in assert_error(answer, 504, "upstream_timeout")
     await stage.settled(answer, error="upstream_timeout")
 
 
@@ -235,10 +236,11 @@ INVALID_HEADS = {
 async def test_a_head_that_is_not_http_is_a_502(stage: Stage, head: bytes, stream: bool) -> None:
     scene = stage.plays(raw(head))
     answer = await scene.ask(stream=stream)
-    assert_error(answer, 502, "upstream_invalid_response", retry=True)
-    await stage.settled(answer, error="upstream_invalid_response")
-    assert len(scene.requests) == 1
-    await stage.upstream.wait_closed(scene.requests[0].connection)
+    assert_error(answer, 502, "upstream_invalid_response")
+    await stage.settled(answer, error="upstream_invalid_response", attempts=2)
+    assert len(scene.requests) == 2
+    for number in range(2):
+        await scene.closed(number)
 
 
 EMPTY = {
@@ -256,8 +258,8 @@ async def test_an_empty_answer_is_a_502(stage: Stage, played: Played, stream: bo
     answer = await scene.ask(stream=stream)
     assert answer.status == 502
     assert answer.error["code"] in ("upstream_invalid_response", "upstream_empty_response", "upstream_truncated")
-    await stage.settled(answer, error=answer.error["code"])
-    assert len(scene.requests) == 1
+    await stage.settled(answer, error=answer.error["code"], attempts=2)
+    assert len(scene.requests) == 2
 
 
 @pytest.mark.parametrize("status", [300, 301, 302, 303, 304, 307, 308])
@@ -267,7 +269,7 @@ async def test_a_redirect_is_never_followed(stage: Stage, status: int, stream: b
         location = ("location", f"{elsewhere.url}/v1/chat/completions")
         scene = stage.plays(raw(response(status, [location], length=status != 304)))
         answer = await scene.ask(stream=stream)
-        assert_error(answer, 502, "upstream_redirect", retry=True)
+        assert_error(answer, 502, "upstream_redirect")
         assert elsewhere.url not in answer.body.decode()
         assert "location" not in answer.headers
         await stage.settled(answer, error="upstream_redirect")
@@ -276,32 +278,36 @@ async def test_a_redirect_is_never_followed(stage: Stage, status: int, stream: b
     assert len(scene.requests) == 1
 
 
-REFUSALS = [
-    (400, {}, 400, "invalid_request", False, "invalid_request_error"),
-    (400, {"code": "unsupported_value", "param": "temperature"}, 400, "unsupported_value", False, None),
-    (400, {"code": "context_length_exceeded"}, 400, "context_length_exceeded", False, "invalid_request_error"),
-    (401, {"code": "invalid_api_key"}, 502, "upstream_auth_error", False, "upstream_error"),
-    (402, {}, 429, "insufficient_quota", False, "insufficient_quota"),
-    (403, {}, 502, "upstream_auth_error", False, "upstream_error"),
-    (404, {"code": "model_not_found"}, 404, "model_not_found", False, "invalid_request_error"),
-    (405, {}, 400, "invalid_request", False, "invalid_request_error"),
-    (408, {}, 504, "upstream_timeout", True, "upstream_error"),
-    (409, {}, 400, "invalid_request", False, "invalid_request_error"),
-    (413, {}, 413, "invalid_request", False, "invalid_request_error"),
-    (422, {}, 400, "invalid_request", False, "invalid_request_error"),
-    (429, {}, 429, "rate_limit_exceeded", True, "rate_limit_error"),
-    (429, {"code": "insufficient_quota"}, 429, "insufficient_quota", False, "insufficient_quota"),
-    (500, {}, 502, "upstream_error", True, "upstream_error"),
-    (501, {}, 502, "upstream_error", True, "upstream_error"),
-    (502, {}, 502, "upstream_error", True, "upstream_error"),
-    (503, {}, 503, "upstream_overloaded", True, "upstream_error"),
-    (504, {}, 502, "upstream_error", True, "upstream_error"),
-    (520, {}, 502, "upstream_error", True, "upstream_error"),
-    (529, {}, 503, "upstream_overloaded", True, "upstream_error"),
+REFUSALS: list[tuple[int, dict[str, str], int, str, int, str | None]] = [
+    (400, {}, 400, "invalid_request", 1, "invalid_request_error"),
+    (400, {"code": "unsupported_value", "param": "temperature"}, 400, "unsupported_value", 1, None),
+    (400, {"code": "context_length_exceeded"}, 400, "context_length_exceeded", 1, "invalid_request_error"),
+    (400, {"code": "content_filter"}, 400, "content_filter", 1, "invalid_request_error"),
+    (401, {"code": "invalid_api_key"}, 502, "upstream_auth_error", 1, "upstream_error"),
+    (402, {}, 429, "insufficient_quota", 1, "insufficient_quota"),
+    (403, {}, 502, "upstream_auth_error", 1, "upstream_error"),
+    (404, {"code": "model_not_found"}, 404, "model_not_found", 1, "invalid_request_error"),
+    (405, {}, 400, "invalid_request", 1, "invalid_request_error"),
+    (408, {}, 504, "upstream_timeout", 2, "upstream_error"),
+    (409, {}, 502, "upstream_error", 2, "upstream_error"),
+    (410, {}, 404, "model_not_found", 1, "invalid_request_error"),
+    (413, {}, 413, "invalid_request", 1, "invalid_request_error"),
+    (422, {}, 400, "invalid_request", 1, "invalid_request_error"),
+    (425, {}, 502, "upstream_error", 2, "upstream_error"),
+    (429, {}, 429, "rate_limit_exceeded", 2, "rate_limit_error"),
+    (429, {"code": "insufficient_quota"}, 429, "insufficient_quota", 1, "insufficient_quota"),
+    (500, {}, 502, "upstream_error", 2, "upstream_error"),
+    (501, {}, 502, "upstream_error", 2, "upstream_error"),
+    (502, {}, 502, "upstream_error", 2, "upstream_error"),
+    (503, {}, 503, "upstream_overloaded", 2, "upstream_error"),
+    (504, {}, 502, "upstream_error", 2, "upstream_error"),
+    (520, {}, 502, "upstream_error", 2, "upstream_error"),
+    (524, {}, 502, "upstream_error", 2, "upstream_error"),
+    (529, {}, 503, "upstream_overloaded", 2, "upstream_error"),
 ]
 
 
-@pytest.mark.parametrize(("status", "error", "expected", "code", "retry", "type"), REFUSALS)
+@pytest.mark.parametrize(("status", "error", "expected", "code", "attempts", "type"), REFUSALS)
 @both
 async def test_a_refusal_becomes_the_error_it_means(
     stage: Stage,
@@ -309,23 +315,25 @@ async def test_a_refusal_becomes_the_error_it_means(
     error: dict[str, str],
     expected: int,
     code: str,
-    retry: bool,
+    attempts: int,
     type: str | None,
     stream: bool,
 ) -> None:
-    scene = stage.plays(said(status, "sorry, no", **error))
+    scene = stage.plays(said(status, "sorry, no", **error), alone=status in (401, 402))
     answer = await scene.ask(stream=stream)
-    message = assert_error(answer, expected, code, retry=retry, type=type)
+    message = assert_error(answer, expected, code, type=type)
     assert message.startswith(f"{scene.model}: ")
     assert "sorry, no" in message
     if "param" in error:
         assert answer.error["param"] == error["param"]
-    await stage.settled(answer, error=code)
-    assert len(scene.requests) == 1
+    told = answer.error["details"]["attempts"]
+    assert [(attempt["deployment"], attempt["status"]) for attempt in told] == [(scene.model, status)] * attempts
+    await stage.settled(answer, error=code, attempts=attempts)
+    assert len(scene.requests) == attempts
 
 
 async def test_a_refused_credential_is_never_the_clients_401(stage: Stage) -> None:
-    scene = stage.plays(said(401, "Incorrect API key provided", code="invalid_api_key"))
+    scene = stage.plays(said(401, "Incorrect API key provided", code="invalid_api_key"), alone=True)
     answer = await scene.ask()
     assert answer.status == 502
     assert "www-authenticate" not in answer.headers
@@ -335,32 +343,56 @@ async def test_a_refused_credential_is_never_the_clients_401(stage: Stage) -> No
 DATE = email.utils.formatdate(1_800_000_000, usegmt=True)
 LATER = email.utils.formatdate(1_800_000_005, usegmt=True)
 EARLIER = email.utils.formatdate(1_799_999_000, usegmt=True)
-WAITS = [
-    ([("retry-after", "2")], "2", "2000", "true"),
-    ([("retry-after", "0.5")], "1", "500", "true"),
-    ([("retry-after-ms", "1500"), ("retry-after", "9")], "2", "1500", "true"),
-    ([("date", DATE), ("retry-after", LATER)], "5", "5000", "true"),
-    ([("date", DATE), ("retry-after", EARLIER)], None, None, "true"),
-    ([("retry-after", "300")], "300", "300000", "false"),
-    ([("retry-after", "1000000000")], "2678400", "2678400000", "false"),
-    *(([("retry-after", text)], None, None, "true") for text in ("-1", "0", "nan", "inf", "1e999", "", "soon")),
-    ([("retry-after", "2"), ("retry-after", "3")], None, None, "true"),
+WAITS: list[tuple[list[tuple[str, str]], float]] = [
+    ([("retry-after", "2")], 2),
+    ([("retry-after", "0.5")], 0.5),
+    ([("retry-after-ms", "1500"), ("retry-after", "9")], 1.5),
+    ([("date", DATE), ("retry-after", LATER)], 5),
+    ([("date", DATE), ("retry-after", EARLIER)], 1),
+    ([("retry-after", "300")], 300),
+    ([("retry-after", "86400")], 86400),
+    ([("retry-after", "86401")], 900),
+    ([("retry-after", "1000000000")], 900),
+    *(([("retry-after", text)], 1) for text in ("-1", "0", "nan", "inf", "1e999", "", "soon")),
+    ([("retry-after", "2"), ("retry-after", "3")], 1),
 ]
+"""Headers, and for how long the key rests: a second where nothing usable is said, less than a day in any case."""
 
 
-@pytest.mark.parametrize(("headers", "seconds", "milliseconds", "retry"), WAITS)
-async def test_what_an_upstream_says_about_waiting_reaches_the_client_or_is_ignored(
-    stage: Stage, headers: list[tuple[str, str]], seconds: str | None, milliseconds: str | None, retry: str
+@pytest.mark.parametrize(("headers", "seconds"), WAITS)
+async def test_what_an_upstream_says_about_waiting_is_obeyed_and_reaches_the_client(
+    stage: Stage, headers: list[tuple[str, str]], seconds: float
 ) -> None:
-    scene = stage.plays(said(429, "slow down", tuple(headers)))
-    started = time.monotonic()
+    scene = stage.plays(said(429, "slow down", tuple(headers))).hurries()
+    for attempts in (1, 0) if seconds > 60 else (1,):
+        started = time.monotonic()
+        answer = await scene.ask()
+        passed = time.monotonic() - started
+        assert passed < 0.9 + SLACK
+        assert_error(answer, 429, "rate_limit_exceeded")
+        milliseconds = int(answer.headers["retry-after-ms"])
+        assert max(0, seconds - SLACK) * 1000 <= milliseconds <= seconds * 1000
+        assert int(answer.headers["retry-after"]) == math.ceil(milliseconds / 1000)
+        await stage.settled(answer, error="rate_limit_exceeded", attempts=attempts)
+    assert len(scene.requests) == 1
+
+
+async def test_a_pause_that_fits_into_the_wait_is_waited_for(stage: Stage) -> None:
+    scene = stage.plays(said(429, "slow down", (("retry-after-ms", "600"),)), fine("at last"))
     answer = await scene.ask()
-    assert time.monotonic() - started < 0.9 + SLACK
-    assert answer.status == 429
-    assert answer.headers.get("retry-after") == seconds
-    assert answer.headers.get("retry-after-ms") == milliseconds
-    assert answer.headers["x-should-retry"] == retry
-    await stage.settled(answer, error="rate_limit_exceeded")
+    assert (answer.status, answer.headers["x-anyport-attempts"]) == (200, "2")
+    first, second = scene.requests
+    assert 0.6 <= second.at - first.at < 0.6 + SLACK
+    await stage.settled(answer, attempts=2)
+
+
+async def test_a_pause_holds_for_later_requests_and_nobody_asks_before(stage: Stage) -> None:
+    scene = stage.plays(said(503, "slow down", (("retry-after", "60"),)), fine("too early"))
+    for attempts in (1, 0, 0):
+        answer = await scene.ask()
+        assert_error(answer, 503, "upstream_overloaded")
+        assert 60 - SLACK <= int(answer.headers["retry-after"]) <= 60
+        await stage.settled(answer, error="upstream_overloaded", attempts=attempts)
     assert len(scene.requests) == 1
 
 
@@ -398,8 +430,9 @@ async def test_html_never_reaches_the_client(stage: Stage, status: int, stream: 
     assert answer.status == {404: 404, 503: 503}.get(status, 502)
     assert "<html" not in answer.error["message"].lower()
     assert "1234567890" not in answer.body.decode()
-    await stage.settled(answer, error=answer.error["code"])
-    assert len(scene.requests) == 1
+    attempts = 1 if status in (403, 404) else 2
+    await stage.settled(answer, error=answer.error["code"], attempts=attempts)
+    assert len(scene.requests) == attempts
 
 
 @pytest.mark.parametrize("late", [0.0, 0.05], ids=["same packet", "later"])
