@@ -24,6 +24,8 @@ from gateway.transport.base import Fault, TransportError, UpstreamResponse
 
 LINGER_SECONDS: Final = 0.1
 """How long a finished stream's upstream may take to end its body before its connection is closed, not pooled."""
+_COLON: Final = ord(":")
+"""What a comment of an event stream begins with: the pings that are passed on."""
 
 
 @dataclass(slots=True)
@@ -122,6 +124,7 @@ class SingleStream:
         "_life",
         "_pace",
         "_response",
+        "_silent_seconds",
         "deployment",
         "error",
         "first",
@@ -148,6 +151,7 @@ class SingleStream:
         self._clock = clock
         self._life = life
         self._is_closed = False
+        self._silent_seconds = 0.0  # spent waiting since there was more than pings
         waits = deployment.waits
         self._idle = Limit(waits.stream.idle, waits.stream.idle_setting)
         self._pace = Pace(waits.pace, clock) if waits.pace.seconds else None
@@ -183,6 +187,8 @@ class SingleStream:
                 data = await (response.next() if pace is None else pace.next(response))
                 out = decoder.feed(data) if data else decoder.close()
                 if out:
+                    is_ping = out[0] == _COLON and b"data:" not in out
+                    self._silent_seconds = self._silent_seconds + self._clock() - began if is_ping else 0.0
                     return out
         except TransportError as error:
             if error.fault is Fault.TIMEOUT and error.setting == self._deadline.limit.setting:
@@ -220,7 +226,7 @@ class SingleStream:
             if left <= 0:
                 raise TransportError(Fault.TIMEOUT, "", setting=limit.setting)
             self._response.expect_within(left, limit.setting)
-        if now - began >= idle.seconds:
+        if self._silent_seconds + now - began >= idle.seconds:
             message = f"no content within {idle.setting} ({idle.seconds:g} s)"
             raise TransportError(Fault.TIMEOUT, message, setting=idle.setting)
 

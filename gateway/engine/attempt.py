@@ -76,7 +76,7 @@ class Attempter:
     async def make(self, order: Order, *, fresh: bool) -> Answer | SingleStream:
         """Returns an answer, or a stream that has come to its first content; raises AttemptFailed."""
         deployment = order.deployment
-        deadline = self._deadline(order)
+        deadline = _deadline(order, order.begin_by)
         ring = deployment.key_ring
         headers = ring.headers(order.key) if ring.is_static else await self._signature(order, deadline)
         timeouts = self._timeouts(order, deadline)
@@ -110,11 +110,6 @@ class Attempter:
             return await self._first_content(order, response, deadline)
         body = await self._body(deployment, response, self._max_response_bytes, deadline)
         return Answer(deployment, head, _reply(deployment, order.call, head, body))
-
-    def _deadline(self, order: Order) -> Deadline:
-        whole = order.deployment.waits.attempt
-        at = order.attempt.started + whole.seconds
-        return Deadline(at, whole, is_whole=False) if at < order.begin_by.at else order.begin_by
 
     def _failure(self, error: TransportError, deadline: Deadline) -> Failure:
         """Returns the failure that the network's trouble means; a phase that the deadline cut short is its timeout."""
@@ -210,10 +205,17 @@ class Attempter:
             response,
             decoder,
             b"".join(held),
-            deadline=order.end_by,
+            deadline=_deadline(order, order.end_by),
             clock=self._clock,
             life=order.life,
         )
+
+
+def _deadline(order: Order, by: Deadline) -> Deadline:
+    """Returns what comes first, `by` or the end of what the attempt itself may take."""
+    whole = order.deployment.waits.attempt
+    at = order.attempt.started + whole.seconds
+    return Deadline(at, whole, is_whole=False) if at < by.at else by
 
 
 def _no_content(deadline: Deadline) -> Failure:

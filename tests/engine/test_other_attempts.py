@@ -123,7 +123,7 @@ async def test_the_same_deployment_again_is_the_last_resort_and_waits(fleet: Fle
     fleet.add("b/m", dead(Fault.CONNECT))
     await fleet.run()
     assert fleet.sent == ["a/m", "b/m", "a/m"]
-    assert fleet.pauses == [0.05], "half of the first pause, as chance has it here"
+    assert fleet.pauses == pytest.approx([0.05]), "half of the first pause, as chance has it here"
     fleet.assert_at_rest()
 
 
