@@ -12,7 +12,7 @@ from enum import StrEnum
 
 from msgspec import Struct
 
-from adapters.failures import Failure
+from adapters.failures import Failure, FailureKind
 from gateway.credentials.keyring import Key, KeyState
 from gateway.resilience.verdicts import NO_CREDENTIAL, Scope, pause_seconds, told_seconds, verdict_on
 from gateway.routing.deployment import Deployment
@@ -98,6 +98,9 @@ def fail(running: Running, failure: Failure, now: float) -> Sequence[Event]:
     """Notes that an attempt has failed."""
     deployment, key = running.deployment, running.key
     verdict = verdict_on(failure)
+    # That our own pool is full, and when it may be worth another look, says nothing about the upstream.
+    is_full = failure.kind is FailureKind.CONNECT and failure.code == "overloaded"
+    speaks_against = verdict.speaks_against and not is_full
     reason = failure.kind.value
     events: list[Event] = []
     if verdict.rests is Scope.KEY:
@@ -108,11 +111,10 @@ def fail(running: Running, failure: Failure, now: float) -> Sequence[Event]:
         is_told = told_seconds(failure) is not None
         deployment.vitals.cool(seconds, now, is_told=is_told, reason=reason)
         events.append(Event(Turn.DEPLOYMENT_COOLED, deployment, reason, seconds, is_told=is_told))
-    elif verdict.speaks_against and (told := told_seconds(failure)) is not None:
+    elif speaks_against and (told := told_seconds(failure)) is not None:
         deployment.vitals.cool(told, now, is_told=True, reason=reason)
         events.append(Event(Turn.DEPLOYMENT_COOLED, deployment, reason, told, is_told=True))
-    # Our own pool being full, and the end of everybody's patience with the whole request, say nothing about it.
-    if verdict.speaks_against and failure.code != "overloaded" and not failure.is_impatience:
+    if speaks_against and not failure.is_impatience:  # patience with the whole request says nothing, either
         seconds = deployment.vitals.failed(now, began=running.began, is_unsent=failure.is_unsent, reason=reason)
         if seconds:
             events.append(Event(Turn.EJECTED, deployment, reason, seconds, key))
