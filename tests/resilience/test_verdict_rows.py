@@ -123,9 +123,9 @@ def test_a_connection_that_never_was_goes_elsewhere_for_free() -> None:
 
 
 def test_a_full_pool_of_ours_does_not_speak_against_a_deployment() -> None:
-    a = deployment("a")
-    _ = play(a, deployment("b")) << tries("a") >> fails(K.OVERLOADED, code="overloaded") << tries("b") >> works
-    assert a.vitals.consecutive == 0
+    a, full = deployment("a"), fails(K.CONNECT, code="overloaded", retry_after=1.0)
+    _ = play(a, deployment("b")) << tries("a") >> full << tries("b") >> works
+    assert (a.vitals.consecutive, a.vitals.cooling_until) == (0, 0.0)
 
 
 @pytest.mark.parametrize("kind", [K.RATE_LIMIT, K.QUOTA, K.AUTH, K.MODEL_MISSING, K.UNKNOWN, K.BAD_REQUEST])
