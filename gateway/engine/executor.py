@@ -16,17 +16,17 @@ from msgspec import Struct
 from adapters.errors import Malformed, Unsupported
 from adapters.failures import Failure, FailureKind
 from adapters.parts import join_replies, sum_usage
-from adapters.types import Call, Headers, HttpRequest, Operation, Usage
+from adapters.types import Call, Headers, HttpRequest, Usage
 from gateway.credentials.scrub import Scrubber
 from gateway.domain import Attempt, Outcome
 from gateway.engine.answer import Answer, Deadline, SingleStream, Stream
 from gateway.engine.attempt import Attempter, AttemptFailed, Clock, Order
 from gateway.engine.client_errors import client_error
 from gateway.engine.hints import NO_HINTS, Hints
-from gateway.engine.parts import JoinedStream, Play, play_all
+from gateway.engine.parts import JoinedStream, Play, parts_of, play_all
 from gateway.engine.race import Pending, race
 from gateway.engine.trouble import from_transport, too_long
-from gateway.errors import UnsupportedOperation, UnsupportedParameter, UpstreamError
+from gateway.errors import UnsupportedParameter, UpstreamError
 from gateway.resilience import consequences
 from gateway.resilience.consequences import Event, Running
 from gateway.resilience.planner import AttemptPlanner, GiveUp, Try, Wait
@@ -56,6 +56,7 @@ class _Run(Struct):
     """The client's business among the headers of the last failure."""
     refused: UnsupportedParameter | None = None
     """Why a deployment could not be asked at all."""
+    is_answered: bool = False
 
 
 class Executor:
@@ -88,7 +89,7 @@ class Executor:
         """
         first = plan.first
         outcome.deployment, outcome.provider = first.id, first.provider
-        parts = _parts(call, plan, first)
+        parts = parts_of(call, plan, first)
         started = self.clock()
         run = self._begin(parts[0], plan, outcome, hints, started)
         if len(parts) == 1:
@@ -235,6 +236,12 @@ class Executor:
             order = self._order(run, request, step, attempt, running)
             answer = await self._attempter.make(order, fresh=step.fresh)
             is_streaming = not isinstance(answer, Answer)
+            if run.is_answered:  # in the same moment, by the attempt beside this one
+                attempt.is_lost = True
+                if isinstance(answer, SingleStream):
+                    await answer.aclose()
+                return None
+            run.is_answered = True
             self._began_well(run, step, running, answer)
             outcome.deployment, outcome.provider, outcome.dropped = deployment.id, deployment.provider, request.dropped
             return answer
@@ -371,29 +378,3 @@ def _too_lossy(deployment: Deployment, lost: Sequence[str]) -> UnsupportedParame
     names = ", ".join(lost[:_MAX_NAMED]) + more
     message = f"{deployment.id} cannot take {names}; leave it out, or do without x-anyport-strict or `strict`"
     return UnsupportedParameter(message, param=lost[0])
-
-
-def _parts(call: Call, plan: Plan, first: Deployment) -> Sequence[Call]:
-    """Returns the calls that this one becomes: as many as the deployment needs that needs most.
-
-    Whatever is asked later must be able to take them as they are, so not the first deployment alone is looked at.
-    """
-    if not first.offers(call.operation):
-        known = ", ".join(sorted(filter(first.offers, first.adapter.operations))) or "nothing"
-        message = f"{first.id}: {first.provider} has no {call.operation}; what it has: {known}"
-        raise UnsupportedOperation(message, param="model")
-    try:
-        parts = first.adapter.parts(call, first.target)
-    except Unsupported as error:
-        raise UnsupportedParameter(error.message, param=error.param) from None
-    if len(parts) > 1 or not ("n" in call.fields or call.operation is Operation.EMBEDDINGS):
-        return parts
-    for stage in plan.stages:
-        for deployment in stage.candidates:
-            try:
-                others = deployment.adapter.parts(call, deployment.target)
-            except Unsupported:
-                continue  # it is passed over when its turn comes
-            if len(others) > 1:
-                return others
-    return parts

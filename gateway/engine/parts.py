@@ -9,10 +9,13 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 
+from adapters.errors import Unsupported
 from adapters.parts import StreamJoiner, sum_usage
-from adapters.types import Call, Head, Usage
+from adapters.types import Call, Head, Operation, Usage
 from gateway.engine.answer import LINGER_SECONDS, Answer, SingleStream, Stream
-from gateway.errors import GatewayError
+from gateway.errors import GatewayError, UnsupportedOperation, UnsupportedParameter
+from gateway.routing.deployment import Deployment
+from gateway.routing.route import Plan
 
 MOST_AT_ONCE: Final = 8
 """Parts of one call that are at work at the same time; a client must not take a provider for itself with one call."""
@@ -20,6 +23,32 @@ _MOST_PIECES: Final = 8
 """Pieces of a joined stream that wait for a slow client; every part may hold one more."""
 Play = Callable[[int, Call], Awaitable[Answer | SingleStream]]
 """Runs the attempts of one part; raises GatewayError."""
+
+
+def parts_of(call: Call, plan: Plan, first: Deployment) -> Sequence[Call]:
+    """Returns the calls that this one becomes: as many as the deployment needs that needs most.
+
+    Whatever is asked later must be able to take them as they are, so not the first deployment alone is looked at.
+    """
+    if not first.offers(call.operation):
+        known = ", ".join(sorted(filter(first.offers, first.adapter.operations))) or "nothing"
+        message = f"{first.id}: {first.provider} has no {call.operation}; what it has: {known}"
+        raise UnsupportedOperation(message, param="model")
+    try:
+        parts = first.adapter.parts(call, first.target)
+    except Unsupported as error:
+        raise UnsupportedParameter(error.message, param=error.param) from None
+    if len(parts) > 1 or not ("n" in call.fields or call.operation is Operation.EMBEDDINGS):
+        return parts
+    for stage in plan.stages:
+        for deployment in stage.candidates:
+            try:
+                others = deployment.adapter.parts(call, deployment.target)
+            except Unsupported:
+                continue  # it is passed over when its turn comes
+            if len(others) > 1:
+                return others
+    return parts
 
 
 async def play_all(parts: Sequence[Call], play: Callable[[int, Call], Awaitable[None]]) -> None:

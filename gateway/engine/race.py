@@ -29,13 +29,14 @@ async def race(first: Pending, second: Callable[[], Pending | None], delay_secon
         while True:
             for task in done:
                 if (result := task.result()) is not None:
-                    tasks.discard(task)
+                    await _end(tasks - {task})
                     return result
             if not waiting:
                 return None
             done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        await _end(tasks)
+    except BaseException:
+        await _end(tasks)  # the winner, too, if nobody waits for it any more
+        raise
 
 
 async def _end(tasks: set[asyncio.Task[Result]]) -> None:
@@ -44,6 +45,6 @@ async def _end(tasks: set[asyncio.Task[Result]]) -> None:
     if tasks:
         await asyncio.wait(tasks)
     for task in tasks:
-        # Both may have come to their content in the same moment.
+        # It may have come to its content in the very moment in which nobody wanted it any more.
         if not task.cancelled() and task.exception() is None and isinstance(stream := task.result(), SingleStream):
             await stream.aclose()
