@@ -70,6 +70,11 @@ class KeyState:
             self.cooling_until = 0.0
             self.last_failure = None
 
+    @property
+    def says_something(self) -> bool:
+        """True if it is in use, or something was held against it."""
+        return bool(self.in_flight or self.strikes or self.last_failure)
+
     def may_knock(self, now: float) -> bool:
         """True if it rests by our judgement alone and was not tried for a while."""
         return not self.is_told and (self.knocked_at is None or now >= self.knocked_at + KNOCK_SECONDS)
@@ -118,7 +123,7 @@ class KeyBook:
     """The states of all keys of a process; a key that stands in two rings has one state."""
 
     def __init__(self, most: int = 20_000) -> None:
-        """Models are named by clients, so at most `most` states are kept; those that say nothing go first."""
+        """Clients name models, so at most `most` states are kept; those that say nothing go first, then old ones."""
         self._states: dict[str, KeyState] = {}
         self._most = most
 
@@ -127,7 +132,8 @@ class KeyBook:
         state = self._states.get(fingerprint)
         if state is None:
             if len(self._states) >= self._most:
-                self._states = {name: each for name, each in self._states.items() if each.in_flight or each.strikes}
+                telling = [(name, each) for name, each in self._states.items() if each.says_something]
+                self._states = dict(telling[-(self._most // 2) :])
             state = self._states[fingerprint] = KeyState(fingerprint)
         return state
 

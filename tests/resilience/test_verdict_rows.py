@@ -123,9 +123,11 @@ def test_a_connection_that_never_was_goes_elsewhere_for_free() -> None:
 
 
 def test_a_full_pool_of_ours_does_not_speak_against_a_deployment() -> None:
-    a, full = deployment("a"), fails(K.CONNECT, code="overloaded", retry_after=1.0)
-    _ = play(a, deployment("b")) << tries("a") >> full << tries("b") >> works
-    assert (a.vitals.consecutive, a.vitals.cooling_until) == (0, 0.0)
+    a, clock = deployment("a"), Clock()
+    full = fails(K.CONNECT, code="overloaded", is_unsent=True, retry_after=5)
+    told = play(a, deployment("b"), clock=clock) << tries("a") >> full << tries("b") >> works
+    assert (a.vitals.consecutive, told.events) == (0, [])
+    _ = play(a, deployment("b"), clock=clock) << tries("a")
 
 
 @pytest.mark.parametrize("kind", [K.RATE_LIMIT, K.QUOTA, K.AUTH, K.MODEL_MISSING, K.UNKNOWN, K.BAD_REQUEST])
