@@ -12,6 +12,7 @@ from gateway.cli.configuration import Configuration, load_configuration, located
 from gateway.cli.exits import Exit
 from gateway.cli.options import ConfigOption, JsonOption
 from gateway.cli.output import fault_members, print_json, print_pairs, print_table
+from gateway.cli.route_summary import RouteSummary, summaries
 
 if TYPE_CHECKING:
     from gateway.errors import Fault
@@ -33,7 +34,7 @@ def check(config: ConfigOption = None, as_json: JsonOption = False) -> None:
     if as_json:
         print_json(summary)
     else:
-        _print_summary(configuration.path, summary)
+        _print_summary(configuration.path, summary, summaries(runtime))
 
 
 def _build(configuration: Configuration) -> Runtime:
@@ -76,14 +77,12 @@ def _summary(configuration: Configuration, runtime: Runtime) -> dict[str, Any]:
             }
             for provider in ready
         ],
-        "routes": {
-            name: [str(deployment) for deployment in route.deployments] for name, route in settings.routes.items()
-        },
+        "routes": {route.name: route.members() for route in summaries(runtime)},
         "warnings": runtime.warnings,
     }
 
 
-def _print_summary(path: Path | None, summary: dict[str, Any]) -> None:
+def _print_summary(path: Path | None, summary: dict[str, Any], routes: Sequence[RouteSummary]) -> None:
     print(f"{path}: ok" if path else "no file, all settings have their defaults: ok")
     print()
     keys = summary["api_keys"]
@@ -101,9 +100,13 @@ def _print_summary(path: Path | None, summary: dict[str, Any]) -> None:
             for each in summary["providers"]
         )
         print_table(("PROVIDER", "BASE URL", "CREDENTIALS"), rows)
-    if summary["routes"]:
+    if routes:
         print()
-        print_table(("ROUTE", "DEPLOYMENTS"), ((name, ", ".join(all)) for name, all in summary["routes"].items()))
+        cells = (
+            (each.name, each.strategy, ", ".join(each.deployments), ", ".join(each.fallbacks), each.share_left_out)
+            for each in routes
+        )
+        print_table(("ROUTE", "STRATEGY", "DEPLOYMENTS", "FALLBACKS", "LEFT OUT"), cells)
     for warning in summary["warnings"]:
         print(f"\nwarning: {warning}")
 

@@ -9,8 +9,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from gateway.cli.route_summary import summaries
 from gateway.registry.catalogue import DEMO_MODEL, Provider
 from gateway.runtime import Runtime
+from gateway.state.memory import MemoryState
 
 MAX_SHOWN_MODELS = 3
 
@@ -26,6 +28,8 @@ def print_start(console: Console, runtime: Runtime, url: str) -> None:
         console.print(_table(runtime, rows, local))
     else:
         _say_what_to_do(console)
+    if not isinstance(runtime.state, MemoryState):
+        console.print(Text(f"Replicas tell each other which keys rest: {runtime.state.status}"))
     for warning in runtime.warnings:
         console.print(Text(warning, style="yellow"))
     console.print("Try it:")
@@ -37,8 +41,10 @@ def _table(runtime: Runtime, rows: Sequence[Provider], local: Sequence[Provider]
     table = Table(box=None, pad_edge=False, header_style="dim")
     for title in ("served as", "provider", "credential", "models"):
         table.add_column(title)
-    for name, route in runtime.settings.routes.items():
-        table.add_row(name, "route", "", ", ".join(map(str, route.deployments)))
+    for route in summaries(runtime):
+        left = f" ({share} left out)" if (share := route.share_left_out) else ""
+        then = f"; then {', '.join(route.fallbacks)}" if route.fallbacks else ""
+        table.add_row(route.name, f"route, {route.strategy}", "", ", ".join(route.deployments) + left + then)
     for provider in rows:
         spec = provider.spec
         where = provider.base_url if provider in local else spec.display_name

@@ -6,6 +6,8 @@ from typing import Any, Final
 
 from fastapi import FastAPI
 
+from adapters.failures import FailureKind
+
 _TEXT: Final = {"type": "string"}
 _MODEL: Final = {"type": "string", "description": "A route of the configuration, or `provider/model`."}
 _STREAM: Final = {"type": "boolean", "default": False, "description": "Answer as server-sent events."}
@@ -59,8 +61,43 @@ _BODIES: Final[dict[str, dict[str, Any]]] = {
         },
     },
 }
+_NULLABLE: Final = {"type": ["string", "null"]}
+_DETAILS: Final = {
+    "type": "object",
+    "description": "Where providers were asked: every attempt, in order.",
+    "properties": {
+        "attempts": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "required": ["deployment", "kind"],
+                "properties": {
+                    "deployment": _TEXT,
+                    "kind": {
+                        "type": "string",
+                        "description": "The kind of failure; `lost` if another attempt was faster.",
+                        "enum": [*(kind.value for kind in FailureKind), "lost"],
+                    },
+                    "status": {"type": "integer", "description": "HTTP status of the provider, if there was one."},
+                },
+            },
+        }
+    },
+}
+_HEADERS: Final = {
+    "x-request-id": {"schema": _TEXT},
+    "x-anyport-attempts": {"schema": {"type": "integer"}, "description": "How many attempts were made."},
+    "x-anyport-overhead-ms": {"schema": {"type": "number"}, "description": "Milliseconds that no attempt took."},
+    "x-anyport-deployment": {"schema": _TEXT, "description": "The deployment that was called last, if any was."},
+    "x-anyport-fallback": {"schema": _TEXT, "description": "The kind of failure after which a fallback took over."},
+}
 _ERROR: Final = {
     "description": "An error in OpenAI's shape",
+    "headers": {
+        **_HEADERS,
+        "x-should-retry": {"schema": {"type": "string", "enum": ["true", "false"]}},
+        "retry-after": {"schema": {"type": "integer"}, "description": "Seconds, where they are known."},
+    },
     "content": {
         "application/json": {
             "schema": {
@@ -68,7 +105,14 @@ _ERROR: Final = {
                 "properties": {
                     "error": {
                         "type": "object",
-                        "properties": {"message": _TEXT, "type": _TEXT, "param": _TEXT, "code": _TEXT},
+                        "required": ["message", "type", "param", "code"],
+                        "properties": {
+                            "message": _TEXT,
+                            "type": _TEXT,
+                            "param": _NULLABLE,
+                            "code": _NULLABLE,
+                            "details": _DETAILS,
+                        },
                     }
                 },
             }
@@ -110,7 +154,10 @@ def _post(body: dict[str, Any]) -> dict[str, Any]:
             "required": True,
             "content": {"application/json": {"schema": schema, "example": body["example"]}},
         },
-        "responses": {"200": {"description": "The answer, JSON or server-sent events"}, "default": _ERROR},
+        "responses": {
+            "200": {"description": "The answer, JSON or server-sent events", "headers": _HEADERS},
+            "default": _ERROR,
+        },
     }
 
 

@@ -64,7 +64,7 @@ def test_check_prints_what_the_file_means_but_no_secret(directory: Path) -> None
     assert result.stdout.startswith("anyport.yaml: ok\n")
     assert "must present one of 2 keys" in result.stdout
     assert re.search(r"groq +https://api\.groq\.com/openai/v1 +2 from config\n", result.stdout)
-    assert "fast   groq/llama, my-vllm/llama\n" in result.stdout
+    assert re.search(r"^fast +weighted +groq/llama, my-vllm/llama$", result.stdout, re.MULTILINE)
     assert not any(secret in result.output for secret in SECRETS)
 
 
@@ -72,7 +72,14 @@ def test_check_as_json_prints_one_document(directory: Path) -> None:
     result = run("check", "--json", text=FILE)
     summary = json.loads(result.stdout)
     assert (summary["ok"], summary["file"], summary["port"], summary["api_keys"]) == (True, "anyport.yaml", 9000, 2)
-    assert summary["routes"] == {"fast": ["groq/llama", "my-vllm/llama"]}
+    assert summary["routes"] == {
+        "fast": {
+            "strategy": "weighted",
+            "deployments": ["groq/llama", "my-vllm/llama"],
+            "fallbacks": [],
+            "left_out": [],
+        }
+    }
     assert [each["id"] for each in summary["providers"]] == ["groq", "my-vllm"]
     assert not any(secret in result.output for secret in SECRETS)
 
@@ -114,6 +121,17 @@ def test_a_route_without_a_credential_is_a_warning_that_names_the_variable(direc
     result = run("check", text="routes:\n  v1.5:\n    deployments:\n      - model: openai/x\n")
     assert result.exit_code == 0
     assert "warning: route v1.5: openai has no credential; set OPENAI_API_KEY" in result.stdout
+
+
+def test_check_shows_how_routes_choose_where_they_go_next_and_what_is_left_out(directory: Path) -> None:
+    route = "{strategy: sticky, deployments: [{model: openai/x}, {model: demo/echo}], fallbacks: [demo/echo]}"
+    text = f"routes: {{a: {route}}}\n"
+    found = run("check", text=text)
+    assert re.search(r"^a +sticky +openai/x, demo/echo +demo/echo +1 of 2$", found.stdout, re.MULTILINE), found.stdout
+    routes = json.loads(run("check", "--json").stdout)["routes"]
+    assert routes["a"]["fallbacks"] == ["demo/echo"]
+    (reason,) = routes["a"]["left_out"]
+    assert reason.startswith("openai has no credential; set OPENAI_API_KEY")
 
 
 @pytest.mark.parametrize("model", ["demo/echo", "lm-studio/some-model", "ollama/llama3.2:3b"])
