@@ -58,6 +58,8 @@ class Fleet:
         self.events: list[Event] = []
         self.pauses: list[float] = []
         """What was waited between attempts."""
+        self.is_pausing = asyncio.Event()
+        """Set when a first pause begins."""
         self.sent: list[str] = []
         """Which deployment was called, in order."""
         self.executor = Executor(
@@ -161,6 +163,7 @@ class Fleet:
 
     async def _sleep(self, seconds: float) -> None:
         self.pauses.append(seconds)
+        self.is_pausing.set()
         self.clock.now += seconds
         await asyncio.sleep(0)
 

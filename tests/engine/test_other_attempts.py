@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Sequence
 from typing import Any
@@ -11,7 +12,7 @@ import pytest
 from adapters.failures import FailureKind as K
 from adapters.openai import OpenAIAdapter
 from adapters.parts import split_choices
-from adapters.types import Call, Target
+from adapters.types import Call, Head, Reply, Target
 from gateway.engine.answer import Answer, SingleStream
 from gateway.engine.parts import JoinedStream
 from gateway.errors import UnsupportedParameter, UpstreamError
@@ -331,10 +332,65 @@ async def test_failures_eject_a_deployment_and_one_request_lets_it_back_in() -> 
 
 async def test_a_bug_in_an_adapter_is_nobodys_failure_and_leaves_nothing_behind(fleet: Fleet) -> None:
     class Broken(OpenAIAdapter):
-        def reply(self, *args: Any) -> Any:
+        def reply(self, call: Call, target: Target, head: Head, body: bytes) -> Reply:
             raise ZeroDivisionError
 
     fleet.add("a/m", fleet.response(), adapter=Broken())
     with pytest.raises(ZeroDivisionError):
         await fleet.executor.run(call_of(), fleet.plan, fleet.outcome)
+    fleet.assert_at_rest()
+
+
+# Leaving.
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("where", ["before the head", "in the body", "after a failure"])
+async def test_leaving_ends_the_attempt_and_counts_neither_way(fleet: Fleet, where: str, stream: bool) -> None:
+    waiting: dict[str, list[Any]] = {
+        "before the head": [asyncio.Event()],
+        "in the body": [fleet.response(ROLE if stream else BODY[:20], asyncio.Event())],
+        "after a failure": [fleet.response(status=429, retry_after="60"), asyncio.Event()],
+    }
+    a = fleet.add("a/m", *waiting[where], keys=2)
+    task = asyncio.create_task(fleet.run(stream=stream))
+    for _ in range(10):
+        await asyncio.sleep(0)
+    assert a.vitals.in_flight == 1
+    assert sum(key.state.in_flight for key in a.key_ring.keys) == 1
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert (a.vitals.counts.attempts, a.vitals.consecutive) == (0, 0)
+    fleet.assert_at_rest()
+
+
+async def test_leaving_in_the_middle_of_a_stream_counts_neither_way(fleet: Fleet) -> None:
+    a = fleet.add("a/m", fleet.response(TEXT, asyncio.Event()))
+    stream = await fleet.run(stream=True)
+
+    async def relay() -> None:
+        try:
+            await read_all(stream)
+        finally:
+            await stream.aclose()
+
+    task = asyncio.create_task(relay())
+    await asyncio.sleep(0)
+    assert a.vitals.in_flight == 1
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert (a.vitals.counts.attempts, a.vitals.consecutive) == (0, 0)
+    fleet.assert_at_rest()
+
+
+async def test_leaving_during_a_pause_ends_the_request(fleet: Fleet) -> None:
+    a = fleet.add("a/m", fleet.response(status=429, retry_after="7"), fleet.response())
+    task = asyncio.create_task(fleet.run())
+    await fleet.is_pausing.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert (fleet.sent, a.vitals.in_flight) == (["a/m"], 0)
     fleet.assert_at_rest()
