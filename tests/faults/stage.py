@@ -32,8 +32,8 @@ _IN_FLIGHT = re.compile(r"^anyport_requests_in_flight (\S+)$", re.MULTILINE)
 Settings = dict[str, Any]
 OWN = 40
 """Providers for one scene each: what becomes of a provider's key there is nobody else's affair."""
-BEHIND = 40
-"""Routes with a fallback, for one scene each: a fallback has no `*`."""
+BEHIND = 140
+"""Routes with a fallback and a provider of their own, for one scene each: a fallback has no `*`."""
 SLACK = 10.0
 """Seconds that a busy machine may add to a deadline before a test calls it missed."""
 Script = Played | Callable[[Recorded], Played]
@@ -191,7 +191,7 @@ class Stage:
         return self._scene(place, scene.name, scene.model, answers)
 
     def behind(self, scene: Scene, *answers: Script) -> Scene:
-        """Puts a fallback behind a scene; returns the fallback's scene."""
+        """Puts a fallback behind a scene, which gets a provider of its own; returns the fallback's scene."""
         name = f"behind-{next(self._behind)}"
         scene.model = f"{name}-{scene.name}"
         return self._scene(1, name, scene.model, answers)
@@ -269,11 +269,11 @@ def base_settings(folder: Path, *urls: str) -> Settings:
     routes |= {"two-*": _ordered("up/*", "second/*"), "three-*": _ordered("up/*", "second/*", "third/*")}
     routes |= {f"two-{name}-*": _ordered(f"{name}/*", "second/*") for name in own}
     behind = [f"behind-{number}" for number in range(1, BEHIND + 1)]
-    routes |= {f"{name}-*": {**_ordered("up/*"), "fallbacks": [f"second/{name}"]} for name in behind}
+    routes |= {f"{name}-*": {**_ordered(f"{name}/*"), "fallbacks": [f"second/{name}"]} for name in behind}
     return {
         "server": {"access_log": str(folder / "access.jsonl"), "grace_seconds": 1},
         "discovery": {"enabled": False},
-        "providers": {"up": first, "second": second, "third": third, **dict.fromkeys(own, first)},
+        "providers": {"up": first, "second": second, "third": third, **dict.fromkeys([*own, *behind], first)},
         "routes": routes,
     }
 
