@@ -7,6 +7,7 @@ import random
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 from gateway.access.keys import KeyCheck, client_keys
 from gateway.credentials.resolve import is_local_host
@@ -77,7 +78,9 @@ class Runtime:
         self.state = open_state(settings.state.url.get_secret_value())
         self._prober = Prober(self.control, clock=time.monotonic)
         deployments = self._deployments_of_file()
-        self._names = frozenset(deployment.id for deployment in deployments[:MAX_SERIES])
+        named = (each.name for route in settings.routes.values() for each in route.deployments if each.name)
+        self._names = frozenset(islice((*(deployment.id for deployment in deployments), *named), MAX_SERIES))
+        """Deployments that metrics tell apart."""
         self.news = News(
             metrics=self.metrics,
             state=self.state,

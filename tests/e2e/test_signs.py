@@ -34,8 +34,9 @@ class Process:
         self.gateway.wait_until_ready()
         self._client = httpx2.Client(base_url=self.gateway.url, timeout=20)
 
-    def ask(self, model: str, **more: Any) -> httpx2.Response:
-        return self._client.post("/v1/chat/completions", json={"model": model, "messages": HELLO, **more})
+    def ask(self, model: str, *, timeout: float = 20, **more: Any) -> httpx2.Response:
+        body = {"model": model, "messages": HELLO, **more}
+        return self._client.post("/v1/chat/completions", json=body, timeout=timeout)
 
     def metric(self, name: str, **labels: str) -> float:
         """Returns the sum of a metric over the label sets that have these labels."""
@@ -174,6 +175,23 @@ def test_a_hedge_that_wins_is_counted_and_the_slower_attempt_is_no_failure(start
     assert gateway.metric("anyport_retries_total") == 0
     until(lambda: gateway.records())
     assert [record["hedged"] for record in gateway.records()] == [True]
+
+
+def test_an_attempt_that_a_client_gives_up_is_no_failure_and_no_loss(start: Start, scripted: Stage) -> None:
+    scripted.play(raw(STALL))
+    gateway = start(two())
+    with pytest.raises(httpx2.TimeoutException):
+        gateway.ask("main", timeout=0.3)
+    until(lambda: gateway.metric("anyport_deployment_attempts_total", deployment="one", outcome="cancelled") == 1)
+    assert gateway.metric("anyport_upstream_attempts_total") == 1
+    assert gateway.metric("anyport_ejections_total") == gateway.metric("anyport_retries_total") == 0
+
+
+def test_a_deployment_of_a_wildcard_has_a_label_of_its_own_if_it_has_a_name(start: Start, scripted: Stage) -> None:
+    scripted.play(json_response(completion("Hi")))
+    gateway = start({"any-*": {"deployments": [{"name": "named", "model": "second/*"}]}})
+    assert gateway.ask("any-thing").headers["x-anyport-deployment"] == "named"
+    assert gateway.metric("anyport_deployment_attempts_total", provider="second", deployment="named") == 1
 
 
 def test_a_copy_is_counted_in_its_own_metric_and_has_no_access_record(start: Start, scripted: Stage) -> None:
