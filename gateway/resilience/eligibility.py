@@ -5,7 +5,7 @@ from __future__ import annotations
 from adapters.failures import Failure, FailureKind
 from gateway.resilience.verdicts import verdict_on
 from gateway.routing.deployment import Deployment
-from gateway.routing.route import ANY_FAILURE, Route, Stage
+from gateway.routing.route import Route, Stage
 
 
 def takes_over(stage: Stage, kind: FailureKind | None) -> bool:
@@ -14,7 +14,7 @@ def takes_over(stage: Stage, kind: FailureKind | None) -> bool:
     if fallback is None:
         return False
     if kind is None:
-        return not fallback.on.isdisjoint(ANY_FAILURE)
+        return fallback.may_begin
     if kind in fallback.on:
         return True
     # A larger window, or another provider's opinion: `may_follow` looks closer.

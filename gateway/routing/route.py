@@ -67,6 +67,11 @@ class Fallback:
     is_explicit: bool = False
     """Single kinds were named: a context that is too long goes there even if nobody knows its window."""
 
+    @property
+    def may_begin(self) -> bool:
+        """True if it also takes over where nothing before it could be asked."""
+        return not self.on.isdisjoint(ANY_FAILURE)
+
 
 @dataclass(frozen=True, slots=True)
 class Rule:

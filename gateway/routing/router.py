@@ -101,12 +101,10 @@ class Router:
 
     def _follow(self, route: Route, links: list[tuple[Route, Fallback]], seen: set[str]) -> None:
         for fallback in route.fallbacks:
-            if fallback.model in seen:
-                continue
-            seen.add(fallback.model)
             _, found = self._find(fallback.model)
-            if isinstance(found, str):
-                continue  # said at start; whatever else is there takes over
+            if isinstance(found, str) or found.name in seen:
+                continue  # why it cannot be served is said at start; whatever else is there takes over
+            seen.add(found.name)
             links.append((found, fallback))
             self._follow(found, links, seen)
 
@@ -159,7 +157,7 @@ def planned(chain: Chain, asking: Asking, now: float, random: Random) -> Plan:
     stages = [Stage(chain.route, candidates=order(chain.route, first, asking, now, random))]
     for route, fallback in chain.links:
         stages.append(Stage(route, partial(_order, route, asking, now, random), fallback=fallback))
-    if not first and not any(stage.candidates for stage in stages):
+    if not first and not any(stage.candidates for stage in stages if stage.fallback and stage.fallback.may_begin):
         raise _unfit(chain, asking, others)
     tokens = asking.prompt_tokens() + asking.answer_tokens() if chain.needs_count else 0
     return Plan(chain.shown, tuple(stages), chain.route.is_strict, tokens)
@@ -174,7 +172,10 @@ def _unfit(chain: Chain, asking: Asking, others: Mapping[str, str]) -> Unsupport
     message = f"none of the deployments of {chain.shown!r} can serve this request: {reasons}"
     if not any(each.offers(asking.call.operation) for each in chain.route.deployments):
         return UnsupportedOperation(message, param="model")
-    lacking = next((name for name in PARAM_OF if name in asking.uses), "")
+    supported = [each.supports for each in chain.route.deployments if each.supports is not None]
+    lacking = next(
+        (name for name in PARAM_OF if name in asking.uses and any(name not in each for each in supported)), ""
+    )
     return UnsupportedParameter(message, param=PARAM_OF.get(lacking, "model"))
 
 
