@@ -88,8 +88,9 @@ class Asking:
             return (self.member("prompt") or self.member("input"))[:_MAX_STICKY_BYTES]
         begun: list[bytes] = []
         for message in _messages.decode(self.call.fields["messages"]):
-            begun.append(bytes(message)[:_MAX_STICKY_BYTES])
-            if b'"user"' in begun[-1] or len(begun) >= 8:
+            raw = bytes(message)
+            begun.append(raw[:_MAX_STICKY_BYTES])
+            if b'"user"' in raw or len(begun) >= 8:
                 break
         return b"".join(begun)
 

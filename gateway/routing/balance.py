@@ -52,10 +52,9 @@ _Sort = Callable[[Sequence[Deployment], Moment], Sequence[Deployment]]
 
 
 def _with_idle_last(candidates: Sequence[Deployment], moment: Moment, strategy: _Sort) -> Sequence[Deployment]:
+    busy = [candidate for candidate in candidates if candidate.weight]
     idle = [candidate for candidate in candidates if not candidate.weight]
-    if not idle:
-        return strategy(candidates, moment)
-    return [*strategy([candidate for candidate in candidates if candidate.weight], moment), *idle]
+    return [*strategy(busy, moment), *idle] if busy else idle
 
 
 def _ordered(candidates: Sequence[Deployment], moment: Moment) -> Sequence[Deployment]:
