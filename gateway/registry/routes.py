@@ -11,7 +11,7 @@ from adapters.failures import FailureKind
 from gateway.credentials.secret import Secret
 from gateway.health.vitals import Capacity, HealthPolicy, Vitals
 from gateway.registry.catalogue import Catalogue
-from gateway.registry.facts import facts_of
+from gateway.registry.facts import UNKNOWN, facts_of
 from gateway.registry.waits import total_of, waits_of
 from gateway.routing.deployment import Deployment, UnitPrice
 from gateway.routing.route import (
@@ -99,12 +99,15 @@ class RouteBook:
         found = self._catalogue.deploy(model)
         if isinstance(found, str):
             return found
-        upstream = self._settings.upstream
+        upstream, provider = self._settings.upstream, found.key_ring.spec.id
+        # Only where it takes over from a route anybody asks for its window, and then the data has been read.
+        facts = facts_of(provider, found.target.model, datetime.now(UTC)) if self._settings.routes else UNKNOWN
         deployment = replace(
             found,
             id=self._show(found.id),
             vitals=self._state(found, Capacity()),
-            waits=waits_of(upstream, patience=self._catalogue.patience(found.key_ring.spec.id)),
+            waits=waits_of(upstream, patience=self._catalogue.patience(provider)),
+            context_window=facts.context_window,
         )
         return Route(
             name=deployment.id,
@@ -173,7 +176,8 @@ class RouteBook:
         vitals = self._vitals.get(key)
         if vitals is None:
             if len(self._vitals) >= MOST_SINGLES:
-                self._vitals = {name: each for name, each in self._vitals.items() if not each.is_at_rest}
+                telling = [(name, each) for name, each in self._vitals.items() if not each.is_at_rest]
+                self._vitals = dict(telling[-(MOST_SINGLES // 2) :])
             vitals = self._vitals[key] = Vitals(self._health, capacity)
         return vitals
 
