@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from typing import Any
 
 from adapters.types import Operation
@@ -24,8 +24,11 @@ INFERENCE_PATHS = {
 }
 
 
-def create_app(runtime: Runtime, *, drain: DrainSignal) -> Edge:
-    """Returns the application that serves `runtime`; its lifespan starts and closes it."""
+def create_app(runtime: Runtime, *, drain: DrainSignal, beside: AbstractAsyncContextManager[Any] | None = None) -> Edge:
+    """Returns the application that serves `runtime`; its lifespan starts and closes it.
+
+    `beside` is entered and left with it: another listener, which is there until the last request has ended.
+    """
 
     @asynccontextmanager
     async def lifespan(app: Any) -> AsyncGenerator[None]:
@@ -34,7 +37,8 @@ def create_app(runtime: Runtime, *, drain: DrainSignal) -> Edge:
         gc.collect()
         gc.freeze()
         try:
-            yield
+            async with beside or nullcontext():
+                yield
         finally:
             await runtime.aclose()
 

@@ -13,6 +13,8 @@ from gateway.cli.bench import bench
 from gateway.cli.check import check
 from gateway.cli.discover import discover
 from gateway.cli.exits import Exit
+from gateway.cli.explain import explain
+from gateway.cli.keys import keys_group
 from gateway.cli.models import models
 from gateway.cli.providers import providers_group
 from gateway.cli.serve import serve
@@ -23,10 +25,11 @@ COMMANDS: Final[Mapping[str, Callable[..., None]]] = {
     "check": check,
     "models": models,
     "discover": discover,
+    "explain": explain,
     "bench": bench,
     "version": version,
 }
-GROUPS: Final[Mapping[str, Callable[[], typer.Typer]]] = {"providers": providers_group}
+GROUPS: Final[Mapping[str, Callable[[], typer.Typer]]] = {"providers": providers_group, "keys": keys_group}
 
 
 class Commands(TyperGroup):

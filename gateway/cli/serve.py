@@ -14,6 +14,7 @@ from gateway.cli.options import ConfigOption
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from gateway.http.admin import AdminListener
     from gateway.http.limits import GuardLimits
     from gateway.runtime import Runtime
     from gateway.settings.model import ServerSettings
@@ -87,6 +88,7 @@ def _run(runtime: Runtime, console: Console) -> int:
     if server.metrics_port is not None:
         metrics = serve_metrics(runtime.metrics, server.metrics_port)
         console.print(f"Metrics are at http://{HOST}:{metrics.server_port}/metrics")
+    admin = _admin(runtime, console)
     drain = DrainSignal()
     announcing: set[asyncio.Task[None]] = set()
 
@@ -94,7 +96,7 @@ def _run(runtime: Runtime, console: Console) -> int:
         announcing.add(asyncio.get_running_loop().create_task(_announce(runtime, console, url)))
 
     return run(
-        create_app(runtime, drain=drain),
+        create_app(runtime, drain=drain, beside=admin),
         host=server.host,
         port=server.port,
         limits=_limits(server),
@@ -103,6 +105,16 @@ def _run(runtime: Runtime, console: Console) -> int:
         drain=drain,
         on_ready=ready,
     )
+
+
+def _admin(runtime: Runtime, console: Console) -> AdminListener | None:
+    from gateway.http.admin import AdminListener
+
+    if runtime.settings.admin.port is None:
+        return None
+    listener = AdminListener(runtime)
+    console.print(f"The admin API is at {listener.url}/admin")
+    return listener
 
 
 def _limits(server: ServerSettings) -> GuardLimits:

@@ -208,7 +208,7 @@ def test_a_script_says_which_attempt_fails_how() -> None:
 @pytest.mark.parametrize(
     ("text", "named"),
     [
-        ("0=tiemout", "'tiemout' in '0=tiemout' is no failure; known are the statuses 300 to 599, timeout, refused"),
+        ("0=later", "'later' in '0=later' is no failure; known are the statuses 300 to 599, timeout, refused"),
         ("0=200", "'200' in '0=200' is no failure"),
         ("0=600", "'600'"),
         ("timeout", "'timeout' is no failure of an attempt; write ATTEMPT=FAILURE, such as 0=429:20"),
