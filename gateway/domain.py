@@ -147,3 +147,5 @@ class Outcome(Struct):
     dropped: tuple[str, ...] = ()
     fallback: str = ""
     """Kind of the failure after which another route took over, "" if none did."""
+    is_over_budget: bool = False
+    """It was given up because the failures of a deployment had caused too many attempts already."""

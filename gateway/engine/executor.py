@@ -157,6 +157,7 @@ class Executor:
                 if own.deployment:
                     whole.deployment, whole.provider, whole.dropped = own.deployment, own.provider, own.dropped
                     whole.fallback = whole.fallback or own.fallback
+                    whole.is_over_budget |= own.is_over_budget
 
         return play
 
@@ -168,6 +169,7 @@ class Executor:
         while True:
             step = planner.next(self.clock())
             if isinstance(step, GiveUp):
+                run.outcome.is_over_budget = step.is_over_budget
                 raise self._lost(run, step)
             if isinstance(step, Wait):
                 await self._sleep(step.seconds)

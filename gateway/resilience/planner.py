@@ -69,6 +69,8 @@ class GiveUp(Struct, frozen=True):
 
     failure: Failure | None
     deployment: str
+    is_over_budget: bool = False
+    """Another attempt was not looked for, because a deployment's failures have caused too many already."""
 
 
 class _Failed(Struct, frozen=True):
@@ -133,8 +135,10 @@ class AttemptPlanner:
             return again
         if not self._failed:
             return self._first(now) or self._at_once(now) or self._later(now)
-        if self._attempts >= self._policy.attempts or self._is_poisonous() or not self._has_budget(now):
+        if self._attempts >= self._policy.attempts or self._is_poisonous():
             return self._give_up(now)
+        if not self._has_budget(now):
+            return replace(self._give_up(now), is_over_budget=True)
         return self._at_once(now) or self._later(now)
 
     def record(self, failure: Failure, tried: Try, *, is_replayable: bool = False) -> None:

@@ -142,6 +142,7 @@ def _attempt_families(attempts: list[tuple[AttemptLabels, AttemptCounts]]) -> It
 
 def _live_families(live: LiveCounts) -> Iterator[Metric]:
     yield _counter(families.DEPLOYMENT_ATTEMPTS, live.deployment_attempts.snapshot())
+    yield _counter(families.OVER_BUDGET, live.over_budget.snapshot())
     yield _counter(families.FALLBACKS, live.fallbacks.snapshot())
     yield _counter(families.HEDGES, live.hedges.snapshot())
     yield _counter(families.MIRRORED, live.mirrored.snapshot())

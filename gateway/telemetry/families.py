@@ -106,6 +106,12 @@ PAUSES: Final = Family(
     ("provider", "reason"),
     "Pauses between a failed attempt and the one that it was followed by; most are followed at once, without a pause.",
 )
+OVER_BUDGET: Final = Family(
+    "anyport_retry_budget_exhausted_total",
+    "counter",
+    ("route", "provider"),
+    "Requests that failed without another attempt, because failures of the deployment had caused too many already.",
+)
 FALLBACKS: Final = Family(
     "anyport_fallbacks_total",
     "counter",
@@ -193,7 +199,7 @@ FAMILIES: Final = (
     *(TOKEN_USAGE, CLIENT_DURATION, CLIENT_FIRST_CHUNK, CLIENT_CHUNK),
     *(SERVER_DURATION, SERVER_FIRST_TOKEN, SERVER_OUTPUT_TOKEN),
     *(REQUESTS, OVERHEAD, IN_FLIGHT, TOKENS, ATTEMPTS, DEPLOYMENT_ATTEMPTS, RETRIES, PAUSES),
-    *(FALLBACKS, HEDGES, MIRRORED, COOL_DOWNS, EJECTIONS, READMISSIONS, EJECTED, RESTING),
+    *(OVER_BUDGET, FALLBACKS, HEDGES, MIRRORED, COOL_DOWNS, EJECTIONS, READMISSIONS, EJECTED, RESTING),
     *(DISCONNECTS, CONNECTIONS, RECORDS_DROPPED),
     *(DISCOVERY_RUNS, DISCOVERY_SECONDS, DISCOVERY_MODELS, DISCOVERY_SUCCESS, BUILD),
 )

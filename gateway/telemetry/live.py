@@ -33,3 +33,4 @@ class LiveCounts:
         self.cool_downs = Tallies()
         self.ejections = Tallies()
         self.readmissions = Tallies()
+        self.over_budget = Tallies()

@@ -115,6 +115,8 @@ class Metrics:
             self._count_attempts(model, outcome)
         if outcome.fallback:
             self._live.fallbacks.add(model, outcome.fallback)
+        if outcome.is_over_budget:
+            self._live.over_budget.add(model, self._provider(outcome.provider))
 
     def mirrored(self, outcome: Outcome) -> None:
         """Counts a copy that was sent elsewhere."""

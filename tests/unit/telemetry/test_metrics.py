@@ -253,6 +253,12 @@ def test_a_fallback_is_counted_with_what_made_it_necessary() -> None:
     assert total(target, "anyport_fallbacks_total") == 2
 
 
+def test_a_request_that_no_more_attempts_were_spent_on_is_counted() -> None:
+    target = metrics()
+    settle(target, outcome(is_over_budget=True, status=502), outcome())
+    assert value(target, "anyport_retry_budget_exhausted_total", route="fast", provider="openai") == 1
+
+
 def test_attempts_are_counted_by_the_deployments_of_the_file_alone() -> None:
     target = metrics()
     settle(target, outcome(), *(outcome(attempts=[tried(1, 10.0, 10.5, deployment=f"x/{n}")]) for n in range(2_000)))
