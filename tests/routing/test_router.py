@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from adapters.failures import FailureKind
 from adapters.types import Operation
@@ -292,3 +294,17 @@ def test_tokens_are_estimated_only_where_a_limit_asks_for_them() -> None:
     plan = World(Route("r", (limited,))).plan("r", max_tokens=500)
     assert plan.tokens == 500 + len(asking(max_tokens=500).call.body) // 4
     assert World(route("r", "b", to=("s",)), Route("s", (limited,))).plan("r", max_tokens=500).tokens == plan.tokens
+
+
+@given(links=st.dictionaries(st.sampled_from("abcdef"), st.lists(st.sampled_from("abcdefABCDEF"), max_size=4)))
+def test_any_web_of_fallbacks_is_followed_to_each_route_once(links: dict[str, list[str]]) -> None:
+    """Capital letters are aliases of the small ones."""
+    own = [route(name, name, to=tuple(links.get(name, ()))) for name in "abcdef"]
+    world = World(*own, aliases={name.upper(): name for name in "abcdef"})
+    reached = [stage[0] for stage in world.ids("a")]
+    assert reached[0] == "a"
+    assert len(reached) == len(set(reached))
+    closed = {"a"}
+    while more := {next_.lower() for name in closed for next_ in links.get(name, ())} - closed:
+        closed |= more
+    assert set(reached) == closed
