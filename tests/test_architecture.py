@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -152,3 +153,20 @@ def test_no_file_names_a_machine_or_a_package_index() -> None:
         if any(word in line for word in (*MACHINES, *INDEXES))
     ]
     assert found == []
+
+
+def test_the_layers_of_the_documentation_are_those_that_are_held() -> None:
+    configured = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["importlinter"]
+    held = [set(layer.replace("|", " ").split()) for layer in configured["contracts"][0]["layers"]]
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    block = page.partition("## Layers")[2].split("```")[1]
+    told = [
+        {word for word in line.split() if word.partition(".")[0] in PACKAGES} for line in block.strip().splitlines()
+    ]
+    assert told == held
+
+
+def test_every_package_has_a_place_in_the_table_of_places() -> None:
+    places = (ROOT / "AGENTS.md").read_text(encoding="utf-8").partition("## Where things live")[2].partition("\n## ")[0]
+    packages = sorted({name_of(path.parent) for path in SOURCES if path.parent.parent.name == "gateway"})
+    assert [package for package in packages if f"`{package}/`" not in places] == []
