@@ -85,6 +85,7 @@ class Runtime:
             metrics=self.metrics,
             state=self.state,
             keys=self.catalogue.keys,
+            states_of=self.routes.find,
             deployments=deployments,
             owners=self._owners(deployments),
             clock=time.monotonic,

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final
-from urllib.parse import urlsplit
 
 from adapters.failures import Failure, FailureKind
 from gateway.credentials.keyring import Key, KeyBook, KeyState
+from gateway.health.vitals import Vitals
+from gateway.registry.routes import fingerprint_of
 from gateway.resilience.consequences import Event, Turn
 from gateway.routing.deployment import Deployment
 from gateway.state.base import CoolDown, State
@@ -38,6 +38,7 @@ class News:
         metrics: Metrics,
         state: State,
         keys: KeyBook,
+        states_of: Callable[[str], Sequence[Vitals]],
         deployments: Sequence[Deployment],
         owners: Mapping[str, str],
         clock: Callable[[], float],
@@ -45,16 +46,17 @@ class News:
     ) -> None:
         """`deployments` are those of the file, `owners` the provider of each key's fingerprint.
 
-        `ejected` is told of every ejection.
+        `states_of` finds the live states of a deployment by its fingerprint; `ejected` is told of every ejection.
         """
         self._metrics = metrics
         self._state = state
         self._keys = keys
+        self._states_of = states_of
         self._owners = owners
         self._clock = clock
         self._tell_ejected = ejected
         self._of_file = frozenset(deployment.id for deployment in deployments)
-        self._deployments = {fingerprint_of(deployment): deployment for deployment in deployments}
+        self._providers = {fingerprint_of(deployment): deployment.provider for deployment in deployments}
         self._resting: dict[str, tuple[str, KeyState]] = {}
         self._ejected: dict[str, Deployment] = {}
         self._said_at: dict[tuple[str, str, str], float] = {}
@@ -87,10 +89,9 @@ class News:
                 state.cool(told.seconds, now, is_told=is_told, failure=failure)
                 self._remember(state, owner)
         else:
-            deployment = self._deployments.get(told.id)
-            owner = deployment.provider if deployment else _SOMEBODY
-            if deployment is not None:
-                deployment.vitals.cool(told.seconds, now, is_told=is_told, reason=reason)
+            owner = self._providers.get(told.id, _SOMEBODY)
+            for vitals in self._states_of(told.id):
+                vitals.cool(told.seconds, now, is_told=is_told, reason=reason)
         self._metrics.cooled(owner, told.scope, reason)
         _log.debug(
             "another replica says that a %s of %s rests for %.3g s (%s)", told.scope, owner, told.seconds, reason
@@ -173,14 +174,6 @@ class News:
         if len(self._said_at) < _MOST:
             self._said_at[about] = now
             _log.log(level, "%s: %s", clean(deployment.id), text)
-
-
-def fingerprint_of(deployment: Deployment) -> str:
-    """Returns what names a deployment among replicas: its name and place, without what a URL may hold of secrets."""
-    parts = urlsplit(deployment.target.base_url)
-    place = f"{parts.scheme}://{parts.hostname}:{parts.port}{parts.path}"
-    said = f"{deployment.id}\0{place}".encode("utf-8", "surrogatepass")
-    return hashlib.blake2b(said, digest_size=8, person=b"anyport-place").hexdigest()
 
 
 def _put_aside(event: Event, key: Key) -> str:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Final
+from urllib.parse import urlsplit
 
 from adapters.failures import FailureKind
 from gateway.credentials.secret import Secret
@@ -57,6 +59,7 @@ class RouteBook:
             max_ejected_share=health.max_ejected_share,
         )
         self._vitals: dict[tuple[object, ...], Vitals] = {}
+        self._by_fingerprint: dict[str, list[Vitals]] = {}
         self._memories: dict[tuple[str, str], Memory] = {}
         routes = settings.routes
         self.wildcards: Sequence[str] = [name for name in routes if "*" in name]
@@ -132,6 +135,10 @@ class RouteBook:
         """Returns the live state of every deployment that was asked for."""
         return list(self._vitals.values())
 
+    def find(self, fingerprint: str) -> Sequence[Vitals]:
+        """Returns the live states of a deployment that was asked for, by what names it among replicas."""
+        return self._by_fingerprint.get(fingerprint, ())
+
     def _deployment(
         self, name: str, route: RouteSettings, index: int, said: DeploymentSettings, star: str
     ) -> Deployment | str:
@@ -178,13 +185,29 @@ class RouteBook:
             if len(self._vitals) >= MOST_SINGLES:
                 telling = [(name, each) for name, each in self._vitals.items() if not each.is_at_rest]
                 self._vitals = dict(telling[-(MOST_SINGLES // 2) :])
+                self._forget(set(map(id, self._vitals.values())))
             vitals = self._vitals[key] = Vitals(self._health, capacity)
+            self._by_fingerprint.setdefault(fingerprint_of(deployment), []).append(vitals)
         return vitals
+
+    def _forget(self, kept: set[int]) -> None:
+        """Forgets by fingerprint what is not among `kept`, the identities of live states."""
+        left = ((name, [each for each in states if id(each) in kept]) for name, states in self._by_fingerprint.items())
+        self._by_fingerprint = {name: states for name, states in left if states}
 
     def _memory(self, name: str, star: str) -> Memory:
         if len(self._memories) >= MOST_SINGLES:
             self._memories.clear()
         return self._memories.setdefault((name, star), Memory())
+
+
+def fingerprint_of(deployment: Deployment) -> str:
+    """Returns what names a deployment among replicas: name, model, place; not what a URL may hold of secrets."""
+    target = deployment.target
+    parts = urlsplit(target.base_url)
+    place = f"{parts.scheme}://{parts.hostname}:{parts.port}{parts.path}"
+    said = f"{deployment.id}\0{target.model}\0{place}".encode("utf-8", "surrogatepass")
+    return hashlib.blake2b(said, digest_size=8, person=b"anyport-place").hexdigest()
 
 
 def _names(routes: Mapping[str, RouteSettings]) -> dict[str, str]:

@@ -13,9 +13,10 @@ from adapters.types import Target
 from gateway.credentials.keyring import Key, KeyBook, KeyRing
 from gateway.credentials.secret import Secret
 from gateway.domain import ProviderSpec
-from gateway.engine.news import News, fingerprint_of
+from gateway.engine.news import News
 from gateway.health.vitals import HealthPolicy, Vitals
 from gateway.registry.adapters import ADAPTERS
+from gateway.registry.routes import fingerprint_of
 from gateway.resilience.consequences import Event, Turn, begin, begin_well, fail
 from gateway.routing.deployment import Deployment
 from gateway.state.base import Apply, CoolDown
@@ -68,6 +69,7 @@ class Desk:
             metrics=self.metrics,
             state=self.others,
             keys=self.keys,
+            states_of=lambda id: [self.deployment.vitals] if id == fingerprint_of(self.deployment) else [],
             deployments=[self.deployment],
             owners=owners,
             clock=lambda: self.now,
