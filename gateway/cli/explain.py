@@ -92,7 +92,7 @@ def _ask(configuration: Configuration, model: str, body: bytes | None, fail: str
     import msgspec
 
     from adapters.codec import join_object, raw
-    from gateway.cli.admin_client import ask_admin
+    from gateway.cli.admin_client import AdminUnavailable, ask_admin
     from gateway.engine.explanation import Explanation
     from gateway.http.inbound import split
 
@@ -103,7 +103,10 @@ def _ask(configuration: Configuration, model: str, body: bytes | None, fail: str
     if seed is not None:
         members["seed"] = raw(seed)
     answer = ask_admin(configuration.settings.admin, "POST", "/admin/explain", join_object(members))
-    return msgspec.convert(answer, Explanation)
+    try:
+        return msgspec.convert(answer, Explanation)
+    except msgspec.ValidationError:
+        raise AdminUnavailable("the running gateway is of another version") from None
 
 
 def _show(explanation: Explanation, as_json: bool) -> None:

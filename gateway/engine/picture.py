@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from adapters.types import Headers, HttpRequest
 from gateway.credentials.keyring import Key, KeyRing, KeyState
@@ -21,6 +21,8 @@ from gateway.routing.route import Memory, Route
 from gateway.routing.router import Chain
 
 T = TypeVar("T")
+_TELLING: Final = ("auth", "cookie", "credential", "key", "password", "secret", "signature", "token")
+"""What is in the name of a header that holds a secret."""
 
 
 class Copies:
@@ -59,12 +61,17 @@ class Copies:
 
 
 def masked(headers: Headers, ring: KeyRing) -> Headers:
-    """Returns the headers of a request that a copy of `ring` has authenticated, with one mask for every credential."""
+    """Returns the headers of a request that a copy of `ring` has authenticated, with one mask for every credential.
+
+    A header of the file's own may hold one as well, in a variable: its name tells.
+    """
     begun = [beginning + MASK for scheme in _schemes(ring) for beginning, _ in scheme.by_prefix]
-    return tuple((name, _masked(value, begun)) for name, value in headers)
+    return tuple((name, _masked(name, value, begun)) for name, value in headers)
 
 
-def _masked(value: str, begun: list[str]) -> str:
+def _masked(name: str, value: str, begun: list[str]) -> str:
+    if MASK not in value and any(hint in name for hint in _TELLING):
+        return MASK
     for placeholder in begun:
         value = value.replace(placeholder, MASK)
     return value

@@ -20,11 +20,16 @@ from gateway.routing.asking import Asking
 from gateway.runtime import Runtime
 from gateway.settings.model import Settings
 
-KEYS = ("key-a-1-canary", "key-a-2-canary", "sk-ant-oat-canary", "key-own-canary")
+KEYS = ("token-canary", "key-a-1-canary", "key-a-2-canary", "sk-ant-oat-canary", "key-own-canary")
 PROVIDERS = {
-    "a": {"base_url": "http://127.0.0.1:9/v1", "credentials": list(KEYS[:2])},
+    "a": {"base_url": "http://127.0.0.1:9/v1", "credentials": list(KEYS[1:3])},
     "b": {"base_url": "http://127.0.0.1:9/v1", "requires_credential": False},
-    "anthropic": {"credentials": [KEYS[2]]},
+    "headed": {
+        "base_url": "http://127.0.0.1:9/v1",
+        "requires_credential": False,
+        "headers": {"X-Team": "blue", "X-Gateway-Token": KEYS[0]},
+    },
+    "anthropic": {"credentials": [KEYS[3]]},
 }
 ROUTES: dict[str, Any] = {
     "smart": {
@@ -36,7 +41,7 @@ ROUTES: dict[str, Any] = {
                 "supports": ["tools"],
                 "price": {"input_usd_per_million": 1, "output_usd_per_million": 2},
             },
-            {"name": "own", "model": "b/two", "keys": [KEYS[3]], "context_window": 1000, "tags": ["eu"]},
+            {"name": "own", "model": "b/two", "keys": [KEYS[4]], "context_window": 1000, "tags": ["eu"]},
             {"model": "openai/three"},
         ],
         "fallbacks": ["spare"],
@@ -140,6 +145,37 @@ async def test_every_credential_of_the_upstream_request_is_masked(runtime: Runti
         assert header is None or header in request.headers
         assert sum("***" in value for _, value in request.headers) == 1
     assert "canary" not in str(request)
+
+
+async def test_a_key_is_masked_under_the_header_that_its_beginning_asks_for() -> None:
+    said = {"server": {"access_log": "off"}, "providers": {"anthropic": {"credentials": ["sk-ant-oat01-canary"]}}}
+    runtime = Runtime(Settings.model_validate(said), {})
+    request = (await explain(runtime, "anthropic/x")).request
+    await runtime.aclose()
+    assert request is not None
+    assert dict(request.headers)["authorization"] == "Bearer ***"
+    assert "x-api-key" not in dict(request.headers)
+
+
+async def test_nothing_is_signed_for_an_explanation() -> None:
+    environ = {
+        "AWS_ACCESS_KEY_ID": "AKIACANARYCANARYCANA",
+        "AWS_SECRET_ACCESS_KEY": "aws-canary-0123456789",
+        "AWS_REGION": "eu-west-1",
+    }
+    runtime = Runtime(Settings.model_validate({"server": {"access_log": "off"}}), environ)
+    told = await explain(runtime, "bedrock/anthropic.claude-sonnet-4-5")
+    await runtime.aclose()
+    assert told.request is not None
+    assert ("authorization", "***") in told.request.headers
+    assert "canary" not in str(told).lower()
+
+
+async def test_a_header_of_the_file_that_holds_a_secret_is_masked(runtime: Runtime) -> None:
+    request = (await explain(runtime, "headed/x")).request
+    assert request is not None
+    shown = dict(request.headers)
+    assert (shown["x-team"], shown["x-gateway-token"]) == ("blue", "***")
 
 
 async def test_live_obstacles_are_told(runtime: Runtime) -> None:
