@@ -13,6 +13,7 @@ import json
 import os
 import re
 import signal
+import socket
 import sys
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
@@ -229,6 +230,13 @@ class Stage:
         assert record["attempts"] == attempts
         await self.quiet()
         return record
+
+
+def closed_port() -> int:
+    """Returns a port on which nobody listens."""
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return one.getsockname()[1]
 
 
 async def eventually(condition: Callable[[], object], within: float = SLACK) -> None:

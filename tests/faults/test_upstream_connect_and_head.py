@@ -6,14 +6,13 @@ import asyncio
 import email.utils
 import json
 import math
-import socket
 import time
 
 import pytest
 
 from tests.faults.client import Answer
 from tests.faults.shapes import GOOD_STREAM, JSON_TYPE, SSE_TYPE, completion, delta, fine
-from tests.faults.stage import SLACK, Stage
+from tests.faults.stage import SLACK, Stage, closed_port
 from tests.upstreams.scripted import (
     FIN,
     RESET,
@@ -30,13 +29,7 @@ from tests.upstreams.scripted import Answer as Played
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
-def _closed_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return one.getsockname()[1]
-
-
-CLOSED_PORT = _closed_port()
+CLOSED_PORT = closed_port()
 HEAD_SECONDS = 1.5
 MAX_CONNECTIONS = 3
 SETTINGS = {
