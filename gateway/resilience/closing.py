@@ -38,10 +38,8 @@ def told_to_client(failed: Sequence[tuple[str, Failure]], wait_seconds: float | 
             return id, failure
     best = min(reversed(failed), key=lambda each: _RANK.get(each[1].kind, 1))
     id, failure = best
-    if failure.kind in _PASSING:
-        seconds = wait_seconds if wait_seconds else told_seconds(failure)
-        return id, replace(failure, retry_after=seconds)
-    return id, failure
+    seconds = wait_seconds if failure.kind in _PASSING else None
+    return id, replace(failure, retry_after=seconds or told_seconds(failure))
 
 
 def without_attempt(

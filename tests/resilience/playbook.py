@@ -69,6 +69,7 @@ class GivesUp:
     at: str | None = None
     wait: float | None = None
     says: str = ""
+    over_budget: bool | None = None
 
     def check(self, step: Try | Wait | GiveUp) -> None:
         assert isinstance(step, GiveUp), f"expected the end, not {step}"
@@ -78,6 +79,7 @@ class GivesUp:
             assert step.failure is not None
             assert (step.failure.retry_after or 0) == pytest.approx(self.wait, abs=1e-6)
         assert self.says in (step.failure.message if step.failure else "")
+        assert self.over_budget in (None, step.is_over_budget)
 
 
 class Play:

@@ -242,7 +242,8 @@ class World:
         status = random.choice((401, 402, 403, 429)) if kind in OF_KEY else None
         is_replayable = kind is K.CONNECT and not step.fresh and random.random() < 0.3
         is_unsent = kind is K.CONNECT and not is_replayable and random.random() < 0.5
-        failure = Failure(kind, "m", status=status, retry_after=told, is_unsent=is_unsent)
+        message = random.choice("mmmno")  # two deployments that say the same end a route
+        failure = Failure(kind, message, status=status, retry_after=told, is_unsent=is_unsent)
         if is_replayable:
             request.dead = step, failure
         else:

@@ -88,8 +88,8 @@ def test_failures_may_cause_three_more_attempts_a_second_in_any_case() -> None:
     a, clock = deployment("a", policy=HealthPolicy(consecutive_failures=1000, min_attempts=1000)), Clock()
     for _ in range(30):
         told = play(a, clock=clock, attempts=2, chance=0.0) << tries("a") >> fails(K.SERVER) << tries("a", charged="a")
-        _ = told >> fails(K.SERVER) << gives_up(K.SERVER, "a")
-    _ = play(a, clock=clock) << tries("a") >> fails(K.SERVER) << gives_up(K.SERVER, "a")
+        _ = told >> fails(K.SERVER) << gives_up(K.SERVER, "a", over_budget=False)
+    _ = play(a, clock=clock) << tries("a") >> fails(K.SERVER) << gives_up(K.SERVER, "a", over_budget=True)
     clock.now += 10
     _ = play(a, clock=clock, chance=0.0) << tries("a") >> fails(K.SERVER) << tries("a") >> works
 
@@ -165,6 +165,11 @@ def test_the_client_hears_when_the_first_of_several_is_back() -> None:
 def test_what_is_overloaded_for_long_is_told_with_its_wait() -> None:
     told = play(deployment("a")) << tries("a") >> fails(K.OVERLOADED, retry_after=40)
     _ = told << gives_up(K.OVERLOADED, "a", wait=40)
+
+
+def test_a_pause_that_is_nonsense_is_told_as_a_quarter_of_an_hour() -> None:
+    for kind in (K.SERVER, K.RATE_LIMIT, K.OVERLOADED):
+        _ = play(deployment("a")) << tries("a") >> fails(kind, retry_after=1e9) << gives_up(kind, "a", wait=900)
 
 
 def test_a_pause_holds_for_every_request() -> None:
