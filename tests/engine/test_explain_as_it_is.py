@@ -70,7 +70,7 @@ class Chance:
 class World:
     """One upstream that plays all providers, and a gateway that was told to call it."""
 
-    def __init__(self, upstream: ScriptedUpstream, **route: Any) -> None:
+    def __init__(self, upstream: ScriptedUpstream, *, answer_seconds: float = 60, **route: Any) -> None:
         self.chance = Chance()
         self.upstream = upstream
         names = {"a": ["key-a-1-canary", "key-a-2-canary"], "b": ["key-b-1-canary"], "c": ["key-c-1-canary"]}
@@ -80,7 +80,7 @@ class World:
                 {
                     "server": {"access_log": "off"},
                     "discovery": {"enabled": False},
-                    "upstream": {"answer_seconds": 0.3, "head_seconds": 0.3},
+                    "upstream": {"answer_seconds": answer_seconds},
                     "providers": {
                         name: {"base_url": f"{upstream.url}/{name}", "credentials": keys}
                         for name, keys in names.items()
@@ -221,8 +221,8 @@ async def test_what_earlier_requests_left_behind_counts_as_it_does_for_a_real_ru
 
 
 async def test_a_timeout_takes_its_time_and_names_its_setting() -> None:
-    (told,) = await compare(["0=timeout,1=timeout"], 1, [CHAT], strategy="ordered")
-    assert [each.seconds for each in told.steps] == [0.3, 0.3, 0.0]
+    (told,) = await compare(["0=timeout,1=timeout"], 1, [CHAT], strategy="ordered", answer_seconds=1)
+    assert [each.seconds for each in told.steps] == [1.0, 1.0, 0.0]
     assert "upstream.answer_seconds" in told.steps[0].message
 
 
