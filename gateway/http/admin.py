@@ -39,7 +39,7 @@ from gateway.http.server import BACKLOG, BindError, bind, default_allowed_hosts,
 from gateway.http.states import deployment_states, upstream_keys
 from gateway.runtime import Runtime
 
-END_SECONDS: Final = 2
+END_SECONDS: Final = 2.0
 """How long running requests get at the end; explanations are short."""
 EXPLAIN_PATH: Final = "/admin/explain"
 KEYS_PATH: Final = "/admin/keys/upstream"
@@ -185,12 +185,30 @@ def _add_errors(shell: FastAPI, ids: Ids) -> None:
 
 
 class _Server(uvicorn.Server):
-    """uvicorn's server without signals: the main one gets them."""
+    """uvicorn's server without signals, which the main one gets, and with a short end."""
 
     @contextlib.contextmanager
     def capture_signals(self) -> Generator[None, None, None]:
         """Leaves the signals alone."""
         yield
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Accepts no more, lets running requests end if that is soon, and closes everything."""
+        for server in self.servers:
+            server.close()
+        for one in sockets or ():
+            one.close()
+        connections = cast("set[GuardProtocol]", self.server_state.connections)
+        for connection in list(connections):
+            connection.shutdown()
+        if tasks := list(self.server_state.tasks):
+            _, late = await asyncio.wait(tasks, timeout=END_SECONDS)
+            for task in late:
+                task.cancel()
+            if late:
+                await asyncio.wait(late, timeout=END_SECONDS)
+        for connection in list(connections):
+            connection.abort()
 
 
 class AdminListener:
@@ -219,7 +237,6 @@ class AdminListener:
             server_header=False,
             proxy_headers=False,
             timeout_keep_alive=int(limits.keep_alive_seconds),
-            timeout_graceful_shutdown=END_SECONDS,
             backlog=BACKLOG,
         )
         self._server = _Server(config)
@@ -241,8 +258,4 @@ class AdminListener:
         """Ends running requests, if they do not end soon by themselves, and every connection."""
         self._server.should_exit = True
         if self._serving is not None:
-            await asyncio.wait([self._serving], timeout=2 * END_SECONDS)
-        for connection in list(cast("set[GuardProtocol]", self._server.server_state.connections)):
-            connection.abort()
-        for one in self._sockets:
-            one.close()
+            await asyncio.wait([self._serving])

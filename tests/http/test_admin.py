@@ -341,15 +341,18 @@ def test_the_command_says_why_there_is_nothing_live(running: Running) -> None:
 def test_the_process_ends_although_somebody_keeps_a_connection_open(tmp_path: Path) -> None:
     with Stage() as stage:
         running = Running(tmp_path, stage)
-        idle = [raw_socket(running.admin_port) for _ in range(2)]
+        idle = [raw_socket(running.admin_port) for _ in range(3)]
         idle[0].sendall(
             f"GET /admin/deployments HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {ADMIN_KEY}\r\n\r\n".encode()
         )
         assert idle[0].recv(100).startswith(b"HTTP/1.1 200")
         idle[1].sendall(b"POST /admin/explain HTTP/1.1\r\nhost: localhost\r\n")
+        head = f"POST /admin/explain HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {ADMIN_KEY}\r\n"
+        idle[2].sendall(f"{head}content-type: application/json\r\ncontent-length: 100\r\n\r\n{{".encode())
         began = time.monotonic()
         assert running.process.stop() == 0
         assert time.monotonic() - began < 12
+        assert "error" not in running.process.errors
         for one in idle:
             one.close()
 
