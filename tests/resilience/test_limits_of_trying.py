@@ -132,6 +132,10 @@ def test_a_short_pause_is_waited_for_exactly() -> None:
     assert told.clock.now == 1009.5
 
 
+def test_a_pause_as_long_as_the_longest_wait_is_waited_for() -> None:
+    _ = play(deployment("a")) << tries("a") >> fails(K.RATE_LIMIT, retry_after=10) << waits(10) << tries("a") >> works
+
+
 def test_a_pause_longer_than_the_longest_wait_is_told_to_the_client() -> None:
     told = play(deployment("a")) << tries("a") >> fails(K.RATE_LIMIT, retry_after=10.5, after=1)
     _ = told << gives_up(K.RATE_LIMIT, "a", wait=10.5)
