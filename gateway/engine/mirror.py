@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 from gateway.domain import Outcome
 from gateway.engine.answer import Answer
+from gateway.engine.ending import end_all
 from gateway.engine.executor import Executor
 from gateway.errors import GatewayError
 from gateway.routing.asking import Asking
@@ -42,11 +43,7 @@ class Mirror:
 
     async def aclose(self) -> None:
         """Ends what still runs."""
-        tasks = [task for running in self._running.values() for task in running]
-        for task in tasks:
-            task.cancel()
-        if tasks:
-            await asyncio.wait(tasks)
+        await end_all([task for running in self._running.values() for task in running])
 
     async def _run(self, asking: Asking, policy: MirrorPolicy, request_id: str) -> None:
         call = asking.call

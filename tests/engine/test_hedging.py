@@ -326,3 +326,27 @@ async def test_a_bug_in_one_attempt_ends_the_other_and_comes_out() -> None:
     with pytest.raises(ZeroDivisionError):
         await race(broken(), fleet.run, 0.0)
     fleet.assert_at_rest()
+
+
+async def test_leaving_twice_changes_nothing(fleet: Fleet) -> None:
+    fleet.add("a/m", fleet.response(TEXT, END))
+    is_ending, may_end = asyncio.Event(), asyncio.Event()
+
+    async def stubborn() -> Answer | SingleStream | None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            is_ending.set()
+            await may_end.wait()
+        return None
+
+    task = asyncio.create_task(race(stubborn(), lambda: fleet.run(stream=True), 0.0))
+    await is_ending.wait()
+    for _ in range(3):
+        task.cancel()
+        await asyncio.sleep(0)
+    assert not task.done(), "what is still held is waited for"
+    may_end.set()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    fleet.assert_at_rest()
