@@ -197,7 +197,8 @@ class RouteBook:
 
     def _memory(self, name: str, star: str) -> Memory:
         if len(self._memories) >= MOST_SINGLES:
-            self._memories.clear()
+            # What clients have put in for a `*` is forgotten; what the file names is not.
+            self._memories = {key: memory for key, memory in self._memories.items() if not key[1]}
         return self._memories.setdefault((name, star), Memory())
 
 
