@@ -79,6 +79,13 @@ class KeyState:
         """True if it rests by our judgement alone and was not tried for a while."""
         return not self.is_told and (self.knocked_at is None or now >= self.knocked_at + KNOCK_SECONDS)
 
+    def next_try(self, now: float) -> float:
+        """Returns the seconds until it may be tried where no other is left: sooner if it rests by our judgement."""
+        rest = max(0.0, self.cooling_until - now)
+        if self.is_told or not rest or self.knocked_at is None:
+            return rest if self.is_told else 0.0
+        return min(rest, max(0.0, self.knocked_at + KNOCK_SECONDS - now))
+
     def copy(self) -> KeyState:
         """Returns the same state, apart from this one."""
         twin = KeyState(self.fingerprint)
@@ -229,6 +236,15 @@ class KeyRing:
     def wait(self, now: float) -> float:
         """Returns the seconds until the first key has rested."""
         return min(key.wait(now) for key in self.keys)
+
+    def is_told(self, now: float) -> bool:
+        """True if the key that will have rested first rests because the upstream asked for it."""
+        first = min(self.keys, key=lambda key: key.wait(now)).resting(now)
+        return first is not None and first.is_told
+
+    def next_try(self, now: float) -> float:
+        """Returns the seconds until the first key may be tried where no other is left."""
+        return min(max(key.state.next_try(now), key.account.next_try(now)) for key in self.keys)
 
     def used(self, key: Key, now: float) -> None:
         """Notes that an attempt uses `key`: the next one gets the next."""

@@ -135,7 +135,14 @@ class Vitals:
 
     def wait(self, now: float, tokens: int = 0) -> float:
         """Returns the seconds until `obstacle` may say something else; 0 if there is none or nobody knows."""
-        waits = [self.cooling_until - now, 0.0]
+        return max(self.cooling_until - now, self._full_for(now, tokens))
+
+    def next_try(self, now: float, tokens: int = 0) -> float:
+        """Returns the seconds until it may be tried where nothing else is left: a pause of our own is no obstacle."""
+        return max(self.cooling_until - now if self.is_told else 0.0, self._full_for(now, tokens))
+
+    def _full_for(self, now: float, tokens: int) -> float:
+        waits = [0.0]
         if self._rate is not None:
             waits.append(self._rate.wait(1, now))
         if self._tokens is not None:

@@ -23,7 +23,7 @@ an upstream has seen are paid from the budget of the deployment that failed, so 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import Final
 
 from msgspec import Struct
@@ -31,7 +31,7 @@ from msgspec.structs import replace
 
 from adapters.failures import Failure, FailureKind
 from gateway.credentials.keyring import Key, KeyState
-from gateway.health.vitals import GUESSES, Obstacle
+from gateway.health.vitals import GUESSES, KNOCK_SECONDS, Obstacle
 from gateway.resilience.closing import told_to_client, without_attempt
 from gateway.resilience.eligibility import may_follow, takes_over
 from gateway.resilience.verdicts import may_come_back, may_repeat, verdict_on
@@ -375,25 +375,32 @@ class AttemptPlanner:
         return self._last
 
     def _give_up(self, now: float) -> GiveUp:
-        waits: Sequence[float] = list(self._waits_of_all(now))
+        seconds = self._next_chance(now)
         if not self._failed:
-            return self._without_attempt(now, waits)
-        failed = told_to_client([(each.deployment.id, each.failure) for each in self._failed], min(waits, default=None))
+            return self._without_attempt(now, seconds)
+        failed = told_to_client([(each.deployment.id, each.failure) for each in self._failed], seconds)
         return GiveUp(failed[1], failed[0])
 
-    def _without_attempt(self, now: float, waits: Sequence[float]) -> GiveUp:
+    def _without_attempt(self, now: float, seconds: float | None) -> GiveUp:
         for stage, deployment in self._possible():
             obstacle = self._obstacle(deployment, stage, now)
-            return GiveUp(without_attempt(deployment, obstacle, now, min(waits, default=None)), deployment.id)
+            return GiveUp(without_attempt(deployment, obstacle, now, seconds), deployment.id)
         return GiveUp(None, self.plan.model)
 
-    def _waits_of_all(self, now: float) -> Iterator[float]:
-        """For how long each candidate rests that does; what rests by our guess alone is asked again sooner."""
+    def _next_chance(self, now: float) -> float | None:
+        """When something may be tried again: what was asked for and will pass, else when we ask on our own account."""
+        passing: list[float] = []
+        tried_again: list[float] = []
         for stage, deployment in self._possible():
             if self._obstacle(deployment, stage, now) is Obstacle.UNREACHABLE:
-                yield 1.0
-            else:
-                yield max(deployment.key_ring.wait(now), deployment.vitals.wait(now, self.plan.tokens))
+                passing.append(KNOCK_SECONDS)
+                continue
+            busy = deployment.vitals.next_try(now, self.plan.tokens)
+            ring = deployment.key_ring
+            tried_again.append(max(ring.next_try(now), busy))
+            if ring.wait(now) == 0 or ring.is_told(now):
+                passing.append(max(ring.wait(now), busy))
+        return min(passing or tried_again, default=None)
 
 
 def _is_alike(one: _Failed, other: _Failed) -> bool:

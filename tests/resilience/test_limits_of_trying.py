@@ -464,3 +464,13 @@ def test_a_connection_that_died_beside_another_failure_is_replaced_all_the_same(
     assert hedged(told) == "b"
     told.open.reverse()
     _ = told >> dies >> fails(K.SERVER) << tries("a", fresh=True) >> works
+
+
+def test_a_client_is_told_when_a_key_put_aside_is_asked_again_not_when_its_rest_would_be_over() -> None:
+    told = play(deployment("a")) << tries("a") >> fails(K.QUOTA) << gives_up(K.QUOTA, "a", wait=5)
+    assert told.planner
+
+
+def test_a_pause_of_our_own_at_a_deployment_keeps_no_client_away() -> None:
+    told = play(deployment("a"), per_deployment=1) << tries("a") >> fails(K.OVERLOADED) << gives_up(K.OVERLOADED, "a")
+    assert told.planner
