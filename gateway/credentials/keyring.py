@@ -21,6 +21,7 @@ class KeyState:
     """What is known of one upstream secret, or of it together with one model. Times are monotonic seconds."""
 
     __slots__ = (
+        "cooled_at",
         "cooling_until",
         "exhausted_until",
         "fingerprint",
@@ -37,6 +38,8 @@ class KeyState:
         self.fingerprint = fingerprint
         """Names the key among replicas; gives nothing away."""
         self.cooling_until = 0.0
+        self.cooled_at = 0.0
+        """When the last pause began: how an attempt from before it ends says nothing about what came after."""
         self.is_told = False
         """Whether the upstream itself asked for the pause."""
         self.strikes = 0
@@ -59,12 +62,15 @@ class KeyState:
         if not is_told and self.is_told and self.cooling_until > now:
             return
         self.cooling_until = until
+        self.cooled_at = now
         self.is_told = is_told
         self.last_failure = failure
         self.knocked_at = now
 
-    def succeeded(self) -> None:
-        """Notes that it works; what it was put aside for is over, a pause that was told is not."""
+    def succeeded(self, began: float) -> None:
+        """Notes that an attempt of then worked; what it was put aside for is over, a pause that was told is not."""
+        if began < self.cooled_at:
+            return
         self.strikes = 0
         if not self.is_told:
             self.cooling_until = 0.0

@@ -84,6 +84,7 @@ class Vitals:
         "_tokens",
         "_unsent",
         "consecutive",
+        "cooled_at",
         "cooling_until",
         "counts",
         "ejected_at",
@@ -107,6 +108,8 @@ class Vitals:
         self.ejected_at = 0.0
         """When the last ejection began: how an attempt from before it ends says nothing about what came after."""
         self.cooling_until = 0.0
+        self.cooled_at = 0.0
+        """When the last pause began."""
         self.is_told = False
         """Whether the upstream itself asked for the pause."""
         self.reason = ""
@@ -247,6 +250,7 @@ class Vitals:
             return
         if until > self.cooling_until or is_told:
             self.cooling_until = max(until, self.cooling_until) if is_told and self.is_told else until
+            self.cooled_at = now
             self.is_told = is_told
             self.reason = reason
 

@@ -14,6 +14,7 @@ from msgspec import Struct
 
 from adapters.failures import Failure, FailureKind
 from gateway.credentials.keyring import Key, KeyState
+from gateway.health.vitals import Vitals
 from gateway.resilience.verdicts import NO_CREDENTIAL, Scope, pause_seconds, told_seconds, verdict_on
 from gateway.routing.deployment import Deployment
 
@@ -59,6 +60,8 @@ def begin(
     deployment: Deployment, key: Key, now: float, *, is_first: bool, charged: Deployment | None, tokens: int = 0
 ) -> Running:
     """Notes that an attempt begins; `charged` is the deployment whose failure made it necessary and has to be paid."""
+    # A client writes what it wants at most: more than a whole minute would keep everybody else away for longer.
+    tokens = min(tokens, deployment.vitals.limits.tokens_per_minute or tokens)
     is_probe = deployment.vitals.begin(now, is_first=is_first, tokens=tokens)
     if charged is not None:
         charged.vitals.counts.retried(now)
@@ -71,8 +74,8 @@ def begin_well(running: Running, now: float) -> Sequence[Event]:
     """Notes that an attempt has come to its first content: it works again, if it did not."""
     deployment = running.deployment
     deployment.vitals.latency.observe(now - running.began, now)
-    running.key.state.succeeded()
-    running.key.account.succeeded()
+    running.key.state.succeeded(running.began)
+    running.key.account.succeeded(running.began)
     if not deployment.vitals.is_half_open or running.began < deployment.vitals.ejected_at:
         return ()
     deployment.vitals.readmit()
@@ -98,6 +101,8 @@ def fail(running: Running, failure: Failure, now: float) -> Sequence[Event]:
     """Notes that an attempt has failed."""
     deployment, key = running.deployment, running.key
     verdict = verdict_on(failure)
+    if running.spent is None and (failure.is_unsent or (failure.status is not None and 400 <= failure.status < 500)):
+        running.spent = 0  # refused: no token was read or written
     # That our own pool is full, and when it may be worth another look, says nothing about the upstream.
     is_full = failure.kind is FailureKind.CONNECT and failure.code == "overloaded"
     speaks_against = verdict.speaks_against and not is_full
@@ -106,8 +111,7 @@ def fail(running: Running, failure: Failure, now: float) -> Sequence[Event]:
     if verdict.rests is Scope.KEY:
         events.append(_cool_key(running, failure, now))
     elif verdict.rests is Scope.DEPLOYMENT:
-        seconds = pause_seconds(failure, deployment.vitals.strikes)
-        deployment.vitals.strikes += 1
+        seconds = pause_seconds(failure, _strike(deployment.vitals, running.began))
         is_told = told_seconds(failure) is not None
         deployment.vitals.cool(seconds, now, is_told=is_told, reason=reason)
         events.append(Event(Turn.DEPLOYMENT_COOLED, deployment, reason, seconds, is_told=is_told))
@@ -121,11 +125,18 @@ def fail(running: Running, failure: Failure, now: float) -> Sequence[Event]:
     return events
 
 
+def _strike(resting: Vitals | KeyState, began: float) -> int:
+    """Counts a pause and returns how many came before it; those who were at work together fail as one."""
+    if resting.strikes and began < resting.cooled_at:
+        return resting.strikes - 1
+    resting.strikes += 1
+    return resting.strikes - 1
+
+
 def _cool_key(running: Running, failure: Failure, now: float) -> Event:
     # 401 and 402 mean the account; every other refusal may be of this model alone.
     state = running.key.account if failure.status in (401, 402) else running.key.state
-    seconds = pause_seconds(failure, state.strikes)
-    state.strikes += 1
+    seconds = pause_seconds(failure, _strike(state, running.began))
     is_told = told_seconds(failure) is not None
     state.cool(seconds, now, is_told=is_told, failure=failure)
     needs_attention = verdict_on(failure).needs_attention and failure.code != NO_CREDENTIAL

@@ -44,6 +44,57 @@ def test_estimated_tokens_are_corrected_by_what_was_spent(spent: int | None, lef
     assert a.vitals.wait(0, left + 10) == pytest.approx(0.6)
 
 
+def test_one_request_takes_no_more_than_a_minutes_tokens_whatever_it_wants() -> None:
+    a = deployment("a", limits=Capacity(tokens_per_minute=1000))
+    running = begin(a, 0, tokens=999_999_999)
+    consequences.end(running, 0)
+    assert a.vitals.wait(0, 1000) == pytest.approx(60)
+
+
+@pytest.mark.parametrize(
+    ("failure", "left"),
+    [
+        (Failure(FailureKind.BAD_REQUEST, "m", status=400), 1000),
+        (Failure(FailureKind.RATE_LIMIT, "m", status=429), 1000),
+        (Failure(FailureKind.CONNECT, "m", is_unsent=True), 1000),
+        (Failure(FailureKind.SERVER, "m", status=500), 300),
+        (Failure(FailureKind.TIMEOUT, "m"), 300),
+    ],
+)
+def test_what_was_refused_costs_no_tokens(failure: Failure, left: int) -> None:
+    a = deployment("a", limits=Capacity(tokens_per_minute=1000))
+    running = begin(a, 0, tokens=700)
+    consequences.fail(running, failure, 0)
+    consequences.end(running, 0)
+    assert a.vitals.wait(0, left) == 0
+    assert (a.vitals.wait(0, left + 10) > 0) is (left < 1000)
+
+
+def test_an_answer_to_an_attempt_from_before_a_keys_pause_does_not_end_that() -> None:
+    a = deployment("a")
+    key = a.key_ring.keys[0]
+    before, refused = begin(a, 0), begin(a, 1)
+    consequences.fail(refused, Failure(FailureKind.RATE_LIMIT, "m", status=429), 2)
+    consequences.begin_well(before, 2.5)
+    assert (key.wait(2.5), key.state.strikes) == (0.5, 1)
+    consequences.begin_well(begin(a, 3), 3.5)
+    assert (key.wait(3.5), key.state.strikes) == (0, 0)
+
+
+@pytest.mark.parametrize(
+    ("kind", "status"), [(FailureKind.RATE_LIMIT, 429), (FailureKind.OVERLOADED, 503)], ids=["key", "deployment"]
+)
+def test_attempts_that_are_refused_together_lead_to_one_pause_and_not_to_a_long_one(
+    kind: FailureKind, status: int
+) -> None:
+    a = deployment("a")
+    refusal = Failure(kind, "m", status=status)
+    together = [begin(a, 0) for _ in range(20)]
+    pauses = [consequences.fail(each, refusal, 1)[0].seconds for each in together]
+    assert set(pauses) == {1.0}
+    assert consequences.fail(begin(a, 2), refusal, 3)[0].seconds == 2.0
+
+
 def test_a_stream_that_breaks_off_has_not_ended_well() -> None:
     a = deployment("a")
     for _ in range(5):
