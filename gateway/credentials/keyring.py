@@ -39,7 +39,7 @@ class KeyState:
         """Names the key among replicas; gives nothing away."""
         self.cooling_until = 0.0
         self.cooled_at = 0.0
-        """When the last pause began: how an attempt from before it ends says nothing about what came after."""
+        """When the last pause began."""
         self.is_told = False
         """Whether the upstream itself asked for the pause."""
         self.strikes = 0
@@ -67,10 +67,8 @@ class KeyState:
         self.last_failure = failure
         self.knocked_at = now
 
-    def succeeded(self, began: float) -> None:
-        """Notes that an attempt of then worked; what it was put aside for is over, a pause that was told is not."""
-        if began < self.cooled_at:
-            return
+    def succeeded(self) -> None:
+        """Notes that it works; what it was put aside for is over, a pause that was told is not."""
         self.strikes = 0
         if not self.is_told:
             self.cooling_until = 0.0

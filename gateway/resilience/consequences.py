@@ -74,8 +74,8 @@ def begin_well(running: Running, now: float) -> Sequence[Event]:
     """Notes that an attempt has come to its first content: it works again, if it did not."""
     deployment = running.deployment
     deployment.vitals.latency.observe(now - running.began, now)
-    running.key.state.succeeded(running.began)
-    running.key.account.succeeded(running.began)
+    running.key.state.succeeded()
+    running.key.account.succeeded()
     if not deployment.vitals.is_half_open or running.began < deployment.vitals.ejected_at:
         return ()
     deployment.vitals.readmit()

@@ -70,17 +70,6 @@ def test_what_was_refused_costs_no_tokens(failure: Failure, left: int) -> None:
     assert (a.vitals.wait(0, left + 10) > 0) is (left < 1000)
 
 
-def test_an_answer_to_an_attempt_from_before_a_keys_pause_does_not_end_that() -> None:
-    a = deployment("a")
-    key = a.key_ring.keys[0]
-    before, refused = begin(a, 0), begin(a, 1)
-    consequences.fail(refused, Failure(FailureKind.RATE_LIMIT, "m", status=429), 2)
-    consequences.begin_well(before, 2.5)
-    assert (key.wait(2.5), key.state.strikes) == (0.5, 1)
-    consequences.begin_well(begin(a, 3), 3.5)
-    assert (key.wait(3.5), key.state.strikes) == (0, 0)
-
-
 @pytest.mark.parametrize(
     ("kind", "status"), [(FailureKind.RATE_LIMIT, 429), (FailureKind.OVERLOADED, 503)], ids=["key", "deployment"]
 )
