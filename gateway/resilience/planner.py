@@ -18,7 +18,8 @@ later stage may follow, one attempt is kept for it. A pause that an upstream ask
 request. Failures of the request itself narrow down what may follow for good, and two of them end it. A request that two
 deployments of one stage answer with the same trouble is taken for poison, which would only kill the others, too: that
 stage is over for it, however many deployments are left. Retries of what
-an upstream has seen are paid from the budget of the deployment that failed, so that trouble does not multiply.
+an upstream has seen are paid from the budget of the deployment that failed, so that trouble does not multiply; one at a
+deployment that has had no trouble of late goes on credit.
 """
 
 from __future__ import annotations
@@ -138,7 +139,7 @@ class AttemptPlanner:
         if self._attempts >= self._policy.attempts or self._is_poisonous():
             return self._give_up(now)
         if not self._has_budget(now):
-            return replace(self._give_up(now), is_over_budget=True)
+            return self._relief(now) or replace(self._give_up(now), is_over_budget=True)
         return self._at_once(now) or self._later(now)
 
     def record(self, failure: Failure, tried: Try, *, is_replayable: bool = False) -> None:
@@ -201,6 +202,24 @@ class AttemptPlanner:
                 if (key := deployment.key_ring.pick(now)) is not None and self._may_follow(deployment, stage):
                     return self._try(deployment, key, stage)
         return None
+
+    def _relief(self, now: float) -> Try | None:
+        """Another deployment that has had no trouble of late, once: what it takes over multiplies nobody's trouble."""
+        if len(self._failed) > 1:
+            return None
+        for place, stage in self._open_stages():
+            for deployment in stage.candidates if self._left() > self._stages_after(place) else ():
+                if not self._is_sound(deployment, stage, now):
+                    continue
+                if (key := deployment.key_ring.pick(now)) is not None:
+                    self._last = replace(self._try(deployment, key, stage), charged=None)
+                    return self._last
+        return None
+
+    def _is_sound(self, deployment: Deployment, stage: Stage, now: float) -> bool:
+        if not self._is_new(deployment) or deployment.vitals.counts.has_failed(now):
+            return False
+        return self._obstacle(deployment, stage, now) is None and self._may_follow(deployment, stage)
 
     def _other_key(self, now: float) -> Try | None:
         last = self._failed[-1] if self._failed else None

@@ -101,7 +101,25 @@ def test_failures_may_cause_more_attempts_for_a_share_of_the_first_ones() -> Non
     for _ in range(2):
         told = play(a, b, clock=clock, budget_floor_per_second=0) << tries("a") >> fails(K.SERVER)
         _ = told << tries("b", charged="a") >> works
+    b.vitals.counts.ended(clock.now, is_failure=True)
     told = play(a, b, clock=clock, budget_floor_per_second=0) << tries("a") >> fails(K.SERVER)
+    _ = told << gives_up(K.SERVER, "a")
+
+
+def test_beyond_the_budget_a_deployment_that_had_no_trouble_of_late_takes_over_once_and_is_charged_to_nobody() -> None:
+    a, b, c, clock = deployment("a"), deployment("b"), deployment("c"), Clock()
+    for _ in range(4):  # a fifth would eject it
+        told = play(a, b, c, clock=clock, budget_floor_per_second=0, budget=0) << tries("a") >> fails(K.SERVER)
+        _ = told << tries("b", charged="") >> works
+    assert a.vitals.counts.retries == 0
+    told = play(a, b, c, clock=clock, budget_floor_per_second=0, budget=0) << tries("a") >> fails(K.SERVER)
+    _ = told << tries("b") >> fails(K.TIMEOUT) << gives_up(K.TIMEOUT, "b")
+
+
+def test_beyond_the_budget_nothing_is_taken_over_by_a_deployment_in_trouble() -> None:
+    a, b, clock = deployment("a"), deployment("b"), Clock()
+    _ = play(b, clock=clock) << tries("b") >> fails(K.SERVER)
+    told = play(a, b, clock=clock, budget_floor_per_second=0, budget=0) << tries("a") >> fails(K.SERVER)
     _ = told << gives_up(K.SERVER, "a")
 
 
