@@ -18,7 +18,7 @@ from adapters.types import Head, Reply, StreamDecoder, Usage
 from gateway.engine.pace import Pace
 from gateway.engine.trouble import from_transport
 from gateway.errors import GatewayError
-from gateway.resilience.planner import past_deadline
+from gateway.resilience.steps import past_deadline
 from gateway.routing.deployment import Deployment, Limit
 from gateway.transport.base import Fault, TransportError, UpstreamResponse
 

@@ -27,14 +27,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Final
 
-from msgspec import Struct
 from msgspec.structs import replace
 
-from adapters.failures import Failure, FailureKind
+from adapters.failures import Failure
 from gateway.credentials.keyring import Key, KeyState
 from gateway.health.vitals import GUESSES, KNOCK_SECONDS, Obstacle
 from gateway.resilience.closing import told_to_client, without_attempt
 from gateway.resilience.eligibility import may_follow, takes_over
+from gateway.resilience.steps import FailedTry, GiveUp, Try, Wait, is_alike, past_deadline
 from gateway.resilience.verdicts import may_come_back, may_repeat, verdict_on
 from gateway.routing.deployment import Deployment, Limit
 from gateway.routing.route import OWN_FAULTS, Plan, RetryPolicy, Stage
@@ -43,42 +43,6 @@ _BUSY_SECONDS: Final = 0.05
 """How often is looked whether a full deployment has room: its attempts end when they end."""
 _POISONOUS: Final = 2
 """So many failures of the request itself end it."""
-
-
-class Try(Struct, frozen=True):
-    """Call this deployment with this key; `fresh` forbids a pooled connection."""
-
-    deployment: Deployment
-    key: Key
-    stage: Stage
-    fresh: bool = False
-    is_first: bool = False
-    charged: Deployment | None = None
-    """Whose retry budget pays for it."""
-    reason: str = ""
-    """Kind of the failure before it, or why nothing was tried before a fallback; "" for the first."""
-
-
-class Wait(Struct, frozen=True):
-    """Do nothing for so long, then ask again."""
-
-    seconds: float
-
-
-class GiveUp(Struct, frozen=True):
-    """Nothing is left to try; this is what the client should hear, None if nothing could even be asked."""
-
-    failure: Failure | None
-    deployment: str
-    is_over_budget: bool = False
-    """Another attempt was not looked for, because a deployment's failures have caused too many already."""
-
-
-class _Failed(Struct, frozen=True):
-    deployment: Deployment
-    key: Key
-    stage: Stage
-    failure: Failure
 
 
 class AttemptPlanner:
@@ -114,7 +78,7 @@ class AttemptPlanner:
         self._tries: dict[str, int] = {}
         self._used: set[KeyState] = set()
         self._declined: set[str] = set()
-        self._failed: list[_Failed] = []
+        self._failed: list[FailedTry] = []
         self._last: Try | None = None
         self._dead: tuple[Try, Failure] | None = None
         """What died on a pooled connection and was not replayed yet."""
@@ -298,8 +262,8 @@ class AttemptPlanner:
     # Small questions.
 
     def _has_failed(self, tried: Try, failure: Failure) -> None:
-        failed = _Failed(tried.deployment, tried.key, tried.stage, failure)
-        if any(_is_alike(failed, other) for other in self._failed):
+        failed = FailedTry(tried.deployment, tried.key, tried.stage, failure)
+        if any(is_alike(failed, other) for other in self._failed):
             self._open_from = self.plan.stages.index(tried.stage) + 1
         self._failed.append(failed)
         self._rested_at = None
@@ -346,7 +310,7 @@ class AttemptPlanner:
         most = min(int(stage.route.max_ejected_share * len(stage.candidates)), len(stage.candidates) - 1)
         return deployment in ejected[:most]
 
-    def _last_failed(self, deployment: Deployment) -> _Failed | None:
+    def _last_failed(self, deployment: Deployment) -> FailedTry | None:
         return next((each for each in reversed(self._failed) if each.deployment is deployment), None)
 
     def _is_new(self, deployment: Deployment) -> bool:
@@ -420,25 +384,3 @@ class AttemptPlanner:
             if ring.wait(now) == 0 or ring.is_told(now):
                 passing.append(max(ring.wait(now), busy))
         return min(passing or tried_again, default=None)
-
-
-def _is_alike(one: _Failed, other: _Failed) -> bool:
-    """True if two deployments of one stage had the same trouble with the request, having seen it."""
-    if one.stage is not other.stage or one.deployment.id == other.deployment.id:
-        return False
-    if one.failure.kind is not other.failure.kind or one.failure.is_unsent:
-        return False
-    if one.failure.kind is FailureKind.SERVER:
-        return (one.failure.status, one.failure.message) == (other.failure.status, other.failure.message)
-    return one.failure.code == other.failure.code == "upstream_disconnected"
-
-
-def past_deadline(total: Limit, *, is_impatience: bool = True) -> Failure:
-    """Returns the failure of a request that ran into its total limit, or of an attempt that ran into its own."""
-    return Failure(
-        FailureKind.TIMEOUT,
-        f"the request did not end within {total.setting} ({total.seconds:g} s)",
-        code="upstream_timeout",
-        setting=total.setting,
-        is_impatience=is_impatience,
-    )

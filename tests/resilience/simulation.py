@@ -16,7 +16,8 @@ from gateway.credentials.keyring import KeyBook
 from gateway.health.vitals import Capacity, HealthPolicy
 from gateway.resilience import consequences
 from gateway.resilience.consequences import Running
-from gateway.resilience.planner import AttemptPlanner, GiveUp, Try, Wait
+from gateway.resilience.planner import AttemptPlanner
+from gateway.resilience.steps import GiveUp, Try, Wait
 from gateway.routing.deployment import Deployment, Limit
 from gateway.routing.route import OWN_FAULTS, Plan, RetryPolicy, Stage
 from tests.resilience.scenery import deployment, fallback, stage

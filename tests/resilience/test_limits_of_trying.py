@@ -7,7 +7,7 @@ import pytest
 from adapters.failures import Failure
 from gateway.health.vitals import Capacity, HealthPolicy
 from gateway.resilience.consequences import Turn
-from gateway.resilience.planner import GiveUp, Wait
+from gateway.resilience.steps import GiveUp, Wait
 from gateway.routing.deployment import Deployment
 from tests.resilience.playbook import (
     Clock,
