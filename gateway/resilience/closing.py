@@ -38,8 +38,9 @@ def told_to_client(failed: Sequence[tuple[str, Failure]], wait_seconds: float | 
             return id, failure
     best = min(reversed(failed), key=lambda each: _RANK.get(each[1].kind, 1))
     id, failure = best
-    seconds = wait_seconds if failure.kind in _PASSING else None
-    return id, replace(failure, retry_after=seconds or told_seconds(failure))
+    if failure.kind not in _PASSING or wait_seconds is None:
+        return id, replace(failure, retry_after=told_seconds(failure))
+    return id, replace(failure, retry_after=wait_seconds or None)  # at 0 something else is free: no need to wait
 
 
 def without_attempt(

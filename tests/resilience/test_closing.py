@@ -38,6 +38,11 @@ def test_the_client_hears_what_is_left_of_a_pause_and_not_how_long_it_was() -> N
     _ = told << gives_up(K.RATE_LIMIT, "b", wait=20)
 
 
+def test_no_wait_is_told_where_a_deployment_is_left_that_nobody_has_to_wait_for() -> None:
+    told = play(*map(deployment, "abc"), attempts=2) << tries("a") >> fails(K.RATE_LIMIT, retry_after=50)
+    _ = told << tries("b") >> fails(K.RATE_LIMIT, retry_after=60) << gives_up(K.RATE_LIMIT, "b", wait=0)
+
+
 def test_trouble_is_told_without_a_wait_of_somebody_else() -> None:
     told = play(deployment("a"), deployment("b"), per_deployment=1, max_wait_seconds=0) << tries("a")
     told = told >> fails(K.RATE_LIMIT, retry_after=30) << tries("b") >> fails(K.SERVER)
