@@ -167,9 +167,15 @@ def _check_target(document: Document, path: Path, target: str, names: _Names) ->
         return ""
     route = names.route_of(target)
     if route is None:
-        hint = nearest(target, names.owners) or "; name a route, an alias or provider/model"
+        hint = nearest(target, names.owners) or _nearest_provider(target, names.providers)
         document.add(path, f"no route is called {said}, and it is no model of a known provider{hint}")
     return route or ""
+
+
+def _nearest_provider(target: str, providers: ProviderNames) -> str:
+    provider, slash, _ = target.partition("/")
+    hint = nearest(provider.lower(), providers.ids) if slash else ""
+    return hint or "; name a route, an alias or provider/model"
 
 
 def fits(name: str, target: str) -> bool:

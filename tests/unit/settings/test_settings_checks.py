@@ -77,7 +77,11 @@ routes:
             "2:59  routes.a.fallbacks.0.route  no route is called 'claude', and it is no model of a known provider; "
             "name a route, an alias or provider/model",
         ),
-        (["a: {D, fallbacks: [gorq/x]}"], "2:51  routes.a.fallbacks.0  no route is called 'gorq/x'"),
+        (
+            ["a: {D, fallbacks: [gorq/x]}"],
+            "2:51  routes.a.fallbacks.0  no route is called 'gorq/x', and it is no model of a known provider; "
+            "did you mean 'groq'?",
+        ),
         (["a: {D, mirror: {to: nowhere}}"], "2:52  routes.a.mirror.to  no route is called 'nowhere'"),
         (
             ["'gpt-*': {D}", "a: {D, fallbacks: ['gpt-*']}"],

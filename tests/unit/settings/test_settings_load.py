@@ -128,16 +128,25 @@ routes:
         ("providers: {groq: {auth: magic}}", "must match"),
         ("providers: {groq: {rules: {json_schema: no}}}", "must be 'native', 'json_object' or 'reject', got 'no'"),
         ("providers: {Groq: {}}", "a provider's id must be lower-case letters"),
-        ("providers: {mine: {requires_credential: false}}", "a provider of your own needs a base_url"),
+        ("providers: {mine: {requires_credential: false}}", "provider of your own needs a base_url"),
         ("providers: {grok: {}}", "'grok' is another name of 'xai'; write that here"),
         ("providers: {grok: {base_url: 'http://x'}}", "'grok' is another name of 'xai'; write that here"),
         ("providers: {m: {base_url: 'http://x', aliases: [m, grok]}}", "'grok' is already a name of 'xai'"),
         ("routes: {%s: {deployments: [{model: groq/x}]}}" % ("a" * 257), "must have at most 256 characters"),
-        ("providers: {gorq: {}}", "no built-in provider is called 'gorq'; did you mean 'groq'?"),
+        ("providers: {gorq: {}}", "called 'gorq'; did you mean 'groq'? A provider of your own needs a base_url"),
+        (
+            "providers: {mine: {credentials: [k]}}",
+            "'mine'; did you mean 'gemini'? A provider of your own needs a base_url",
+        ),
         ("routes: {a: {deployments: [{model: gorq/x}]}}", "unknown provider 'gorq'; did you mean 'groq'?"),
         ("providers: {groq: {base_url: groq.com}}", "must be an http:// or https:// URL"),
         ("providers: {groq: {base_url: 'http://a:b@groq.com'}}", "without user name"),
-        ("extra: 1", "unknown setting 'extra'"),
+        ("extra: 1", "unknown setting 'extra'; known are server, "),
+        (
+            "routes: {a: {deployments: [{model: groq/x, limits: {rpm: 1}}]}}",
+            "'rpm'; known are max_in_flight, requests_per_minute, tokens_per_minute",
+        ),
+        ("routes: {a: {deployments: [groq/x]}}", "must be a mapping such as {model: provider/model}, got 'groq/x'"),
     ],
 )
 def test_each_fault_is_said_in_plain_words(file: Path, text: str, expected: str) -> None:
