@@ -134,10 +134,6 @@ routes:
         ("providers: {m: {base_url: 'http://x', aliases: [m, grok]}}", "'grok' is already a name of 'xai'"),
         ("routes: {%s: {deployments: [{model: groq/x}]}}" % ("a" * 257), "must have at most 256 characters"),
         ("providers: {gorq: {}}", "called 'gorq'; did you mean 'groq'? A provider of your own needs a base_url"),
-        (
-            "providers: {mine: {credentials: [k]}}",
-            "'mine'; did you mean 'gemini'? A provider of your own needs a base_url",
-        ),
         ("routes: {a: {deployments: [{model: gorq/x}]}}", "unknown provider 'gorq'; did you mean 'groq'?"),
         ("providers: {groq: {base_url: groq.com}}", "must be an http:// or https:// URL"),
         ("providers: {groq: {base_url: 'http://a:b@groq.com'}}", "without user name"),
