@@ -334,7 +334,7 @@ def test_the_command_says_why_there_is_nothing_live(running: Running) -> None:
     wrong["admin"] = {"port": running.admin_port, "key": "another-canary"}
     (running.directory / "wrong.yaml").write_text(json.dumps(wrong))
     code, _, errors = running.command("explain", "r", "--live", file="wrong.yaml")
-    assert (code, "the admin API demands" in errors) == (1, True)
+    assert (code, "refuses this admin.key; was it started with another one?" in errors) == (1, True)
     wrong["admin"] = {"port": running.port, "key": ADMIN_KEY}
     (running.directory / "wrong.yaml").write_text(json.dumps(wrong))
     code, _, errors = running.command("explain", "r", "--live", file="wrong.yaml")
