@@ -12,6 +12,7 @@ from adapters.types import Headers, HttpRequest
 from gateway.credentials.secret import Secret
 from gateway.credentials.sign import Signer, auth_headers
 from gateway.domain import AuthScheme, ProviderSpec
+from gateway.health.doubt import Doubt
 
 KNOCK_SECONDS: Final = 5.0
 """How often a key that was put aside by our own judgement is tried, where no other is left."""
@@ -23,6 +24,7 @@ class KeyState:
     __slots__ = (
         "cooled_at",
         "cooling_until",
+        "doubt",
         "exhausted_until",
         "fingerprint",
         "in_flight",
@@ -37,6 +39,7 @@ class KeyState:
     def __init__(self, fingerprint: str) -> None:
         self.fingerprint = fingerprint
         """Names the key among replicas; gives nothing away."""
+        self.doubt = Doubt()
         self.cooling_until = 0.0
         self.cooled_at = 0.0
         """When the last pause began."""
@@ -67,9 +70,10 @@ class KeyState:
         self.last_failure = failure
         self.knocked_at = now
 
-    def succeeded(self) -> None:
+    def succeeded(self, now: float) -> None:
         """Notes that it works; what it was put aside for is over, a pause that was told is not."""
         self.strikes = 0
+        self.doubt.worked(now)
         if not self.is_told:
             self.cooling_until = 0.0
             self.last_failure = None
@@ -95,6 +99,7 @@ class KeyState:
         twin = KeyState(self.fingerprint)
         for name in KeyState.__slots__:
             setattr(twin, name, getattr(self, name))
+        twin.doubt = self.doubt.copy()
         return twin
 
 

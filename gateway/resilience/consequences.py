@@ -17,6 +17,7 @@ from gateway.credentials.keyring import Key, KeyState
 from gateway.health.vitals import Vitals
 from gateway.resilience.verdicts import NO_CREDENTIAL, Scope, pause_seconds, told_seconds, verdict_on
 from gateway.routing.deployment import Deployment
+from gateway.routing.route import OWN_FAULTS
 
 
 class Turn(StrEnum):
@@ -74,8 +75,9 @@ def begin_well(running: Running, now: float) -> Sequence[Event]:
     """Notes that an attempt has come to its first content: it works again, if it did not."""
     deployment = running.deployment
     deployment.vitals.latency.observe(now - running.began, now)
-    running.key.state.succeeded()
-    running.key.account.succeeded()
+    deployment.vitals.doubt.worked(now)
+    running.key.state.succeeded(now)
+    running.key.account.succeeded(now)
     if not deployment.vitals.is_half_open or running.began < deployment.vitals.ejected_at:
         return ()
     deployment.vitals.readmit()
@@ -108,7 +110,11 @@ def fail(running: Running, failure: Failure, now: float) -> Sequence[Event]:
     speaks_against = verdict.speaks_against and not is_full
     reason = failure.kind.value
     events: list[Event] = []
-    if verdict.rests is Scope.KEY:
+    if failure.kind in OWN_FAULTS or failure.kind is FailureKind.MODEL_MISSING:
+        key.account.succeeded(now)  # whoever reads a request has let its key in
+    if not _is_believed(running, failure, now):
+        pass  # perhaps it is this request that is refused
+    elif verdict.rests is Scope.KEY:
         events.append(_cool_key(running, failure, now))
     elif verdict.rests is Scope.DEPLOYMENT:
         seconds = pause_seconds(failure, _strike(deployment.vitals, running.began))
@@ -133,9 +139,22 @@ def _strike(resting: Vitals | KeyState, began: float) -> int:
     return resting.strikes - 1
 
 
-def _cool_key(running: Running, failure: Failure, now: float) -> Event:
+def _is_believed(running: Running, failure: Failure, now: float) -> bool:
+    """True if what failed is to rest for it: a refusal that will not pass soon is doubted where all was well."""
+    verdict = verdict_on(failure)
+    if verdict.pause_seconds is None or told_seconds(failure) is not None or failure.code == NO_CREDENTIAL:
+        return True
+    doubt = running.deployment.vitals.doubt if verdict.rests is Scope.DEPLOYMENT else _refused(running, failure).doubt
+    return doubt.refused(now)
+
+
+def _refused(running: Running, failure: Failure) -> KeyState:
     # 401 and 402 mean the account; every other refusal may be of this model alone.
-    state = running.key.account if failure.status in (401, 402) else running.key.state
+    return running.key.account if failure.status in (401, 402) else running.key.state
+
+
+def _cool_key(running: Running, failure: Failure, now: float) -> Event:
+    state = _refused(running, failure)
     seconds = pause_seconds(failure, _strike(state, running.began))
     is_told = told_seconds(failure) is not None
     state.cool(seconds, now, is_told=is_told, failure=failure)

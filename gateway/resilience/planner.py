@@ -52,6 +52,7 @@ class AttemptPlanner:
         "_attempts",
         "_dead",
         "_declined",
+        "_ejected",
         "_failed",
         "_last",
         "_open_from",
@@ -82,6 +83,8 @@ class AttemptPlanner:
         self._last: Try | None = None
         self._dead: tuple[Try, Failure] | None = None
         """What died on a pooled connection and was not replayed yet."""
+        self._ejected: tuple[Stage | None, float, frozenset[str]] = (None, 0.0, frozenset())
+        """Worked out once for each stage and moment."""
         self._open_from = 0
         """The stages before this one are over."""
         self._pauses = 0
@@ -305,10 +308,14 @@ class AttemptPlanner:
 
     def _is_ejected(self, deployment: Deployment, stage: Stage, now: float) -> bool:
         """False for those that are over the share of a route that may be ejected, the first to come back first."""
-        ejected = [each for each in stage.candidates if each.vitals.obstacle(now) is Obstacle.EJECTED]
-        ejected.sort(key=lambda each: -(each.vitals.ejected_until or 0.0))
-        most = min(int(stage.route.max_ejected_share * len(stage.candidates)), len(stage.candidates) - 1)
-        return deployment in ejected[:most]
+        seen, at, ids = self._ejected
+        if seen is not stage or at != now:
+            ejected = [each for each in stage.candidates if each.vitals.obstacle(now) is Obstacle.EJECTED]
+            ejected.sort(key=lambda each: -(each.vitals.ejected_until or 0.0))
+            most = min(int(stage.route.max_ejected_share * len(stage.candidates)), len(stage.candidates) - 1)
+            ids = frozenset(each.id for each in ejected[:most])
+            self._ejected = stage, now, ids
+        return deployment.id in ids
 
     def _last_failed(self, deployment: Deployment) -> FailedTry | None:
         return next((each for each in reversed(self._failed) if each.deployment is deployment), None)
