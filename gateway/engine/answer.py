@@ -56,6 +56,11 @@ class Stream(Protocol):
         ...
 
     @property
+    def ends_by(self) -> float:
+        """Monotonic time by which it has ended, or is ended; it watches that itself, except while nobody reads it."""
+        ...
+
+    @property
     def usage(self) -> Usage | None:
         """What the upstream has counted so far."""
         ...
@@ -156,6 +161,11 @@ class SingleStream:
         self._idle = Limit(waits.stream.idle, waits.stream.idle_setting)
         self._pace = Pace(waits.pace, clock) if waits.pace.seconds else None
         response.expect_within(self._idle.seconds, self._idle.setting)
+
+    @property
+    def ends_by(self) -> float:
+        """The end of the whole request's time."""
+        return self._deadline.at
 
     @property
     def head(self) -> Head:

@@ -121,7 +121,7 @@ class Executor:
 
     async def _joined(self, call: Call, parts: Sequence[Call], run: _Run) -> Stream:
         """Returns the streams of all parts as one, of which the first content has come."""
-        stream = JoinedStream(call, parts, self._play(run))
+        stream = JoinedStream(call, parts, self._play(run), run.end_by.at)
         try:
             await stream.begin()
         finally:

@@ -74,8 +74,9 @@ class JoinedStream:
     A slow client slows all upstreams down: no part reads on while its last piece waits for room.
     """
 
-    def __init__(self, call: Call, parts: Sequence[Call], play: Play) -> None:
+    def __init__(self, call: Call, parts: Sequence[Call], play: Play, ends_by: float) -> None:
         self.first = b""
+        self.ends_by = ends_by
         self.error: GatewayError | None = None
         self._parts = parts
         self._play = play

@@ -63,7 +63,7 @@ def past_deadline(total: Limit, *, is_impatience: bool = True) -> Failure:
     """Returns the failure of a request that ran into its total limit, or of an attempt that ran into its own."""
     return Failure(
         FailureKind.TIMEOUT,
-        f"the request did not end within {total.setting} ({total.seconds:g} s)",
+        f"{total.missed} within {total.setting} ({total.seconds:g} s)",
         code="upstream_timeout",
         setting=total.setting,
         is_impatience=is_impatience,

@@ -71,7 +71,9 @@ def check_names(document: Document, providers: ProviderNames) -> None:
         _check_wildcards(document, name, route)
         mirror = as_mapping(route.get("mirror")).get("to")
         if isinstance(mirror, str):
-            _check_target(document, ("routes", name, "mirror", "to"), mirror, names)
+            path: Path = ("routes", name, "mirror", "to")
+            if _check_target(document, path, mirror, names) == name and path not in document.broken:
+                document.add(path, "is the route itself; every request would go there twice")
         found = list(_fallbacks(name, route))
         graph[name] = [_check_target(document, path, target, names) for path, target in found]
         places[name] = [path for path, _ in found]
