@@ -71,7 +71,7 @@ def test_of_very_many_names_the_nearest_is_found_too() -> None:
     with pytest.raises(UnknownModel, match="did you mean fast-and-good"):
         router.chain("fastandgood")
     with pytest.raises(UnknownModel, match="team-4321/model"):
-        router.chain("team-4321/modle")
+        router.chain("team-4321/model-")
     with pytest.raises(UnknownModel, match="v1/models lists"):
         router.chain("?" * 300)
 
