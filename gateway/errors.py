@@ -72,12 +72,7 @@ class GatewayError(Exception):
 
     def members(self) -> dict[str, object]:
         """Returns OpenAI's four keys, and `details` where there are any."""
-        members: dict[str, object] = {
-            "message": self.message,
-            "type": self.type,
-            "param": self.param,
-            "code": self.code,
-        }
+        members = _members(self.message, self.type, self.code, self.param)
         if self.details is not None:
             members["details"] = self.details
         return members
@@ -90,7 +85,11 @@ class GatewayError(Exception):
 
 def error_body(message: str, *, type: str, code: str | None = None, param: str | None = None) -> bytes:
     """Returns `{"error": {...}}` with OpenAI's four keys."""
-    return _encode({"error": {"message": message, "type": type, "param": param, "code": code}})
+    return _encode({"error": _members(message, type, code, param)})
+
+
+def _members(message: str, type: str, code: str | None, param: str | None) -> dict[str, object]:
+    return {"message": message, "type": type, "param": param, "code": code}
 
 
 class CallerError(GatewayError):

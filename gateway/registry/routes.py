@@ -13,7 +13,7 @@ from adapters.failures import FailureKind
 from gateway.credentials.secret import Secret
 from gateway.health.vitals import Capacity, HealthPolicy, Vitals
 from gateway.registry.catalogue import Catalogue
-from gateway.registry.facts import UNKNOWN, facts_of
+from gateway.registry.facts import UNKNOWN, facts_of, settled_price
 from gateway.registry.waits import total_of, waits_of
 from gateway.routing.deployment import Deployment, UnitPrice
 from gateway.routing.route import (
@@ -49,15 +49,7 @@ class RouteBook:
         self._settings = settings
         self._catalogue = catalogue
         self._show = show
-        health = settings.health
-        self._health = HealthPolicy(
-            consecutive_failures=health.consecutive_failures,
-            failure_ratio=health.failure_ratio,
-            min_attempts=health.min_attempts,
-            ejection_seconds=health.ejection_seconds,
-            max_ejection_seconds=health.max_ejection_seconds,
-            max_ejected_share=health.max_ejected_share,
-        )
+        self._health = HealthPolicy(**settings.health.model_dump(exclude={"probe_seconds"}))
         self._vitals: dict[tuple[object, ...], Vitals] = {}
         self._by_fingerprint: dict[str, list[Vitals]] = {}
         self._memories: dict[tuple[str, str], Memory] = {}
@@ -152,10 +144,7 @@ class RouteBook:
             return found
         spec = found.key_ring.spec
         facts = facts_of(spec.id, found.target.model, datetime.now(UTC))
-        known = facts.price
-        price = UnitPrice(known.base.input, known.base.output) if known else None
-        if said.price is not None:
-            price = UnitPrice(_nano(said.price.input_usd_per_million), _nano(said.price.output_usd_per_million))
+        price = settled_price(said.price) if said.price else facts.price
         limits = said.limits
         capacity = Capacity(limits.max_in_flight, limits.requests_per_minute, limits.tokens_per_minute)
         named = replace(found, id=said.name or self._show(found.id))
@@ -173,7 +162,7 @@ class RouteBook:
             tags=frozenset(said.tags),
             supports=None if said.supports is None else frozenset(said.supports),
             context_window=said.context_window or facts.context_window,
-            price=price,
+            price=UnitPrice(price.base.input, price.base.output) if price else None,
             is_limited=limits.tokens_per_minute is not None,
         )
 
@@ -216,10 +205,6 @@ def _names(routes: Mapping[str, RouteSettings]) -> dict[str, str]:
     for name, route in routes.items():
         names |= dict.fromkeys(route.aliases, name)
     return names
-
-
-def _nano(usd: float) -> int:
-    return round(usd * 1_000_000_000)
 
 
 def _rule(said: RuleSettings) -> Rule:

@@ -38,14 +38,6 @@ class Strategy(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Reference:
-    """What a route, or a client, names: `provider/model`, or the two apart."""
-
-    model: str
-    provider: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class RetryPolicy:
     """How often and how fast is tried again; `settings.RetrySettings` documents each."""
 
