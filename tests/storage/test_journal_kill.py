@@ -1,0 +1,81 @@
+"""SIGKILL at any moment: what an append said was written comes into storage, once, whoever drains it."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import sys
+import time
+from pathlib import Path
+
+from gateway.storage.journal import Journal
+from gateway.storage.writer import Writer
+from tests.storage.ledger_parts import FAST, Shelf, names
+
+ROUNDS = 50
+_SECONDS = 0.25
+"""Longest life of a process after its first record."""
+
+
+async def live_and_die(directory: Path, prefix: str, seconds: float, mode: str) -> list[str]:
+    """Returns the ids of the appends that returned before the process was killed."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "tests.storage.appender", str(directory), prefix, mode, stdout=asyncio.subprocess.PIPE
+    )
+    assert process.stdout is not None
+    first = await asyncio.wait_for(process.stdout.readline(), 30)
+    ends_at = time.monotonic() + seconds
+    said = [first]
+    while time.monotonic() < ends_at:
+        said.append(await process.stdout.read(4096))
+    process.kill()
+    said.append(await process.stdout.read())
+    assert await process.wait() == -9
+    # A last id that was broken off belongs to an append that returned, but nobody heard it.
+    return b"".join(said).decode().rpartition("\n")[0].split("\n")
+
+
+async def test_no_append_that_returned_is_lost_or_doubled_by_a_kill(tmp_path: Path) -> None:
+    chance, shelf = random.Random(7), Shelf()
+    journal = Journal(tmp_path)
+    writer = Writer(journal, shelf, pace=FAST)
+    writer.start()
+    returned: list[str] = []
+    for start in range(0, ROUNDS, 2):
+        # Two at a time in one directory, while a third one adopts what the dead leave.
+        lives = [
+            live_and_die(tmp_path, f"p{start + number}", chance.random() * _SECONDS, "only-append")
+            for number in range(2)
+        ]
+        returned += [id for ids in await asyncio.gather(*lives) for id in ids]
+    assert await writer.flush(30)
+    await writer.aclose()
+    journal.adopt()
+    last = Writer(journal, shelf, pace=FAST)
+    last.start()
+    assert await last.flush(30)
+    await last.aclose()
+    journal.close()
+    assert set(returned) <= set(shelf.records)
+    assert len(set(returned)) == len(returned) >= ROUNDS
+    # At most the one that each process was just at was written without being said.
+    assert len(shelf.records) - len(returned) <= ROUNDS
+    assert {*shelf.appends.values()} == {1}
+    assert names(tmp_path, "") == []
+
+
+async def test_what_a_killed_process_had_brought_into_storage_is_not_brought_again(tmp_path: Path) -> None:
+    chance = random.Random(8)
+    returned: list[str] = []
+    for number in range(10):
+        returned += await live_and_die(tmp_path, f"p{number}", 0.05 + chance.random() * _SECONDS, "drain")
+    shelf, journal = Shelf(), Journal(tmp_path)
+    writer = Writer(journal, shelf, pace=FAST)
+    writer.start()
+    assert await writer.flush(30)
+    await writer.aclose()
+    journal.close()
+    before = (tmp_path / "stored").read_text().split("\n")[:-1]
+    assert set(returned) <= {*before, *shelf.records}
+    # Only of the batches that a process was at when it died, storage may hear twice.
+    assert len(before) + len(shelf.records) - len({*before, *shelf.records}) <= 10 * FAST.batch_records
