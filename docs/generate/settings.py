@@ -18,6 +18,7 @@ from gateway.settings.model import (
     ServerSettings,
     Settings,
     StateSettings,
+    StorageSettings,
     UpstreamSettings,
 )
 
@@ -108,6 +109,7 @@ _SECTIONS: tuple[tuple[str, type[BaseModel] | str], ...] = (
     ("upstream", UpstreamSettings),
     ("health", HealthSettings),
     ("state", StateSettings),
+    ("storage", StorageSettings),
     ("admin", AdminSettings),
     ("discovery", DiscoverySettings),
 )

@@ -26,7 +26,7 @@ ENVIRON = {
     "OPENAI_KEY_A": "a",
     "OPENAI_KEY_B": "b",
 }
-SECTIONS = ("server", "upstream", "health", "state", "admin", "discovery")
+SECTIONS = ("server", "upstream", "health", "state", "storage", "admin", "discovery")
 
 
 def read(text: str) -> dict[str, object]:
