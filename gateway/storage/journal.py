@@ -183,7 +183,11 @@ class Journal:
     def adopt(self) -> list[Segment]:
         """Takes over what dead processes left in the directory; raises OSError."""
         adopted: list[Segment] = []
-        for name in claimed_names(self.directory):
+        try:
+            names = claimed_names(self.directory)
+        except FileNotFoundError:
+            return adopted
+        for name in names:
             try:
                 adopted += self._taken_over(name)
             except OSError as error:

@@ -9,6 +9,7 @@ place up to which its segments are in storage; it may be behind, never ahead.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import re
@@ -173,9 +174,10 @@ class Claim:
         os.close(self._descriptor)
 
     def end(self) -> None:
-        """Takes the claim itself away, with no segments left."""
-        if self.is_held():
-            self._path.unlink(missing_ok=True)
+        """Takes the claim itself away, with no segments left; a file that stays is taken over, and found empty."""
+        with contextlib.suppress(OSError):
+            if self.is_held():
+                self._path.unlink()
         os.close(self._descriptor)
 
 

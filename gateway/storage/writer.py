@@ -35,7 +35,8 @@ class Appender(Protocol):
 class Pace:
     """How much at once, and how long a writer waits."""
 
-    batch_records: int = 500
+    batch_records: int = 100
+    """More would keep the event loop busy for longer than a request should wait; storage is hardly faster for it."""
     append_seconds: float = 30.0
     """For storage to take a batch."""
     gather_seconds: float = 0.1
@@ -122,7 +123,8 @@ class Writer:
                 self._idle.set()
                 await self._rest(self._pace.gather_seconds)
             except Exception as error:  # the journal is on a disk: whatever it was, the next round begins afresh
-                _log.exception("trouble with the journal in %s", self._journal.directory)
+                if not self.is_away:
+                    _log.exception("trouble with the journal in %s", self._journal.directory)
                 await self._pause(error)
 
     async def _round(self) -> bool:

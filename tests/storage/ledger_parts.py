@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+
+import pytest
 
 from gateway.records import AttemptRecord, UsageRecord
 from gateway.storage.journal import Journal
@@ -65,6 +69,18 @@ def drain(journal: Journal, *, most: int = 500) -> list[str]:
         found += [each.id for each in lines.records]
         journal.advance(segment, lines.end, len(lines.records))
     return found
+
+
+@contextmanager
+def disk(directory: Path, size: str) -> Iterator[Path]:
+    """A disk of its own, for who may mount one; skips the test of others."""
+    place = directory / "disk"
+    place.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(place)], capture_output=True)
+    if mounted.returncode:
+        pytest.skip("mounting is for root only")
+    yield place
+    subprocess.run(["umount", str(place)], check=True)
 
 
 def names(directory: Path, ending: str) -> list[str]:

@@ -15,7 +15,7 @@ import pytest
 
 from gateway.storage.journal import Journal, JournalFailed
 from gateway.storage.segments import line_of, read_lines, record_of
-from tests.storage.ledger_parts import drain, names, record
+from tests.storage.ledger_parts import disk, drain, names, record
 
 
 class Clock:
@@ -306,6 +306,7 @@ def test_a_directory_that_was_removed_is_made_again(tmp_path: Path) -> None:
     for path in directory.iterdir():
         path.unlink()
     directory.rmdir()
+    assert journal.adopt() == []
     journal.append(record("r2"))
     other = Journal(directory)
     assert other.adopt() == []
@@ -362,13 +363,8 @@ def test_a_write_that_is_cut_short_leaves_nothing_and_the_journal_recovers(tmp_p
 
 @pytest.fixture
 def tiny_disk(tmp_path: Path) -> Iterator[Path]:
-    place = tmp_path / "disk"
-    place.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(place)], capture_output=True)
-    if mounted.returncode:
-        pytest.skip("mounting is for root only")
-    yield place
-    subprocess.run(["umount", str(place)], check=True)
+    with disk(tmp_path, "256k") as place:
+        yield place
 
 
 def test_a_full_disk_is_said_and_forgotten_once_there_is_room(tiny_disk: Path) -> None:

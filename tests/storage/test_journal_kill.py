@@ -8,19 +8,22 @@ import sys
 import time
 from pathlib import Path
 
+from gateway.storage.base import RecordsQuery, UsageQuery
+from gateway.storage.factory import open_storage
 from gateway.storage.journal import Journal
 from gateway.storage.writer import Writer
-from tests.storage.ledger_parts import FAST, Shelf, names
+from tests.storage.ledger_parts import FAST, Shelf, names, record
 
 ROUNDS = 50
+SQLITE_ROUNDS = 6
 _SECONDS = 0.25
-"""Longest life of a process after its first record."""
+"""Longest life of a process after its first record; four times that where it has a database."""
 
 
-async def live_and_die(directory: Path, prefix: str, seconds: float, mode: str) -> list[str]:
+async def live_and_die(directory: Path, prefix: str, seconds: float, kind: str) -> list[str]:
     """Returns the ids of the appends that returned before the process was killed."""
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "tests.storage.appender", str(directory), prefix, mode, stdout=asyncio.subprocess.PIPE
+        sys.executable, "-m", "tests.storage.appender", str(directory), prefix, kind, stdout=asyncio.subprocess.PIPE
     )
     assert process.stdout is not None
     first = await asyncio.wait_for(process.stdout.readline(), 30)
@@ -44,8 +47,7 @@ async def test_no_append_that_returned_is_lost_or_doubled_by_a_kill(tmp_path: Pa
     for start in range(0, ROUNDS, 2):
         # Two at a time in one directory, while a third one adopts what the dead leave.
         lives = [
-            live_and_die(tmp_path, f"p{start + number}", chance.random() * _SECONDS, "only-append")
-            for number in range(2)
+            live_and_die(tmp_path, f"p{start + number}", chance.random() * _SECONDS, "nothing") for number in range(2)
         ]
         returned += [id for ids in await asyncio.gather(*lives) for id in ids]
     assert await writer.flush(30)
@@ -68,7 +70,7 @@ async def test_what_a_killed_process_had_brought_into_storage_is_not_brought_aga
     chance = random.Random(8)
     returned: list[str] = []
     for number in range(10):
-        returned += await live_and_die(tmp_path, f"p{number}", 0.05 + chance.random() * _SECONDS, "drain")
+        returned += await live_and_die(tmp_path, f"p{number}", 0.05 + chance.random() * _SECONDS, "ids")
     shelf, journal = Shelf(), Journal(tmp_path)
     writer = Writer(journal, shelf, pace=FAST)
     writer.start()
@@ -79,3 +81,29 @@ async def test_what_a_killed_process_had_brought_into_storage_is_not_brought_aga
     assert set(returned) <= {*before, *shelf.records}
     # Only of the batches that a process was at when it died, storage may hear twice.
     assert len(before) + len(shelf.records) - len({*before, *shelf.records}) <= 10 * FAST.batch_records
+
+
+async def test_real_storage_counts_each_record_once_however_often_its_process_is_killed(tmp_path: Path) -> None:
+    chance = random.Random(9)
+    storage = open_storage(None, tmp_path)
+    await storage.upgrade()
+    returned: list[str] = []
+    for start in range(0, SQLITE_ROUNDS, 2):
+        lives = [
+            live_and_die(tmp_path, f"p{start + number}", chance.random() * 4 * _SECONDS, "sqlite")
+            for number in range(2)
+        ]
+        returned += [id for ids in await asyncio.gather(*lives) for id in ids]
+    journal = Journal(tmp_path)
+    writer = Writer(journal, storage, pace=FAST)
+    writer.start()
+    assert await writer.flush(60)
+    await writer.aclose()
+    journal.close()
+    (sums,) = await storage.usage(UsageQuery())
+    assert writer.rejected_records == 0
+    assert len(set(returned)) == len(returned) <= sums.requests <= len(returned) + SQLITE_ROUNDS
+    assert sums.cost_nano_usd == sums.requests * record("r").cost_nano_usd
+    for id in chance.sample(returned, 100):
+        assert len(await storage.records(RecordsQuery(id=id))) == 1
+    await storage.aclose()

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import logging
+import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from gateway.storage import ledger as ledger_module
-from gateway.storage.base import StorageUnavailable
+from gateway.storage.base import StorageUnavailable, UsageQuery
+from gateway.storage.factory import open_storage
 from gateway.storage.journal import Journal
 from gateway.storage.ledger import Ledger, OnFailure
-from tests.storage.ledger_parts import FAST, Shelf, record, until
+from tests.storage.ledger_parts import FAST, Shelf, disk, record, until
 from tests.storage.test_writer import Trouble
 
 
@@ -77,6 +80,37 @@ async def test_what_cannot_be_held_either_is_counted_as_lost(
     assert (ledger.held_records, ledger.lost_records) == (0, 21)
     assert "records lost: 10" in caplog.text
     assert "records not in storage yet" in caplog.text
+
+
+@pytest.fixture
+def tiny_disk(tmp_path: Path) -> Iterator[Path]:
+    with disk(tmp_path, "2m") as place:
+        yield place
+
+
+async def test_one_full_disk_below_journal_and_database_costs_no_record(tiny_disk: Path) -> None:
+    storage = open_storage(None, tiny_disk)
+    await storage.upgrade()
+    ledger = Ledger(Journal(tiny_disk / "journal"), storage, on_failure="refuse", pace=FAST)
+    ledger.start()
+    count = 0
+    ballast = tiny_disk / "ballast"
+    for _ in range(3):
+        until_full = os.statvfs(tiny_disk).f_bavail * os.statvfs(tiny_disk).f_bsize
+        ballast.write_bytes(b"x" * max(until_full - 40_000, 0))
+        while not ledger.is_refusing:
+            ledger.record(record(f"r{count}"))
+            count += 1
+        for _ in range(30):
+            ledger.record(record(f"r{count}"))
+            count += 1
+        ballast.unlink()
+        await until(lambda: not ledger.is_refusing and not ledger.held_records)
+        assert await ledger.writer.flush(10)
+    (sums,) = await storage.usage(UsageQuery())
+    assert (sums.requests, ledger.lost_records, ledger.writer.rejected_records) == (count, 0, 0)
+    await ledger.aclose(10)
+    await storage.aclose()
 
 
 async def test_a_record_that_cannot_be_written_is_lost_loudly_and_makes_no_trouble(

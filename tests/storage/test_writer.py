@@ -52,7 +52,7 @@ async def test_all_comes_into_storage_in_batches(tmp_path: Path) -> None:
     assert await writer.flush(10)
     assert list(shelf.records) == [f"r{number}" for number in range(1203)]
     assert set(shelf.appends.values()) == {1}
-    assert max(trouble.batches) <= 500
+    assert max(trouble.batches) == FAST.batch_records
     assert (writer.written_records, writer.failures, writer.oldest_age_seconds) == (1203, 0, 0.0)
     await ended(writer, journal)
     assert names(tmp_path, "") == []
