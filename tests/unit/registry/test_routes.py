@@ -8,7 +8,7 @@ import pytest
 
 from adapters.failures import FailureKind as K
 from gateway.credentials.secret import Secret
-from gateway.registry import routes
+from gateway.registry import live
 from gateway.registry.routes import RouteBook
 from gateway.routing.asking import Asking
 from gateway.routing.deployment import Deployment, Limit, UnitPrice
@@ -299,7 +299,7 @@ def test_state_and_memory_outlive_what_the_router_forgets() -> None:
 
 @pytest.mark.parametrize("is_failing", [False, True])
 def test_names_that_clients_make_up_fill_no_memory(monkeypatch: pytest.MonkeyPatch, is_failing: bool) -> None:
-    monkeypatch.setattr(routes, "MOST_SINGLES", 50)
+    monkeypatch.setattr(live, "MOST_SINGLES", 50)
     found = book({"w-*": {"deployments": [{"model": "groq/*"}]}})
     for number in range(200):
         for name in (found.single(f"openai/m{number}"), found.route("w-*", str(number))):
@@ -312,7 +312,7 @@ def test_names_that_clients_make_up_fill_no_memory(monkeypatch: pytest.MonkeyPat
 def test_what_is_held_against_a_deployment_survives_names_that_clients_make_up(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(routes, "MOST_SINGLES", 50)
+    monkeypatch.setattr(live, "MOST_SINGLES", 50)
     found = book({})
     bad = made(found.single("openai/bad")).deployments[0].vitals
     bad.consecutive = 5
