@@ -11,6 +11,9 @@ GatewayError(status, type, code, param, message, headers)
 |   |-- UnknownUrl            404     no such path
 |   |-- MethodNotAllowed      405     with Allow
 |   `-- UnknownModel          404     model_not_found; lists the nearest names
+|-- NotAdmitted                       a limit of the client's own key, project or team
+|   |-- RateLimited           429     type says of what: requests or tokens
+|   `-- BudgetExceeded        429     insufficient_quota
 |-- UpstreamError(attempts)           every attempt is inside, in order
 |   |-- UpstreamRejected      4xx     the upstream's own refusal of this request, scrubbed
 |   |-- UpstreamUnavailable   429/502/503
@@ -18,6 +21,7 @@ GatewayError(status, type, code, param, message, headers)
 `-- GatewayFault                      we are at fault
     |-- Draining              503     retry-after 1
     |-- Overloaded            503     retry-after 1
+    |-- LimitsUnavailable     503     retry-after 1
     `-- Internal              500     id only; details in the log
 
 ConfigError(faults)                   never in the request path
@@ -162,6 +166,27 @@ class UnknownModel(CallerError):
     code = "model_not_found"
 
 
+class NotAdmitted(GatewayError):
+    """A limit of the key, project or team that calls; nothing was sent to anybody."""
+
+    status = 429
+
+
+class RateLimited(NotAdmitted):
+    """Too many requests or tokens for a minute, or requests at the same time."""
+
+    type = "requests"
+    code = "rate_limit_exceeded"
+    should_retry = True
+
+
+class BudgetExceeded(NotAdmitted):
+    """No money left for this request."""
+
+    type = "insufficient_quota"
+    code = "insufficient_quota"
+
+
 class UpstreamError(GatewayError):
     """No attempt succeeded."""
 
@@ -208,6 +233,12 @@ class Overloaded(Draining):
     """Too many requests at once for this process."""
 
     code = "overloaded"
+
+
+class LimitsUnavailable(Draining):
+    """Nobody can say whether limits allow it, and the operator wants no guess."""
+
+    code = "limits_unavailable"
 
 
 class Internal(GatewayFault):
