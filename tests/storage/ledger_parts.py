@@ -60,6 +60,19 @@ class Shelf:
             await self.after(records)
 
 
+class Trouble:
+    """Storage that is away while told so."""
+
+    def __init__(self, error: Exception | None = None) -> None:
+        self.error = error
+        self.batches: list[int] = []
+
+    async def __call__(self, records: Sequence[UsageRecord]) -> None:
+        self.batches.append(len(records))
+        if self.error is not None:
+            raise self.error
+
+
 def drain(journal: Journal, *, most: int = 500) -> list[str]:
     """Reads all that waits, as a writer does, and returns the ids."""
     found: list[str] = []

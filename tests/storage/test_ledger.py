@@ -14,8 +14,7 @@ from gateway.storage.base import StorageUnavailable, UsageQuery
 from gateway.storage.factory import open_storage
 from gateway.storage.journal import Journal
 from gateway.storage.ledger import Ledger, OnFailure
-from tests.storage.ledger_parts import FAST, Shelf, disk, record, until
-from tests.storage.test_writer import Trouble
+from tests.storage.ledger_parts import FAST, Shelf, Trouble, disk, record, until
 
 
 class Clock:

@@ -6,29 +6,20 @@ import asyncio
 import logging
 import sqlite3
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
+import asyncpg
 import pytest
 
 from gateway.records import UsageRecord
-from gateway.storage.base import RecordsRefused, StorageRefused, StorageUnavailable
+from gateway.storage.base import RecordsRefused, StorageRefused, StorageUnavailable, UsageQuery
+from gateway.storage.factory import open_storage
 from gateway.storage.journal import Journal
 from gateway.storage.segments import line_of
 from gateway.storage.writer import Pace, Writer
-from tests.storage.ledger_parts import AT_MS, FAST, Shelf, names, record, until
-
-
-class Trouble:
-    """Storage that is away while told so."""
-
-    def __init__(self, error: Exception | None = None) -> None:
-        self.error = error
-        self.batches: list[int] = []
-
-    async def __call__(self, records: Sequence[UsageRecord]) -> None:
-        self.batches.append(len(records))
-        if self.error is not None:
-            raise self.error
+from tests.storage.ledger_parts import AT_MS, FAST, Shelf, Trouble, names, record, until
+from tests.storage.server import PostgresServer
 
 
 def rejected(directory: Path) -> Path:
@@ -314,3 +305,30 @@ async def test_trouble_with_the_journal_itself_does_not_end_the_writer(
     assert list(shelf.records) == ["r"]
     assert "trouble with the journal" in caplog.text
     await ended(writer, journal)
+
+
+async def test_connections_that_break_in_the_middle_of_batches_lose_and_double_nothing(
+    tmp_path: Path, postgres: PostgresServer
+) -> None:
+    url = await postgres.database()
+    storage = open_storage(url, tmp_path)
+    await storage.upgrade()
+    journal = Journal(tmp_path)
+    writer = Writer(journal, storage, pace=replace(FAST, batch_records=20))
+    killer = await asyncpg.connect(url)
+    writer.start()
+    for number in range(100):
+        for each in range(30):
+            journal.append(record(f"r{number}-{each}"))
+        await asyncio.sleep(0.005)
+        await killer.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        )
+    await killer.close()
+    assert await writer.flush(30)
+    assert (writer.failures > 0, writer.rejected_records, writer.is_away) == (True, 0, False)
+    (sums,) = await storage.usage(UsageQuery())
+    assert sums.requests == 3000
+    await ended(writer, journal)
+    await storage.aclose()
