@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Awaitable, Callable
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
-from typing import Any, Final
+from dataclasses import dataclass, field
+from typing import Any, Final, TypeVar
 
 from sqlalchemy import Table, exc
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
@@ -15,8 +16,14 @@ from gateway.storage.base import StorageRefused, StorageUnavailable
 
 _MAX_REASON: Final = 200
 
+Answer = TypeVar("Answer")
+Work = Callable[[AsyncConnection], Awaitable[Answer]]
 Insert = Callable[[Table], Any]
 """The `insert` of a dialect, which knows conflicts; each dialect has a class of its own for it."""
+
+
+def _no_tasks() -> set[asyncio.Task[Any]]:
+    return set()
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,25 +41,41 @@ class Database:
     try_lock: Callable[[AsyncConnection], Awaitable[bool]]
     """Does the same, unless another one did: then it returns false."""
 
-    @asynccontextmanager
-    async def reading(self) -> AsyncGenerator[AsyncConnection]:
-        """Gives a transaction that changes nothing."""
-        with_errors = translated(self.place)
-        async with with_errors, self.reader.connect() as connection:
-            yield connection
+    _running: set[asyncio.Task[Any]] = field(default_factory=_no_tasks, init=False)
 
-    @asynccontextmanager
-    async def writing(self) -> AsyncGenerator[AsyncConnection]:
-        """Gives a transaction that is committed at the end, or not at all."""
-        with_errors = translated(self.place)
-        async with with_errors, self.writer.begin() as connection:
-            yield connection
+    async def read(self, work: Work[Answer]) -> Answer:
+        """Returns what `work` reads in a transaction."""
+        return await self._to_the_end(self._in(self.reader, work))
+
+    async def write(self, work: Work[Answer]) -> Answer:
+        """Returns what `work` says; what it does is committed at its end, or none of it."""
+        return await self._to_the_end(self._in(self.writer, work))
 
     async def aclose(self) -> None:
-        """Drops all connections."""
+        """Lets what is running end, and drops all connections."""
+        if self._running:
+            await asyncio.wait(self._running)
         await self.reader.dispose()
         if self.writer is not self.reader:
             await self.writer.dispose()
+
+    async def _in(self, engine: AsyncEngine, work: Work[Answer]) -> Answer:
+        async with translated(self.place), engine.begin() as connection:
+            return await work(connection)
+
+    async def _to_the_end(self, transaction: Coroutine[Any, Any, Answer]) -> Answer:
+        # In a task that a cancellation does not reach: a driver that is cut short leaves its connection, and what that
+        # has locked, to the garbage collection. How long a transaction may take is bounded by each database.
+        task = asyncio.create_task(transaction)
+        self._running.add(task)
+        task.add_done_callback(self._ended)
+        await asyncio.wait([task])
+        return task.result()
+
+    def _ended(self, task: asyncio.Task[Any]) -> None:
+        self._running.discard(task)
+        if not task.cancelled():
+            task.exception()  # of one that nobody waits for any more: whoever did knows that it may have failed
 
 
 @asynccontextmanager
@@ -76,8 +99,6 @@ def reason_of(error: BaseException) -> str:
     said = (cause.strerror if isinstance(cause, OSError) else None) or str(cause) or type(cause).__name__
     # SQLAlchemy puts the class of the driver's error before its words.
     line = said.splitlines()[0].rpartition(">: ")[2]
-    if line == "unable to open database file":
-        line = "there is no such file, or it cannot be opened; `anyport db upgrade` makes it"
     return line[:_MAX_REASON]
 
 

@@ -9,6 +9,7 @@ from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.storage.engine import Database, unusable
 from gateway.storage.tables import REVISION_TABLE
@@ -19,15 +20,17 @@ _STEPS = Path(__file__).with_name("migrations")
 async def upgrade(database: Database) -> None:
     """Runs the steps that are missing, all or none; raises ConfigError for a database of a newer version."""
     await database.prepare()
-    async with database.writing() as connection:
+
+    async def run(connection: AsyncConnection) -> None:
         await database.lock(connection)
         await connection.run_sync(_upgrade, database.place)
+
+    await database.write(run)
 
 
 async def revision(database: Database) -> tuple[str, str]:
     """Returns which tables there are, empty for none, and which this version needs."""
-    async with database.reading() as connection:
-        found = await connection.run_sync(_found)
+    found = await database.read(lambda connection: connection.run_sync(_found))
     return found, _newest(_directory(_config()))
 
 

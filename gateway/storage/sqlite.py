@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import sqlite3
+import time
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
@@ -19,6 +22,7 @@ from gateway.storage.engine import Database, unusable
 
 BUSY_MS: Final = 10_000
 """How long another process may hold the database."""
+_RETRY_SECONDS: Final = 0.02
 _OLDEST: Final = (3, 35)
 """Which first had RETURNING."""
 _READERS: Final = 4
@@ -64,15 +68,26 @@ def _engine(path: Path, *, is_writer: bool) -> AsyncEngine:
         hide_parameters=True,
         connect_args={"isolation_level": None, "timeout": BUSY_MS / 1000},
     )
+    event.listen(engine.sync_engine, "do_connect", partial(_need, path))
     event.listen(engine.sync_engine, "connect", _set_up_writer if is_writer else _set_up_reader)
     # The driver's own BEGIN comes late and takes the lock later still, when it may be too late to wait for it.
     event.listen(engine.sync_engine, "begin", _begin_writing if is_writer else _begin)
     return engine
 
 
+def _need(path: Path, *connecting: object) -> None:
+    """Raises OSError for a file that cannot be opened.
+
+    The driver would say so, too, but leave a thread behind that ends when it likes.
+    """
+    if not path.exists():
+        raise FileNotFoundError(errno.ENOENT, "there is no such file; `anyport db upgrade` makes it")
+    if not os.access(path, os.R_OK | os.W_OK):
+        raise PermissionError(errno.EACCES, "this user may not read and write the file")
+
+
 def _set_up_writer(connection: Any, record: Any) -> None:
-    _run(connection, "PRAGMA journal_mode=WAL", "PRAGMA synchronous=NORMAL")
-    _run(connection, f"PRAGMA journal_size_limit={_MAX_WAL_BYTES}")
+    _run(connection, "PRAGMA synchronous=NORMAL", f"PRAGMA journal_size_limit={_MAX_WAL_BYTES}")
 
 
 def _set_up_reader(connection: Any, record: Any) -> None:
@@ -109,16 +124,30 @@ def _prepare(path: Path) -> None:
 def _check(path: Path) -> None:
     try:
         with closing(sqlite3.connect(path, timeout=BUSY_MS / 1000)) as connection:
-            connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+            _turn_on_wal(connection)
             if path.stat().st_size <= _MAX_CHECKED_BYTES:
                 found = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
                 if found != "ok":
                     raise unusable(_broken(path, str(found).splitlines()[-1][:200]))
     except sqlite3.OperationalError as error:
         if "locked" not in str(error):  # which whoever writes next will wait for, and say
-            raise unusable(f"{path} cannot be opened: {error}") from None
+            raise unusable(f"{path} cannot be used: {error}") from None
     except sqlite3.DatabaseError as error:
         raise unusable(_broken(path, str(error))) from None
+
+
+def _turn_on_wal(connection: sqlite3.Connection) -> None:
+    """Has readers and the writer not wait for each other, from now on in every connection to the file."""
+    end = time.monotonic() + BUSY_MS / 1000
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+            return
+        except sqlite3.OperationalError as error:
+            # Of several that try at once, some are told so without waiting.
+            if "locked" not in str(error) or time.monotonic() > end:
+                raise
+            time.sleep(_RETRY_SECONDS)
 
 
 def _broken(path: Path, reason: str) -> str:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 
+from sqlalchemy.ext.asyncio import AsyncConnection
+
 from gateway.records import Project, Team, UsageRecord, VirtualKey
 from gateway.storage import audit_log, migration, owners, usage
 from gateway.storage.base import (
@@ -52,8 +54,7 @@ class SqlStorage:
 
     async def ping(self) -> None:
         """Asks for the version of the owners."""
-        async with self._database.reading() as connection:
-            await owners.version(connection)
+        await self._database.read(owners.version)
 
     async def aclose(self) -> None:
         """Drops all connections."""
@@ -64,29 +65,25 @@ class SqlStorage:
         if not records:
             return
         refuse_unfit(records)
-        async with self._database.writing() as connection:
-            await usage.append(connection, self._database.insert, records, self._now_ms())
+        insert, now_ms = self._database.insert, self._now_ms()
+        await self._database.write(lambda connection: usage.append(connection, insert, records, now_ms))
 
     async def usage(self, query: UsageQuery) -> list[UsageRow]:
         """Returns the exact sums, in the order of their groups."""
-        async with self._database.reading() as connection:
-            return await usage.usage(connection, query)
+        return await self._database.read(lambda connection: usage.usage(connection, query))
 
     async def spent(self, owners: Collection[str], since_ms: int) -> dict[str, int]:
         """Returns the nano-dollars of each owner since the beginning of an hour."""
         whole_hour("since_ms", since_ms)
-        async with self._database.reading() as connection:
-            return await usage.spent(connection, owners, since_ms)
+        return await self._database.read(lambda connection: usage.spent(connection, owners, since_ms))
 
     async def records(self, query: RecordsQuery) -> list[UsageRecord]:
         """Returns a page of single records."""
-        async with self._database.reading() as connection:
-            return await usage.read_records(connection, query)
+        return await self._database.read(lambda connection: usage.read_records(connection, query))
 
     async def owners(self, since_version: int) -> Owners:
         """Returns what was changed after a version."""
-        async with self._database.reading() as connection:
-            return await owners.changed_since(connection, since_version)
+        return await self._database.read(lambda connection: owners.changed_since(connection, since_version))
 
     async def put_key(self, key: VirtualKey, entry: AuditEntry | None = None) -> int:
         """Keeps a key."""
@@ -101,63 +98,60 @@ class SqlStorage:
         return await self._put(project, entry)
 
     async def _put(self, owner: VirtualKey | Team | Project, entry: AuditEntry | None) -> int:
-        async with self._database.writing() as connection:
+        async def run(connection: AsyncConnection) -> int:
             version = await owners.put(connection, self._database.insert, owner)
             if entry is not None:
                 await audit_log.write(connection, entry)
             return version
 
+        return await self._database.write(run)
+
     async def key(self, id: str) -> VirtualKey | None:
         """Returns one key."""
-        async with self._database.reading() as connection:
-            return await owners.one(connection, VirtualKey, id)
+        return await self._database.read(lambda connection: owners.one(connection, VirtualKey, id))
 
     async def team(self, id: str) -> Team | None:
         """Returns one team."""
-        async with self._database.reading() as connection:
-            return await owners.one(connection, Team, id)
+        return await self._database.read(lambda connection: owners.one(connection, Team, id))
 
     async def project(self, id: str) -> Project | None:
         """Returns one project."""
-        async with self._database.reading() as connection:
-            return await owners.one(connection, Project, id)
+        return await self._database.read(lambda connection: owners.one(connection, Project, id))
 
     async def keys(self, query: OwnersQuery) -> list[VirtualKey]:
         """Returns a page of keys."""
-        async with self._database.reading() as connection:
-            return await owners.page(connection, VirtualKey, query)
+        return await self._database.read(lambda connection: owners.page(connection, VirtualKey, query))
 
     async def teams(self, query: OwnersQuery) -> list[Team]:
         """Returns a page of teams."""
-        async with self._database.reading() as connection:
-            return await owners.page(connection, Team, query)
+        return await self._database.read(lambda connection: owners.page(connection, Team, query))
 
     async def projects(self, query: OwnersQuery) -> list[Project]:
         """Returns a page of projects."""
-        async with self._database.reading() as connection:
-            return await owners.page(connection, Project, query)
+        return await self._database.read(lambda connection: owners.page(connection, Project, query))
 
     async def audit(self, entry: AuditEntry) -> int:
         """Writes an entry behind all others."""
-        async with self._database.writing() as connection:
-            return await audit_log.write(connection, entry)
+        return await self._database.write(lambda connection: audit_log.write(connection, entry))
 
     async def audits(self, *, subject: str = "", before: int | None = None, limit: int = 100) -> list[AuditRow]:
         """Returns a page of entries, the newest first."""
         if not 1 <= limit <= MAX_PAGE:
             raise ValueError(f"limit must be between 1 and {MAX_PAGE}, not {limit}")
-        async with self._database.reading() as connection:
-            return await audit_log.page(connection, subject, before, limit)
+        return await self._database.read(lambda connection: audit_log.page(connection, subject, before, limit))
 
     async def verify_audit(self) -> AuditVerdict:
         """Reads the whole audit log and says whether anything was changed or taken out."""
-        async with self._database.reading() as connection:
-            return await audit_log.verify(connection)
+        return await self._database.read(audit_log.verify)
 
     async def tidy(self, now_ms: int) -> int:
         """Does one small step of taking away what is too old."""
-        async with self._database.writing() as connection:
+        stored_before_ms = now_ms - self._retention_ms
+        hours_before_ms = max(hour_of(now_ms - self._aggregates_ms), HOUR_MS)
+
+        async def run(connection: AsyncConnection) -> int:
             if not await self._database.try_lock(connection):
                 return 0
-            hours_before_ms = max(hour_of(now_ms - self._aggregates_ms), HOUR_MS)
-            return await usage.tidy(connection, self._database.insert, now_ms - self._retention_ms, hours_before_ms)
+            return await usage.tidy(connection, self._database.insert, stored_before_ms, hours_before_ms)
+
+        return await self._database.write(run)
