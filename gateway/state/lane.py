@@ -96,6 +96,11 @@ class Lane:
         return self._trouble
 
     @property
+    def queued(self) -> int:
+        """How much waits to be sent."""
+        return len(self._queue)
+
+    @property
     def is_away(self) -> bool:
         """Whether it is of no use to ask."""
         return self._is_away or self._is_closed

@@ -141,8 +141,9 @@ return 1
 # are.
 _BEAT: Final = """
 local life, place_life = tonumber(ARGV[2]), tonumber(ARGV[3])
-redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', whole(now))
+-- First what a server that is out of memory refuses: after another write it would not look.
 redis.call('ZADD', KEYS[1], whole(now + life), ARGV[1])
+redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', whole(now))
 redis.call('PEXPIRE', KEYS[1], whole(life))
 for at = 2, #KEYS do
   redis.call('ZADD', KEYS[at], 'XX', whole(now + place_life), ARGV[at + 2])
