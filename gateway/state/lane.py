@@ -85,6 +85,7 @@ class Lane:
         self._is_empty = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._misses = 0
+        self._answered = clock()
         self._is_away = True
         """Until it has answered once, a server is as good as away."""
         self._is_closed = False
@@ -194,6 +195,7 @@ class Lane:
             if message.reply is not None and not message.reply.done():
                 message.reply.set_result(answer)
         self._misses = 0
+        self._answered = self._clock()
 
     async def _in_time(self, client: Client, commands: Sequence[Command]) -> Sequence[Answer]:
         async with asyncio.timeout(self._pace.answer_seconds):
@@ -229,7 +231,8 @@ class Lane:
                     raise answer
 
     def _miss(self, message: _Message) -> None:
-        if _end(message):
+        # A server that answers others is not away: then it was we who asked too much at once.
+        if _end(message) and self._clock() - self._answered >= self._pace.answer_seconds:
             self._failed("no answer in time")
 
     def _failed(self, why: str) -> None:
@@ -253,6 +256,7 @@ class Lane:
             _log.info("%s is there again: replicas count limits and budgets together", self._place)
         self._is_away = False
         self._misses = 0
+        self._answered = self._clock()
         self._trouble = ""
         self._tried.set()
 

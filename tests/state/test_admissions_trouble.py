@@ -207,6 +207,13 @@ async def test_a_cancelled_question_leaves_no_answer_to_another_one(server: Redi
         assert one.admissions.trouble == ""
 
 
+async def test_a_server_that_answers_is_not_away_however_much_is_asked_at_once(server: RedisServer) -> None:
+    async with asker(server.url, pace=Pace(answer_seconds=1, beat_seconds=60, connect_seconds=10)) as one:
+        answers = await asyncio.gather(*(one.ask(places(10**6)) for _ in range(5000)))
+        assert all(answer.is_admitted for answer in answers)
+        assert one.admissions.trouble == ""
+
+
 async def test_who_is_cancelled_holds_nothing(server: RedisServer) -> None:
     async with asker(server.url) as one:
         for turn in range(100):
