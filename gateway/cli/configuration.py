@@ -27,11 +27,11 @@ class Configuration:
 def load_configuration(explicit: Path | None, data: bytes | None = None) -> Configuration:
     """Returns what `--config`, the environment and the current directory give; raises ConfigError.
 
-    `data` is what the file `explicit` says, if somebody has read it already.
+    `data` is what the file (`explicit`, or ./anyport.yaml) says, if somebody has read it already.
     """
-    from gateway.settings.load import find_config, load_settings
+    from gateway.settings.load import CONFIG_NAME, find_config, load_settings
 
-    path = find_config(explicit, os.environ, Path()) if data is None else explicit
+    path = find_config(explicit, os.environ, Path()) if data is None else explicit or Path(CONFIG_NAME)
     return Configuration(path, load_settings(path, os.environ, known_providers(), data=data), os.environ)
 
 

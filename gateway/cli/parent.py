@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import socket
 import sys
 from collections.abc import Sequence
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING
 from gateway.cli.source import Source
 from gateway.http.admin import bind_admin
 from gateway.http.metrics_port import HOST, serve_metrics
-from gateway.http.server import bind, url_of
+from gateway.http.server import BindError, bind, url_of
 from gateway.reload.triggers import triggers
 from gateway.telemetry.exposition import content_type
 from gateway.telemetry.figures import expose_figures
@@ -28,6 +29,7 @@ _FIGURES_SECONDS = 10.0
 
 def serve_by_workers(source: Source, count: int, console: Console, *, watch: bool) -> int:
     """Serves until a signal and returns the exit code; raises ConfigError and BindError."""
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until there is somebody to hear it
     settings = source.load().settings
     port = _free_port(settings.server)
     admin = bind_admin(settings.admin)
@@ -49,6 +51,13 @@ def _free_port(server: ServerSettings) -> int:
     return port
 
 
+def _open(host: str, port: int) -> list[socket.socket]:
+    try:
+        return bind(host, port, is_shared=True)
+    except BindError as error:
+        raise OSError(str(error)) from None
+
+
 async def _run(
     source: Source,
     count: int,
@@ -62,7 +71,7 @@ async def _run(
     parent = Parent(
         count,
         command=lambda inherited: _command(source, port, inherited),
-        open_sockets=lambda: bind(server.host, port, is_shared=True),
+        open_sockets=lambda: _open(server.host, port),
         admin=admin,
         read=source.read,
         patience_seconds=server.drain_delay_seconds + server.grace_seconds,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import socket
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
@@ -51,6 +52,7 @@ class Surroundings:
 
 def serve_alone(source: Source, console: Console, *, watch: bool) -> int:
     """Serves until a signal and returns the exit code; raises ConfigError and BindError."""
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until there is somebody to hear it
     runtime = source.first()
     settings = runtime.settings
     if settings.server.metrics_port is not None:

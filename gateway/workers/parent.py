@@ -13,6 +13,7 @@ import signal
 import socket
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Final
 
 from msgspec import json, msgpack
@@ -32,6 +33,8 @@ END_SECONDS: Final = 20.0
 STABLE_SECONDS: Final = 10.0
 """A worker that has lived so long is replaced at once, and its predecessors are forgotten."""
 MAX_PAUSE_SECONDS: Final = 30.0
+RETRY_SECONDS: Final = 1.0
+"""Until the next try where the system has refused a process or a socket."""
 MOST_FAILED_STARTS: Final = 5
 EXIT_FAILURE: Final = 1
 EXIT_FORCED: Final = 130
@@ -179,14 +182,23 @@ class Parent:
         ending = asyncio.ensure_future(self._ending.wait())
         while not self._ending.is_set() and not self._serving():
             await asyncio.wait([ending, keeping], timeout=0.02, return_when=asyncio.FIRST_COMPLETED)
+            if keeping.done():
+                keeping.result()  # what it has raised
+                return
         ending.cancel()
 
     async def _keep(self, slot: Slot) -> None:
         """Has a worker in its place until the end."""
         while not self._ending.is_set():
-            if not slot.sockets:
-                slot.sockets = self._open_sockets()
-            worker = slot.worker = await self._start(slot)
+            try:
+                slot.sockets = slot.sockets or self._open_sockets()
+                worker = slot.worker = await self._start(slot)
+            except OSError as error:
+                if slot.number == 1 and not self._restarts and not self._serving():
+                    raise  # at the start
+                _log.error("worker %d cannot be started: %s", slot.number, error)
+                await self._rest(RETRY_SECONDS)
+                continue
             if self._ending.is_set():
                 worker.signal(signal.SIGTERM)
             code = await worker.process.wait()
@@ -215,10 +227,12 @@ class Parent:
         self._restarts += 1
         if pause:
             slot.close()
-            try:
-                await asyncio.wait_for(self._ending.wait(), pause)
-            except TimeoutError:
-                return
+            await self._rest(pause)
+
+    async def _rest(self, seconds: float) -> None:
+        """Waits so long, or until the end."""
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._ending.wait(), seconds)
 
     async def _start(self, slot: Slot) -> Worker:
         mine, its = socket.socketpair()
@@ -278,8 +292,10 @@ class Parent:
 
     async def _count(self) -> None:
         while True:
-            await asyncio.sleep(FIGURES_EVERY_SECONDS)
+            began = time.monotonic()
             await self.figures()
+            # Many figures take their time, which should stay a small share of it.
+            await asyncio.sleep(max(FIGURES_EVERY_SECONDS, 50 * (time.monotonic() - began)))
 
     async def _end(self, keeping: Sequence[asyncio.Task[None]]) -> None:
         """Waits for the drain of all, and kills whoever takes too long."""

@@ -102,9 +102,11 @@ class Running:
 
     def metric(self, name: str, **labels: str) -> float:
         """Returns the sum of a metric over the label sets that have these labels."""
+        # On a connection of its own: the worker behind a kept one may have died.
+        said = httpx2.get(f"{self.url}/metrics", timeout=30).text
         return sum(
             sample.value
-            for family in text_string_to_metric_families(self.client.get("/metrics").text)
+            for family in text_string_to_metric_families(said)
             for sample in family.samples
             if sample.name == name and labels.items() <= sample.labels.items()
         )

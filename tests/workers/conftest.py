@@ -44,5 +44,6 @@ def start(tmp_path: Path, scripted: Stage) -> Iterator[Start]:
 
     yield begin
     for each in running:
+        each.client.close()
         if each.is_running:
             each.stop()

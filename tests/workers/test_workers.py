@@ -102,8 +102,6 @@ def test_a_worker_that_dies_under_load_is_replaced_while_others_serve(start: Sta
     with load_on(gateway) as load:
         until(lambda: len(load.answered) > 40)
         counted = gateway.metric("anyport_requests_total", operation="chat")
-        gateway.client.close()
-        gateway.client = httpx2.Client(base_url=gateway.url, timeout=30)
         victim = gateway.workers()[0]
         killed = time.monotonic()
         os.kill(victim, number)
