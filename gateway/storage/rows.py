@@ -82,33 +82,21 @@ def hour_of(at_ms: int) -> int:
 
 
 def sums_of(rows: Iterable[Row]) -> list[Row]:
-    """Returns what these single rows add to the sums, in an order that is the same for everybody.
-
-    Two transactions that change the same sums then never wait for each other.
-    """
-    return _added(map(_as_sum, rows))
+    """Returns what these single rows add to the sums."""
+    return merged(map(_as_sum, rows))
 
 
 def folded(rows: Iterable[Row]) -> list[Row]:
     """Returns what is kept of these sums for good: those of each owner, without an hour."""
     nothing = dict.fromkeys((name for name in LABELS if name not in OWNER_LABELS), "")
-    return _added({**row, **nothing, "hour_ms": LONG_AGO_MS} for row in rows)
+    return merged({**row, **nothing, "hour_ms": LONG_AGO_MS} for row in rows)
 
 
-def _as_sum(row: Row) -> Row:
-    return {
-        **row,
-        "hour_ms": hour_of(row["at_ms"]),
-        "requests": 1,
-        "errors": int(row["status"] >= 400 or row["error"] is not None),
-        "cancelled": int(row["is_cancelled"]),
-        "estimated": int(row["usage_source"] == "estimated"),
-        "unpriced": int(row["cost_nano_usd"] is None),
-        "cost_nano_usd": row["cost_nano_usd"] or 0,
-    }
+def merged(rows: Iterable[Row]) -> list[Row]:
+    """Returns the sums of sums, in an order that is the same for everybody.
 
-
-def _added(rows: Iterable[Row]) -> list[Row]:
+    Two transactions that change the same sums then never wait for each other.
+    """
     sums: dict[tuple[Any, ...], Row] = {}
     for row in rows:
         labels = tuple(row[name] for name in LABELS)
@@ -124,6 +112,19 @@ def _added(rows: Iterable[Row]) -> list[Row]:
         for name in SUMS:
             found[name] += row[name]
     return sorted(sums.values(), key=lambda row: (row["hour_ms"], row["series"]))
+
+
+def _as_sum(row: Row) -> Row:
+    return {
+        **row,
+        "hour_ms": hour_of(row["at_ms"]),
+        "requests": 1,
+        "errors": int(row["status"] >= 400 or row["error"] is not None),
+        "cancelled": int(row["is_cancelled"]),
+        "estimated": int(row["usage_source"] == "estimated"),
+        "unpriced": int(row["cost_nano_usd"] is None),
+        "cost_nano_usd": row["cost_nano_usd"] or 0,
+    }
 
 
 def _series(labels: tuple[str, ...]) -> bytes:

@@ -21,11 +21,13 @@ from gateway.storage.base import (
     UsageRow,
 )
 from gateway.storage.engine import Insert
-from gateway.storage.rows import Row, as_record, as_row, folded, sums_of
+from gateway.storage.rows import Row, as_record, as_row, folded, merged, sums_of
 from gateway.storage.tables import SUMS, hours, records
 
 STEP_ROWS: Final = 500
 """Rows that one step of tidying takes away."""
+_ROWS_AT_ONCE: Final = 100
+"""Rows that one statement adds: making one holds up the requests of this process for so long."""
 _COUNTED: Final = 10_000
 """Where counting what is left to do ends."""
 _ASKED_AT_ONCE: Final = 500
@@ -44,12 +46,16 @@ _COLUMNS: Final[dict[Dimension, ColumnElement[Any]]] = {
 
 async def append(connection: AsyncConnection, insert: Insert, batch: Sequence[UsageRecord], now_ms: int) -> None:
     """Adds the records that are not there, and them alone to the sums."""
-    rows = {record.id: as_row(record, now_ms) for record in reversed(batch)}
+    fitting = {record.id: record for record in reversed(batch)}
     # In order: two processes that append the same records then never wait for each other.
-    ordered = [rows[id] for id in sorted(rows)]
+    ids = sorted(fitting)
     statement = insert(records).on_conflict_do_nothing(index_elements=[records.c.id]).returning(records.c.id)
-    added = await connection.execute(statement, ordered)
-    await _add(connection, insert, sums_of([rows[id] for id in added.scalars()]))
+    sums: list[Row] = []
+    for start in range(0, len(ids), _ROWS_AT_ONCE):
+        rows = {id: as_row(fitting[id], now_ms) for id in ids[start : start + _ROWS_AT_ONCE]}
+        added = await connection.execute(statement, list(rows.values()))
+        sums += sums_of(rows[id] for id in added.scalars())
+    await _add(connection, insert, merged(sums))
 
 
 async def _add(connection: AsyncConnection, insert: Insert, sums: list[Row]) -> None:
