@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import logging
 import os
 import sqlite3
 import time
@@ -33,6 +34,8 @@ _MAX_WAL_BYTES: Final = 64 * 1024 * 1024
 
 def open_sqlite(path: Path) -> Database:
     """Returns the database in a file, which need not be there yet."""
+    # It quotes every value at the level DEBUG.
+    logging.getLogger("aiosqlite").setLevel(logging.WARNING)
 
     async def prepare() -> None:
         await asyncio.to_thread(_prepare, path)

@@ -435,6 +435,22 @@ async def test_a_cancelled_append_happened_wholly_or_not_at_all(storage: Storage
         assert await requests(storage) == (number + 1) * 20
 
 
+async def test_no_log_quotes_what_is_kept(
+    url: str, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
+) -> None:
+    caplog.set_level("DEBUG")
+    async with opened(url) as storage:
+        await storage.put_key(
+            key("k1", name="canary-name", digest=b"canary-digest"), entry(1, details="canary-details")
+        )
+        await storage.append([record("canary-id", model="canary-model")])
+        await storage.records(RecordsQuery(where={"model": ("canary-model",)}))
+        with pytest.raises(StorageRefused):
+            await storage.put_key(key("k2", digest=b"canary-digest"))
+    assert "canary" not in caplog.text
+    assert "canary" not in "".join(capsys.readouterr())
+
+
 async def test_the_tables_are_current_after_an_upgrade(storage: Storage) -> None:
     await storage.ping()
     assert await storage.is_current()
