@@ -21,6 +21,7 @@ from adapters.codec import decode, is_null
 from gateway.access.keys import ANONYMOUS, KeyCheck
 from gateway.engine.script import BadScript, Script, read_script
 from gateway.errors import (
+    CallerError,
     GatewayError,
     Internal,
     InvalidRequest,
@@ -126,7 +127,8 @@ def _shell(current: Callable[[], Runtime], reload: Reload, ids: Ids) -> FastAPI:
         if not reloaded.ok:
             faults = "\n".join(fault.text for fault in reloaded.faults)
             details = {"faults": msgspec.to_builtins(reloaded.faults)}
-            raise GatewayError(f"the configuration was not reloaded:\n{faults}", status=422, details=details)
+            message = f"the configuration was not reloaded:\n{faults}"
+            raise CallerError(message, status=422, details=details)
         return _json(reloaded, ids, request.scope)
 
     return shell
