@@ -18,7 +18,7 @@ bodies come in nine shapes (object, string, flat, `detail`, digits as code, `bas
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from email.utils import parsedate_to_datetime
 from enum import StrEnum
@@ -166,7 +166,12 @@ _PHRASES: Final[Sequence[tuple[str, FailureKind]]] = (
     ("the model ... does not exist", FailureKind.MODEL_MISSING),  # vLLM, Groq
     ("is not a valid model id", FailureKind.MODEL_MISSING),  # OpenRouter
     ("loading model", FailureKind.OVERLOADED),  # llama.cpp
+    # OpenAI's 404 and 403 for a model asked for the wrong operation: neither model nor key lack anything.
+    ("chat model and ... not supported in the", FailureKind.BAD_REQUEST),
+    ("not allowed to generate embeddings", FailureKind.BAD_REQUEST),
 )
+_REFINING: Final = frozenset({FailureKind.QUOTA, FailureKind.BAD_REQUEST})
+"""What a phrase may make of a status that means something else by itself."""
 
 
 def classify(status: int, headers: Mapping[str, str], body: bytes, rules: Sequence[FailureRule] = ()) -> Failure:
@@ -206,7 +211,7 @@ def _kind(said: Description, status: int, rules: Sequence[FailureRule]) -> Failu
     coded = _kind_of_code(said)
     if status in (429, 404, 403, 503):
         # A code refines these: a 429 may be an empty account, a 404 a wrong path, a 403 a refused model.
-        return coded or _kind_of_phrase(message, FailureKind.QUOTA) or _KIND_OF_STATUS[status]
+        return coded or _kind_of_phrase(message, _REFINING) or _KIND_OF_STATUS[status]
     if status in _KIND_OF_STATUS and coded is not FailureKind.CONTEXT_LENGTH:
         return _KIND_OF_STATUS[status]
     if coded and not (coded is FailureKind.SERVER and 400 <= status < 500):
@@ -227,10 +232,10 @@ def _kind_of_code(said: Description) -> FailureKind | None:
     return None
 
 
-def _kind_of_phrase(message: str, only: FailureKind | None = None) -> FailureKind | None:
+def _kind_of_phrase(message: str, only: Collection[FailureKind] = tuple(FailureKind)) -> FailureKind | None:
     for phrase, kind in _PHRASES:
         first, _, second = phrase.partition(" ... ")
-        if first in message and second in message and only in (None, kind):
+        if first in message and second in message and kind in only:
             return kind
     return None
 

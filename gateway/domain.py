@@ -114,7 +114,7 @@ class Attempt(Struct):
     is_hedge: bool = False
     """A second deployment was asked because the first was slow."""
     is_lost: bool = False
-    """Another attempt was faster; this one was cancelled."""
+    """It was cancelled: another attempt was faster, the client left, or another part of a split call has failed."""
     provider: str = ""
 
 

@@ -45,6 +45,8 @@ def ask_admin(admin: AdminSettings, method: str, path: str, body: bytes | None =
         raise AdminUnavailable(f"what answers at {where} is no gateway") from None
     finally:
         connection.close()
+    if status in (401, 403):
+        raise AdminRefusal(f"the gateway at {where} refuses this admin.key; was it started with another one?")
     try:
         answer: Any = json.loads(text)
         if status != 200:

@@ -12,6 +12,7 @@ from adapters.types import Headers, HttpRequest
 from gateway.credentials.secret import Secret
 from gateway.credentials.sign import Signer, auth_headers
 from gateway.domain import AuthScheme, ProviderSpec
+from gateway.health.doubt import Doubt
 
 KNOCK_SECONDS: Final = 5.0
 """How often a key that was put aside by our own judgement is tried, where no other is left."""
@@ -21,7 +22,9 @@ class KeyState:
     """What is known of one upstream secret, or of it together with one model. Times are monotonic seconds."""
 
     __slots__ = (
+        "cooled_at",
         "cooling_until",
+        "doubt",
         "exhausted_until",
         "fingerprint",
         "in_flight",
@@ -36,7 +39,10 @@ class KeyState:
     def __init__(self, fingerprint: str) -> None:
         self.fingerprint = fingerprint
         """Names the key among replicas; gives nothing away."""
+        self.doubt = Doubt()
         self.cooling_until = 0.0
+        self.cooled_at = 0.0
+        """When the last pause began."""
         self.is_told = False
         """Whether the upstream itself asked for the pause."""
         self.strikes = 0
@@ -59,13 +65,15 @@ class KeyState:
         if not is_told and self.is_told and self.cooling_until > now:
             return
         self.cooling_until = until
+        self.cooled_at = now
         self.is_told = is_told
         self.last_failure = failure
         self.knocked_at = now
 
-    def succeeded(self) -> None:
+    def succeeded(self, now: float) -> None:
         """Notes that it works; what it was put aside for is over, a pause that was told is not."""
         self.strikes = 0
+        self.doubt.worked(now)
         if not self.is_told:
             self.cooling_until = 0.0
             self.last_failure = None
@@ -79,11 +87,19 @@ class KeyState:
         """True if it rests by our judgement alone and was not tried for a while."""
         return not self.is_told and (self.knocked_at is None or now >= self.knocked_at + KNOCK_SECONDS)
 
+    def next_try(self, now: float) -> float:
+        """Returns the seconds until it may be tried where no other is left: sooner if it rests by our judgement."""
+        rest = max(0.0, self.cooling_until - now)
+        if self.is_told or not rest or self.knocked_at is None:
+            return rest if self.is_told else 0.0
+        return min(rest, max(0.0, self.knocked_at + KNOCK_SECONDS - now))
+
     def copy(self) -> KeyState:
         """Returns the same state, apart from this one."""
         twin = KeyState(self.fingerprint)
         for name in KeyState.__slots__:
             setattr(twin, name, getattr(self, name))
+        twin.doubt = self.doubt.copy()
         return twin
 
 
@@ -230,6 +246,15 @@ class KeyRing:
     def wait(self, now: float) -> float:
         """Returns the seconds until the first key has rested."""
         return min(key.wait(now) for key in self.keys)
+
+    def is_told(self, now: float) -> bool:
+        """True if the key that will have rested first rests because the upstream asked for it."""
+        first = min(self.keys, key=lambda key: key.wait(now)).resting(now)
+        return first is not None and first.is_told
+
+    def next_try(self, now: float) -> float:
+        """Returns the seconds until the first key may be tried where no other is left."""
+        return min(max(key.state.next_try(now), key.account.next_try(now)) for key in self.keys)
 
     def used(self, key: Key, now: float) -> None:
         """Notes that an attempt uses `key`: the next one gets the next."""

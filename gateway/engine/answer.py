@@ -18,7 +18,7 @@ from adapters.types import Head, Reply, StreamDecoder, Usage
 from gateway.engine.pace import Pace
 from gateway.engine.trouble import from_transport
 from gateway.errors import GatewayError
-from gateway.resilience.planner import past_deadline
+from gateway.resilience.steps import past_deadline
 from gateway.routing.deployment import Deployment, Limit
 from gateway.transport.base import Fault, TransportError, UpstreamResponse
 
@@ -53,6 +53,11 @@ class Stream(Protocol):
     @property
     def error(self) -> GatewayError | None:
         """Why the stream broke off; to be read when `next` has returned nothing."""
+        ...
+
+    @property
+    def ends_by(self) -> float:
+        """Monotonic time by which it has ended, or is ended; it watches that itself, except while nobody reads it."""
         ...
 
     @property
@@ -156,6 +161,11 @@ class SingleStream:
         self._idle = Limit(waits.stream.idle, waits.stream.idle_setting)
         self._pace = Pace(waits.pace, clock) if waits.pace.seconds else None
         response.expect_within(self._idle.seconds, self._idle.setting)
+
+    @property
+    def ends_by(self) -> float:
+        """The end of the whole request's time."""
+        return self._deadline.at
 
     @property
     def head(self) -> Head:

@@ -175,7 +175,24 @@ class Attempter:
                 body = await self._body(deployment, response, _MAX_ERROR_BYTES, deadline)
         except (TransportError, TimeoutError, AttemptFailed):
             body = b""
-        return deployment.adapter.failure(deployment.target, head, body)
+        failure = deployment.adapter.failure(deployment.target, head, body)
+        if failure.kind is FailureKind.AUTH and not deployment.target.has_credential:
+            setting = f"providers.{deployment.key_ring.spec.id}.credentials"
+            message = f"it wants a credential, and none is set: set {setting} ({failure.message})"
+            return replace(failure, message=message, code=NO_CREDENTIAL)
+        return failure
+
+    async def _piece_before(self, response: UpstreamResponse, deadline: Deadline) -> bytes:
+        now = self._clock()
+        if now >= deadline.at:
+            raise AttemptFailed(_no_content(deadline))
+        response.expect_within(deadline.at - now, deadline.limit.setting)
+        try:
+            return await response.next()
+        except TransportError as error:
+            if error.fault is Fault.TIMEOUT and error.setting == deadline.limit.setting:
+                raise AttemptFailed(_no_content(deadline)) from None
+            raise
 
     async def _first_content(self, order: Order, response: UpstreamResponse, deadline: Deadline) -> SingleStream:
         """Reads until something that a client would miss has come; until then nothing is committed."""
@@ -188,11 +205,7 @@ class Attempter:
         held: list[bytes] = []
         left = _MAX_HELD_BYTES
         while not (decoder.has_content or decoder.is_done):
-            now = self._clock()
-            if now >= begin_by.at:
-                raise AttemptFailed(_no_content(begin_by))
-            response.expect_within(begin_by.at - now, begin_by.limit.setting)
-            data = await response.next()
+            data = await self._piece_before(response, begin_by)
             out = decoder.feed(data) if data else decoder.close()
             held.append(out)
             left -= len(out)

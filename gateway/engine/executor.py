@@ -29,7 +29,8 @@ from gateway.engine.trouble import from_transport, too_long
 from gateway.errors import UnsupportedParameter, UpstreamError
 from gateway.resilience import consequences
 from gateway.resilience.consequences import Event, Running
-from gateway.resilience.planner import AttemptPlanner, GiveUp, Try, Wait
+from gateway.resilience.planner import AttemptPlanner
+from gateway.resilience.steps import GiveUp, Try, Wait
 from gateway.routing.balance import Random
 from gateway.routing.deployment import Deployment
 from gateway.routing.route import Plan
@@ -57,6 +58,15 @@ class _Run(Struct):
     refused: UnsupportedParameter | None = None
     """Why a deployment could not be asked at all."""
     is_answered: bool = False
+
+
+class _Begun(Struct):
+    """An attempt that is counted: whoever is planned next, even in the same moment, knows of it."""
+
+    step: Try
+    request: HttpRequest
+    attempt: Attempt
+    running: Running
 
 
 class Executor:
@@ -111,7 +121,7 @@ class Executor:
 
     async def _joined(self, call: Call, parts: Sequence[Call], run: _Run) -> Stream:
         """Returns the streams of all parts as one, of which the first content has come."""
-        stream = JoinedStream(call, parts, self._play(run))
+        stream = JoinedStream(call, parts, self._play(run), run.end_by.at)
         try:
             await stream.begin()
         finally:
@@ -204,35 +214,45 @@ class Executor:
         self, run: _Run, planner: AttemptPlanner, step: Try, delay: float
     ) -> Answer | SingleStream | None:
         memory = run.plan.route.memory
+        first = self._count(run, planner, step)
+        if first is None:
+            return None
 
         def hedge() -> Pending | None:
-            if memory.hedge_credit < 1:
-                return None
-            second = planner.hedge(self.clock())
-            if second is None:
+            second = planner.hedge(self.clock()) if memory.hedge_credit >= 1 else None
+            other = None if second is None else self._count(run, planner, second, is_hedge=True)
+            if other is None:
                 return None
             memory.hedge_credit -= 1
-            return self._try(run, planner, second, is_hedge=True)
+            return self._make(run, planner, other)
 
-        return await race(self._try(run, planner, step), hedge, delay)
+        # Both get a turn before a cancellation of this task is delivered, and so end what is counted here.
+        return await race(self._make(run, planner, first), hedge, delay)
 
-    async def _try(
-        self, run: _Run, planner: AttemptPlanner, step: Try, *, is_hedge: bool = False
-    ) -> Answer | SingleStream | None:
+    async def _try(self, run: _Run, planner: AttemptPlanner, step: Try) -> Answer | SingleStream | None:
         """Makes one attempt; returns None if it failed, which the planner and everybody else then knows."""
-        deployment, outcome = step.deployment, run.outcome
+        begun = self._count(run, planner, step)
+        return None if begun is None else await self._make(run, planner, begun)
+
+    def _count(self, run: _Run, planner: AttemptPlanner, step: Try, *, is_hedge: bool = False) -> _Begun | None:
+        """Begins an attempt at once, not when a task has its turn; returns None if it cannot be made."""
         request = self._request(run, planner, step)
         if request is None:
             return None
         attempt = self._attempt(run, step, is_hedge)
         running = consequences.begin(
-            deployment,
+            step.deployment,
             step.key,
             attempt.started,
             is_first=step.is_first,
             charged=step.charged,
             tokens=run.plan.tokens,
         )
+        return _Begun(step, request, attempt, running)
+
+    async def _make(self, run: _Run, planner: AttemptPlanner, begun: _Begun) -> Answer | SingleStream | None:
+        step, request, attempt, running = begun.step, begun.request, begun.attempt, begun.running
+        deployment, outcome = step.deployment, run.outcome
         is_streaming = False
         try:
             order = self._order(run, request, step, attempt, running)

@@ -46,14 +46,14 @@ def read_hints(headers: Mapping[bytes, bytes]) -> Hints:
 
 @lru_cache(maxsize=256)  # an SDK says the same every time
 def _read(whole: bytes, begin: bytes) -> Hints:
-    return Hints(_limit(whole, _WHOLE), _limit(begin, _READ))
+    return Hints(_limit(whole, _WHOLE, "the request did not end"), _limit(begin, _READ, "the answer did not come"))
 
 
-def _limit(text: bytes, name: bytes) -> Limit | None:
+def _limit(text: bytes, name: bytes, missed: str) -> Limit | None:
     match = _NUMBER.fullmatch(text.strip())
     if match is None:
         return None
     seconds = float(match[1]) / (1000 if match[2] == b"ms" else 1)
     if not 0 < seconds <= MAX_SECONDS:
         return None
-    return Limit(seconds - min(_MOST_SECONDS, seconds * _SHARE), f"the client's header {name.decode()}")
+    return Limit(seconds - min(_MOST_SECONDS, seconds * _SHARE), f"the client's header {name.decode()}", missed)

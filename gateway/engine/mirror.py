@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 from gateway.domain import Outcome
 from gateway.engine.answer import Answer
+from gateway.engine.ending import end_all
 from gateway.engine.executor import Executor
 from gateway.errors import GatewayError
 from gateway.routing.asking import Asking
@@ -47,11 +48,7 @@ class Mirror:
 
     async def aclose(self) -> None:
         """Ends what still runs."""
-        tasks = self._tasks()
-        for task in tasks:
-            task.cancel()
-        if tasks:
-            await asyncio.wait(tasks)
+        await end_all(self._tasks())
 
     def _tasks(self) -> list[asyncio.Task[None]]:
         return [task for running in self._running.values() for task in running]

@@ -13,6 +13,7 @@ from adapters.errors import Unsupported
 from adapters.parts import StreamJoiner, sum_usage
 from adapters.types import Call, Head, Operation, Usage
 from gateway.engine.answer import LINGER_SECONDS, Answer, SingleStream, Stream
+from gateway.engine.ending import end_all
 from gateway.errors import GatewayError, UnsupportedOperation, UnsupportedParameter
 from gateway.routing.deployment import Deployment
 from gateway.routing.route import Plan
@@ -73,8 +74,9 @@ class JoinedStream:
     A slow client slows all upstreams down: no part reads on while its last piece waits for room.
     """
 
-    def __init__(self, call: Call, parts: Sequence[Call], play: Play) -> None:
+    def __init__(self, call: Call, parts: Sequence[Call], play: Play, ends_by: float) -> None:
         self.first = b""
+        self.ends_by = ends_by
         self.error: GatewayError | None = None
         self._parts = parts
         self._play = play
@@ -144,10 +146,11 @@ class JoinedStream:
         driver = self._driver
         if driver is None:
             return
-        driver.cancel()
-        await asyncio.wait([driver])
-        if not driver.cancelled():
-            driver.exception()  # told already, or nobody is left to hear it
+        try:
+            await end_all([driver])
+        finally:
+            if not driver.cancelled():
+                driver.exception()  # told already, or nobody is left to hear it
 
     async def _drive(self) -> None:
         try:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from gateway.engine.answer import Answer, SingleStream
+from gateway.engine.ending import end_all
 
 Result = Answer | SingleStream | None
 """None of an attempt that failed."""
@@ -40,11 +41,10 @@ async def race(first: Pending, second: Callable[[], Pending | None], delay_secon
 
 
 async def _end(tasks: set[asyncio.Task[Result]]) -> None:
-    for task in tasks:
-        task.cancel()
-    if tasks:
-        await asyncio.wait(tasks)
-    for task in tasks:
-        # It may have come to its content in the very moment in which nobody wanted it any more.
-        if not task.cancelled() and task.exception() is None and isinstance(stream := task.result(), SingleStream):
-            await stream.aclose()
+    try:
+        await end_all(tasks)
+    finally:
+        for task in tasks:
+            # It may have come to its content in the very moment in which nobody wanted it any more.
+            if not task.cancelled() and task.exception() is None and isinstance(stream := task.result(), SingleStream):
+                await stream.aclose()

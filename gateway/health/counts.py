@@ -43,6 +43,11 @@ class RecentCounts:
         self._slot(now)[3] += 1
         self.retries += 1
 
+    def has_failed(self, now: float) -> bool:
+        """True if any attempt has ended badly."""
+        self.advance(now)
+        return self.failures > 0
+
     def advance(self, now: float) -> None:
         """Forgets what is too old."""
         self._slot(now)

@@ -9,6 +9,8 @@ _MEMORY_SECONDS: Final = 10.0
 """After so long a new sample counts for two thirds."""
 _STALE_SECONDS: Final = 30.0
 """What was slow and is not asked any more looks better with time, so that it is tried again."""
+_UNKNOWN_SECONDS: Final = 10.0
+"""What an answer is expected to take from one that is being tried out."""
 _KEPT: Final = 200
 _FEWEST: Final = 20
 """With fewer samples nobody knows a 95th percentile."""
@@ -40,9 +42,12 @@ class Latency:
         self._at = now
 
     def score(self, now: float, in_flight: int) -> float:
-        """Returns what the next attempt is expected to wait, for comparing; one that was never asked is best."""
+        """Returns what the next attempt is expected to wait, for comparing.
+
+        One that has never answered is best, but for one attempt at a time: everybody at once would be a costly trial.
+        """
         if self._at is None:
-            return 0.0
+            return in_flight * _UNKNOWN_SECONDS
         return self._seconds * exp(-max(0.0, now - self._at) / _STALE_SECONDS) * (in_flight + 1)
 
     def copy(self) -> Latency:

@@ -17,6 +17,7 @@ from typing import Final
 
 from gateway.health.bucket import Bucket
 from gateway.health.counts import WINDOW_SECONDS, RecentCounts
+from gateway.health.doubt import Doubt
 from gateway.health.latency import Latency
 
 KNOCK_SECONDS: Final = 1.0
@@ -77,15 +78,17 @@ class Vitals:
 
     __slots__ = (
         "_ejections",
-        "_is_probing",
         "_knocked_at",
         "_limits",
+        "_probe_until",
         "_rate",
         "_tokens",
         "_unsent",
         "consecutive",
+        "cooled_at",
         "cooling_until",
         "counts",
+        "doubt",
         "ejected_at",
         "ejected_until",
         "in_flight",
@@ -100,6 +103,7 @@ class Vitals:
         self.policy = policy
         self.counts = RecentCounts()
         self.latency = Latency()
+        self.doubt = Doubt()
         self.in_flight = 0
         self.consecutive = 0
         self.ejected_until: float | None = None
@@ -107,6 +111,8 @@ class Vitals:
         self.ejected_at = 0.0
         """When the last ejection began: how an attempt from before it ends says nothing about what came after."""
         self.cooling_until = 0.0
+        self.cooled_at = 0.0
+        """When the last pause began."""
         self.is_told = False
         """Whether the upstream itself asked for the pause."""
         self.reason = ""
@@ -114,7 +120,8 @@ class Vitals:
         self.strikes = 0
         """Pauses in a row, for those whose length is ours to choose."""
         self._ejections = 0
-        self._is_probing = False
+        self._probe_until = 0.0
+        """Until then a probe is out; one that hangs is not waited for any longer."""
         self._unsent = 0
         self._knocked_at: float | None = None
         self._limits = None if limits.is_unlimited else limits
@@ -129,13 +136,20 @@ class Vitals:
             return Obstacle.COOLING if self.is_told else Obstacle.PUT_ASIDE
         if self._limits is not None and (full := self._is_full(self._limits, now, tokens)):
             return full
-        if self.ejected_until is not None and (now < self.ejected_until or self._is_probing):
+        if self.ejected_until is not None and (now < max(self.ejected_until, self._probe_until)):
             return Obstacle.EJECTED
         return None
 
     def wait(self, now: float, tokens: int = 0) -> float:
         """Returns the seconds until `obstacle` may say something else; 0 if there is none or nobody knows."""
-        waits = [self.cooling_until - now, 0.0]
+        return max(self.cooling_until - now, self._full_for(now, tokens))
+
+    def next_try(self, now: float, tokens: int = 0) -> float:
+        """Returns the seconds until it may be tried where nothing else is left: a pause of our own is no obstacle."""
+        return max(self.cooling_until - now if self.is_told else 0.0, self._full_for(now, tokens))
+
+    def _full_for(self, now: float, tokens: int) -> float:
+        waits = [0.0]
         if self._rate is not None:
             waits.append(self._rate.wait(1, now))
         if self._tokens is not None:
@@ -182,15 +196,16 @@ class Vitals:
             self._tokens.take(tokens, now)
         if self._unsent:
             self._knocked_at = now
-        is_probe = self.ejected_until is not None and now >= self.ejected_until and not self._is_probing
-        self._is_probing |= is_probe
+        is_probe = self.ejected_until is not None and now >= max(self.ejected_until, self._probe_until)
+        if is_probe:
+            self._probe_until = now + self.policy.max_ejection_seconds
         return is_probe
 
     def end(self, *, is_probe: bool = False) -> None:
         """Notes the end of an attempt, of any kind; `is_probe` is what `begin` returned."""
         self.in_flight -= 1
         if is_probe:
-            self._is_probing = False
+            self._probe_until = 0.0
 
     def spent(self, tokens: int, now: float) -> None:
         """Corrects the tokens that `begin` took by what came of it."""
@@ -205,7 +220,7 @@ class Vitals:
     def readmit(self) -> None:
         """Ends an ejection; what led to it is forgotten, and whoever probes is only one of many."""
         self.ejected_until = None
-        self._is_probing = False
+        self._probe_until = 0.0
         self._ejections = self.consecutive = self._unsent = 0
         self.counts.forget_ends()
 
@@ -240,6 +255,7 @@ class Vitals:
             return
         if until > self.cooling_until or is_told:
             self.cooling_until = max(until, self.cooling_until) if is_told and self.is_told else until
+            self.cooled_at = now
             self.is_told = is_told
             self.reason = reason
 
@@ -248,7 +264,7 @@ class Vitals:
         twin = Vitals(self.policy)
         for name in Vitals.__slots__:
             setattr(twin, name, getattr(self, name))
-        twin.counts, twin.latency = self.counts.copy(), self.latency.copy()
+        twin.counts, twin.latency, twin.doubt = self.counts.copy(), self.latency.copy(), self.doubt.copy()
         twin._rate = self._rate.copy() if self._rate else None
         twin._tokens = self._tokens.copy() if self._tokens else None
         return twin

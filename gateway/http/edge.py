@@ -17,6 +17,7 @@ from adapters.framing.sse import frame
 from gateway.access.keys import ANONYMOUS, KeyCheck
 from gateway.domain import Outcome
 from gateway.errors import Draining, GatewayError, Internal, MethodNotAllowed, Overloaded
+from gateway.http.exchange import ClientConnection
 from gateway.http.ids import Ids
 from gateway.http.response_head import clean_header_value
 from gateway.telemetry.access_log import MAX_DROPPED, MAX_VALUE_CHARS, AccessLog
@@ -122,6 +123,13 @@ class Transaction:
         outcome.chunks += 1
         outcome.bytes_out += len(frames)
         await self._send({"type": "http.response.body", "body": frames, "more_body": True})
+
+    def cut(self, code: str) -> None:
+        """Closes the connection at once, without the end of the response; `code` is why, for the record."""
+        self.outcome.error_code = code
+        connection: ClientConnection | None = self.scope.get("anyport.connection")
+        if connection is not None:
+            connection.cut()
 
     async def end_stream(self) -> None:
         """Ends the response; what is done with the upstream afterwards is no time of the request."""

@@ -34,6 +34,10 @@ class ClientConnection(Protocol):
         """True once the client cannot get this answer any more."""
         ...
 
+    def cut(self) -> None:
+        """Closes the connection at once: this answer cannot be completed."""
+        ...
+
     def watch(self, gone: Callable[[], None]) -> None:
         """Registers the only watcher; it is called once, from the event loop, when the client is gone."""
         ...
@@ -71,6 +75,10 @@ class Wire(Protocol):
 
     def broken(self, exchange: Exchange) -> None:
         """Says that the response cannot be completed."""
+        ...
+
+    def abort(self) -> None:
+        """Closes the connection at once, whatever waits to be written."""
         ...
 
 
@@ -150,6 +158,13 @@ class Exchange:
         gone, self._gone = self._gone, None
         if gone is not None and not self.is_complete:
             gone()
+
+    def cut(self) -> None:
+        """Closes the connection at once: this answer cannot be completed."""
+        if not self.is_gone:
+            self._wire.abort()
+            self.is_gone = True
+            self._wake()
 
     def watch(self, gone: Callable[[], None]) -> None:
         """Registers the only watcher; it is called once, from the event loop, when the client is gone."""

@@ -24,6 +24,8 @@ from gateway.routing.asking import Asking
 from gateway.routing.route import Plan
 from gateway.routing.router import Router
 
+_LAST_WORDS_SECONDS: Final = 1.0
+"""After the time of a request is over, how long a stream has to send its error event."""
 _STRICT: Final = b"x-anyport-strict"
 _BOOLEANS: Final = {b"true": True, b"1": True, b"false": False, b"0": False}
 _JSON_TYPES: Final = (b"application/json", b"application/json; charset=utf-8", b"application/json;charset=utf-8")
@@ -92,7 +94,19 @@ class InferenceEndpoint:
 
 
 async def _relay(stream: Stream, transaction: Transaction) -> None:
-    """Sends a stream on as it comes; raises why it broke off, which the edge tells the client."""
+    """Sends a stream on as it comes; raises why it broke off, which the edge tells the client.
+
+    A client that reads too slowly to be told anything in time is cut off.
+    """
+    try:
+        async with asyncio.timeout(stream.ends_by - time.monotonic() + _LAST_WORDS_SECONDS):
+            await _send_all(stream, transaction)
+    except TimeoutError:
+        transaction.cut("client_too_slow")
+        raise ClientGone from None
+
+
+async def _send_all(stream: Stream, transaction: Transaction) -> None:
     await transaction.begin_stream(stream.first, _passed_on(stream.head))
     while frames := await stream.next():
         await transaction.send_frames(frames)

@@ -90,6 +90,8 @@ def _bind_one(
         if family == socket.AF_INET6:
             one.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         one.bind(address)
+        # At once: a second socket may be bound to the same address, but not listen there, and must hear of it now.
+        one.listen(BACKLOG)
     except OSError as error:
         one.close()
         if is_optional and error.errno in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):

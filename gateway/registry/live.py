@@ -44,7 +44,8 @@ class LiveStates:
     def memory(self, name: str, star: str) -> Memory:
         """Returns what a route remembers."""
         if len(self._memories) >= MOST_SINGLES:
-            self._memories.clear()
+            # What clients have put in for a `*` is forgotten; what the file names is not.
+            self._memories = {key: memory for key, memory in self._memories.items() if not key[1]}
         self._asked.add((name, star))
         return self._memories.setdefault((name, star), Memory())
 

@@ -8,7 +8,7 @@ from math import ceil
 from typing import Final
 
 from adapters.failures import Failure, FailureKind
-from gateway.health.vitals import Obstacle
+from gateway.health.vitals import GUESSES, Obstacle
 from gateway.resilience.verdicts import told_seconds
 from gateway.routing.deployment import Deployment
 from gateway.routing.route import OWN_FAULTS
@@ -38,8 +38,9 @@ def told_to_client(failed: Sequence[tuple[str, Failure]], wait_seconds: float | 
             return id, failure
     best = min(reversed(failed), key=lambda each: _RANK.get(each[1].kind, 1))
     id, failure = best
-    seconds = wait_seconds if failure.kind in _PASSING else None
-    return id, replace(failure, retry_after=seconds or told_seconds(failure))
+    if failure.kind not in _PASSING or wait_seconds is None:
+        return id, replace(failure, retry_after=told_seconds(failure))
+    return id, replace(failure, retry_after=wait_seconds or None)  # at 0 something else is free: no need to wait
 
 
 def without_attempt(
@@ -49,7 +50,7 @@ def without_attempt(
     seconds = wait_seconds or None
     soon = f"; it is tried again in {ceil(seconds)} s" if seconds else ""
     last = next((state.last_failure for key in deployment.key_ring.keys if (state := key.resting(now))), None)
-    if obstacle is None and last is not None:
+    if obstacle in (None, *GUESSES) and last is not None:
         count = len(deployment.key_ring.keys)
         which = "its key is resting" if count == 1 else f"all of its {count} keys are resting"
         return replace(last, message=f"{which} ({last.kind.value}: {last.message}){soon}", retry_after=seconds)
@@ -59,5 +60,8 @@ def without_attempt(
     if obstacle is not None and obstacle in _OWN_LIMITS:
         message = f"its limits.{obstacle.value} is used up{soon}"
         return Failure(FailureKind.RATE_LIMIT, message, code=LIMIT_CODE, retry_after=seconds or 1.0)
+    if obstacle is Obstacle.PUT_ASIDE:
+        kind = FailureKind(deployment.vitals.reason)
+        return Failure(kind, f"it was put aside after an answer of the kind {kind.value}{soon}", retry_after=seconds)
     message = f"it cannot be reached: {deployment.vitals.consecutive} attempts in a row have failed{soon}"
     return Failure(FailureKind.CONNECT, message, code="upstream_connection_error", retry_after=seconds or 1.0)

@@ -14,8 +14,10 @@ from msgspec import Struct
 
 from adapters.failures import Failure, FailureKind
 from gateway.credentials.keyring import Key, KeyState
+from gateway.health.vitals import Vitals
 from gateway.resilience.verdicts import NO_CREDENTIAL, Scope, pause_seconds, told_seconds, verdict_on
 from gateway.routing.deployment import Deployment
+from gateway.routing.route import OWN_FAULTS
 
 
 class Turn(StrEnum):
@@ -59,6 +61,8 @@ def begin(
     deployment: Deployment, key: Key, now: float, *, is_first: bool, charged: Deployment | None, tokens: int = 0
 ) -> Running:
     """Notes that an attempt begins; `charged` is the deployment whose failure made it necessary and has to be paid."""
+    # A client writes what it wants at most: more than a whole minute would keep everybody else away for longer.
+    tokens = min(tokens, deployment.vitals.limits.tokens_per_minute or tokens)
     is_probe = deployment.vitals.begin(now, is_first=is_first, tokens=tokens)
     if charged is not None:
         charged.vitals.counts.retried(now)
@@ -71,8 +75,9 @@ def begin_well(running: Running, now: float) -> Sequence[Event]:
     """Notes that an attempt has come to its first content: it works again, if it did not."""
     deployment = running.deployment
     deployment.vitals.latency.observe(now - running.began, now)
-    running.key.state.succeeded()
-    running.key.account.succeeded()
+    deployment.vitals.doubt.worked(now)
+    running.key.state.succeeded(now)
+    running.key.account.succeeded(now)
     if not deployment.vitals.is_half_open or running.began < deployment.vitals.ejected_at:
         return ()
     deployment.vitals.readmit()
@@ -98,16 +103,21 @@ def fail(running: Running, failure: Failure, now: float) -> Sequence[Event]:
     """Notes that an attempt has failed."""
     deployment, key = running.deployment, running.key
     verdict = verdict_on(failure)
+    if running.spent is None and (failure.is_unsent or (failure.status is not None and 400 <= failure.status < 500)):
+        running.spent = 0  # refused: no token was read or written
     # That our own pool is full, and when it may be worth another look, says nothing about the upstream.
     is_full = failure.kind is FailureKind.CONNECT and failure.code == "overloaded"
     speaks_against = verdict.speaks_against and not is_full
     reason = failure.kind.value
     events: list[Event] = []
-    if verdict.rests is Scope.KEY:
+    if failure.kind in OWN_FAULTS or failure.kind is FailureKind.MODEL_MISSING:
+        key.account.succeeded(now)  # whoever reads a request has let its key in
+    if not _is_believed(running, failure, now):
+        pass  # perhaps it is this request that is refused
+    elif verdict.rests is Scope.KEY:
         events.append(_cool_key(running, failure, now))
     elif verdict.rests is Scope.DEPLOYMENT:
-        seconds = pause_seconds(failure, deployment.vitals.strikes)
-        deployment.vitals.strikes += 1
+        seconds = pause_seconds(failure, _strike(deployment.vitals, running.began))
         is_told = told_seconds(failure) is not None
         deployment.vitals.cool(seconds, now, is_told=is_told, reason=reason)
         events.append(Event(Turn.DEPLOYMENT_COOLED, deployment, reason, seconds, is_told=is_told))
@@ -121,11 +131,31 @@ def fail(running: Running, failure: Failure, now: float) -> Sequence[Event]:
     return events
 
 
-def _cool_key(running: Running, failure: Failure, now: float) -> Event:
+def _strike(resting: Vitals | KeyState, began: float) -> int:
+    """Counts a pause and returns how many came before it; those who were at work together fail as one."""
+    if resting.strikes and began < resting.cooled_at:
+        return resting.strikes - 1
+    resting.strikes += 1
+    return resting.strikes - 1
+
+
+def _is_believed(running: Running, failure: Failure, now: float) -> bool:
+    """True if what failed is to rest for it: a refusal that will not pass soon is doubted where all was well."""
+    verdict = verdict_on(failure)
+    if verdict.pause_seconds is None or told_seconds(failure) is not None or failure.code == NO_CREDENTIAL:
+        return True
+    doubt = running.deployment.vitals.doubt if verdict.rests is Scope.DEPLOYMENT else _refused(running, failure).doubt
+    return doubt.refused(now)
+
+
+def _refused(running: Running, failure: Failure) -> KeyState:
     # 401 and 402 mean the account; every other refusal may be of this model alone.
-    state = running.key.account if failure.status in (401, 402) else running.key.state
-    seconds = pause_seconds(failure, state.strikes)
-    state.strikes += 1
+    return running.key.account if failure.status in (401, 402) else running.key.state
+
+
+def _cool_key(running: Running, failure: Failure, now: float) -> Event:
+    state = _refused(running, failure)
+    seconds = pause_seconds(failure, _strike(state, running.began))
     is_told = told_seconds(failure) is not None
     state.cool(seconds, now, is_told=is_told, failure=failure)
     needs_attention = verdict_on(failure).needs_attention and failure.code != NO_CREDENTIAL

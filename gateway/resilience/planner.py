@@ -18,22 +18,23 @@ later stage may follow, one attempt is kept for it. A pause that an upstream ask
 request. Failures of the request itself narrow down what may follow for good, and two of them end it. A request that two
 deployments of one stage answer with the same trouble is taken for poison, which would only kill the others, too: that
 stage is over for it, however many deployments are left. Retries of what
-an upstream has seen are paid from the budget of the deployment that failed, so that trouble does not multiply.
+an upstream has seen are paid from the budget of the deployment that failed, so that trouble does not multiply; one at a
+deployment that has had no trouble of late goes on credit.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import Final
 
-from msgspec import Struct
 from msgspec.structs import replace
 
-from adapters.failures import Failure, FailureKind
+from adapters.failures import Failure
 from gateway.credentials.keyring import Key, KeyState
-from gateway.health.vitals import GUESSES, Obstacle
+from gateway.health.vitals import GUESSES, KNOCK_SECONDS, Obstacle
 from gateway.resilience.closing import told_to_client, without_attempt
 from gateway.resilience.eligibility import may_follow, takes_over
+from gateway.resilience.steps import FailedTry, GiveUp, Try, Wait, is_alike, past_deadline
 from gateway.resilience.verdicts import may_come_back, may_repeat, verdict_on
 from gateway.routing.deployment import Deployment, Limit
 from gateway.routing.route import OWN_FAULTS, Plan, RetryPolicy, Stage
@@ -44,42 +45,6 @@ _POISONOUS: Final = 2
 """So many failures of the request itself end it."""
 
 
-class Try(Struct, frozen=True):
-    """Call this deployment with this key; `fresh` forbids a pooled connection."""
-
-    deployment: Deployment
-    key: Key
-    stage: Stage
-    fresh: bool = False
-    is_first: bool = False
-    charged: Deployment | None = None
-    """Whose retry budget pays for it."""
-    reason: str = ""
-    """Kind of the failure before it, or why nothing was tried before a fallback; "" for the first."""
-
-
-class Wait(Struct, frozen=True):
-    """Do nothing for so long, then ask again."""
-
-    seconds: float
-
-
-class GiveUp(Struct, frozen=True):
-    """Nothing is left to try; this is what the client should hear, None if nothing could even be asked."""
-
-    failure: Failure | None
-    deployment: str
-    is_over_budget: bool = False
-    """Another attempt was not looked for, because a deployment's failures have caused too many already."""
-
-
-class _Failed(Struct, frozen=True):
-    deployment: Deployment
-    key: Key
-    stage: Stage
-    failure: Failure
-
-
 class AttemptPlanner:
     """Plans the attempts of one request. Whoever tries tells `record` of every failure, and asks `next` again."""
 
@@ -87,6 +52,7 @@ class AttemptPlanner:
         "_attempts",
         "_dead",
         "_declined",
+        "_ejected",
         "_failed",
         "_last",
         "_open_from",
@@ -113,10 +79,12 @@ class AttemptPlanner:
         self._tries: dict[str, int] = {}
         self._used: set[KeyState] = set()
         self._declined: set[str] = set()
-        self._failed: list[_Failed] = []
+        self._failed: list[FailedTry] = []
         self._last: Try | None = None
         self._dead: tuple[Try, Failure] | None = None
         """What died on a pooled connection and was not replayed yet."""
+        self._ejected: tuple[Stage | None, float, frozenset[str]] = (None, 0.0, frozenset())
+        """Worked out once for each stage and moment."""
         self._open_from = 0
         """The stages before this one are over."""
         self._pauses = 0
@@ -138,7 +106,7 @@ class AttemptPlanner:
         if self._attempts >= self._policy.attempts or self._is_poisonous():
             return self._give_up(now)
         if not self._has_budget(now):
-            return replace(self._give_up(now), is_over_budget=True)
+            return self._relief(now) or replace(self._give_up(now), is_over_budget=True)
         return self._at_once(now) or self._later(now)
 
     def record(self, failure: Failure, tried: Try, *, is_replayable: bool = False) -> None:
@@ -201,6 +169,24 @@ class AttemptPlanner:
                 if (key := deployment.key_ring.pick(now)) is not None and self._may_follow(deployment, stage):
                     return self._try(deployment, key, stage)
         return None
+
+    def _relief(self, now: float) -> Try | None:
+        """Another deployment that has had no trouble of late, once: what it takes over multiplies nobody's trouble."""
+        if len(self._failed) > 1:
+            return None
+        for place, stage in self._open_stages():
+            for deployment in stage.candidates if self._left() > self._stages_after(place) else ():
+                if not self._is_sound(deployment, stage, now):
+                    continue
+                if (key := deployment.key_ring.pick(now)) is not None:
+                    self._last = replace(self._try(deployment, key, stage), charged=None)
+                    return self._last
+        return None
+
+    def _is_sound(self, deployment: Deployment, stage: Stage, now: float) -> bool:
+        if not self._is_new(deployment) or deployment.vitals.counts.has_failed(now):
+            return False
+        return self._obstacle(deployment, stage, now) is None and self._may_follow(deployment, stage)
 
     def _other_key(self, now: float) -> Try | None:
         last = self._failed[-1] if self._failed else None
@@ -279,8 +265,8 @@ class AttemptPlanner:
     # Small questions.
 
     def _has_failed(self, tried: Try, failure: Failure) -> None:
-        failed = _Failed(tried.deployment, tried.key, tried.stage, failure)
-        if any(_is_alike(failed, other) for other in self._failed):
+        failed = FailedTry(tried.deployment, tried.key, tried.stage, failure)
+        if any(is_alike(failed, other) for other in self._failed):
             self._open_from = self.plan.stages.index(tried.stage) + 1
         self._failed.append(failed)
         self._rested_at = None
@@ -322,12 +308,16 @@ class AttemptPlanner:
 
     def _is_ejected(self, deployment: Deployment, stage: Stage, now: float) -> bool:
         """False for those that are over the share of a route that may be ejected, the first to come back first."""
-        ejected = [each for each in stage.candidates if each.vitals.obstacle(now) is Obstacle.EJECTED]
-        ejected.sort(key=lambda each: -(each.vitals.ejected_until or 0.0))
-        most = min(int(stage.route.max_ejected_share * len(stage.candidates)), len(stage.candidates) - 1)
-        return deployment in ejected[:most]
+        seen, at, ids = self._ejected
+        if seen is not stage or at != now:
+            ejected = [each for each in stage.candidates if each.vitals.obstacle(now) is Obstacle.EJECTED]
+            ejected.sort(key=lambda each: -(each.vitals.ejected_until or 0.0))
+            most = min(int(stage.route.max_ejected_share * len(stage.candidates)), len(stage.candidates) - 1)
+            ids = frozenset(each.id for each in ejected[:most])
+            self._ejected = stage, now, ids
+        return deployment.id in ids
 
-    def _last_failed(self, deployment: Deployment) -> _Failed | None:
+    def _last_failed(self, deployment: Deployment) -> FailedTry | None:
         return next((each for each in reversed(self._failed) if each.deployment is deployment), None)
 
     def _is_new(self, deployment: Deployment) -> bool:
@@ -375,44 +365,29 @@ class AttemptPlanner:
         return self._last
 
     def _give_up(self, now: float) -> GiveUp:
-        waits: Sequence[float] = list(self._waits_of_all(now))
+        seconds = self._next_chance(now)
         if not self._failed:
-            return self._without_attempt(now, waits)
-        failed = told_to_client([(each.deployment.id, each.failure) for each in self._failed], min(waits, default=None))
+            return self._without_attempt(now, seconds)
+        failed = told_to_client([(each.deployment.id, each.failure) for each in self._failed], seconds)
         return GiveUp(failed[1], failed[0])
 
-    def _without_attempt(self, now: float, waits: Sequence[float]) -> GiveUp:
+    def _without_attempt(self, now: float, seconds: float | None) -> GiveUp:
         for stage, deployment in self._possible():
             obstacle = self._obstacle(deployment, stage, now)
-            return GiveUp(without_attempt(deployment, obstacle, now, min(waits, default=None)), deployment.id)
+            return GiveUp(without_attempt(deployment, obstacle, now, seconds), deployment.id)
         return GiveUp(None, self.plan.model)
 
-    def _waits_of_all(self, now: float) -> Iterator[float]:
-        """For how long each candidate rests that does; what rests by our guess alone is asked again sooner."""
+    def _next_chance(self, now: float) -> float | None:
+        """When something may be tried again: what was asked for and will pass, else when we ask on our own account."""
+        passing: list[float] = []
+        tried_again: list[float] = []
         for stage, deployment in self._possible():
             if self._obstacle(deployment, stage, now) is Obstacle.UNREACHABLE:
-                yield 1.0
-            else:
-                yield max(deployment.key_ring.wait(now), deployment.vitals.wait(now, self.plan.tokens))
-
-
-def _is_alike(one: _Failed, other: _Failed) -> bool:
-    """True if two deployments of one stage had the same trouble with the request, having seen it."""
-    if one.stage is not other.stage or one.deployment.id == other.deployment.id:
-        return False
-    if one.failure.kind is not other.failure.kind or one.failure.is_unsent:
-        return False
-    if one.failure.kind is FailureKind.SERVER:
-        return (one.failure.status, one.failure.message) == (other.failure.status, other.failure.message)
-    return one.failure.code == other.failure.code == "upstream_disconnected"
-
-
-def past_deadline(total: Limit, *, is_impatience: bool = True) -> Failure:
-    """Returns the failure of a request that ran into its total limit, or of an attempt that ran into its own."""
-    return Failure(
-        FailureKind.TIMEOUT,
-        f"the request did not end within {total.setting} ({total.seconds:g} s)",
-        code="upstream_timeout",
-        setting=total.setting,
-        is_impatience=is_impatience,
-    )
+                passing.append(KNOCK_SECONDS)
+                continue
+            busy = deployment.vitals.next_try(now, self.plan.tokens)
+            ring = deployment.key_ring
+            tried_again.append(max(ring.next_try(now), busy))
+            if ring.wait(now) == 0 or ring.is_told(now):
+                passing.append(max(ring.wait(now), busy))
+        return min(passing or tried_again, default=None)

@@ -18,6 +18,8 @@ class Limit:
 
     seconds: float
     setting: str
+    missed: str = "the request did not end"
+    """What has not happened by then, for the message."""
 
 
 STREAM_TIMEOUTS: Final = Timeouts()

@@ -7,6 +7,7 @@ A name is, in this order: a route's, an alias, what a wildcard with a provider's
 from __future__ import annotations
 
 import difflib
+import heapq
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Protocol
@@ -20,6 +21,9 @@ from gateway.routing.route import Fallback, Plan, Route, Stage
 
 MAX_CACHED = 4_096
 """Names come from clients, so what is remembered of them is bounded."""
+_MOST_COMPARED = 50
+"""Names that are held closely against an unknown one: everybody else waits meanwhile."""
+_MOST_CHARS = 64
 
 
 class Routes(Protocol):
@@ -96,17 +100,21 @@ class Router:
         if isinstance(route, str):
             raise UnknownModel(self._message(model, route), param="model")
         links: list[tuple[Route, Fallback]] = []
-        self._follow(route, links, {route.name})
+        self._follow(route, links)
         return Chain(self.show(model), kind, route, links)
 
-    def _follow(self, route: Route, links: list[tuple[Route, Fallback]], seen: set[str]) -> None:
-        for fallback in route.fallbacks:
+    def _follow(self, route: Route, links: list[tuple[Route, Fallback]]) -> None:
+        seen = {route.name}
+        # Not recursive, since a file may chain more routes than the stack is deep.
+        pending = list(reversed(route.fallbacks))
+        while pending:
+            fallback = pending.pop()
             _, found = self._find(fallback.model)
             if isinstance(found, str) or found.name in seen:
                 continue  # why it cannot be served is said at start; whatever else is there takes over
             seen.add(found.name)
             links.append((found, fallback))
-            self._follow(found, links, seen)
+            pending += reversed(found.fallbacks)
 
     def _find(self, model: str) -> tuple[str, Route | str]:
         """Returns what kind of name it is, and its route, or why there is none."""
@@ -127,7 +135,7 @@ class Router:
     def _message(self, model: str, reason: str) -> str:
         if reason:
             return f"the model {model[:128]!r} cannot be served: {reason}"
-        near = difflib.get_close_matches(model, list(self._known_names()), n=3, cutoff=0.5)
+        near = _nearest(model[:_MOST_CHARS], list(self._known_names()))
         form = "" if "/" in model else "a model is named `provider/model`; "
         hint = f"did you mean {', '.join(near)}?" if near else f"{form}GET /v1/models lists what is served"
         return f"the model {model[:128]!r} does not exist; {hint}"
@@ -177,6 +185,14 @@ def _unfit(chain: Chain, asking: Asking, others: Mapping[str, str]) -> Unsupport
         (name for name in PARAM_OF if name in asking.uses and any(name not in each for each in supported)), ""
     )
     return UnsupportedParameter(message, param=PARAM_OF.get(lacking, "model"))
+
+
+def _nearest(model: str, names: Sequence[str]) -> list[str]:
+    """Returns up to three names like `model`, of many only of those that have most pairs of letters of it."""
+    if len(names) > _MOST_COMPARED:
+        pairs = {model[at : at + 2] for at in range(len(model) - 1)}
+        names = heapq.nlargest(_MOST_COMPARED, names, key=lambda name: sum(pair in name for pair in pairs))
+    return difflib.get_close_matches(model, names, n=3, cutoff=0.5)
 
 
 def _matches(pattern: str, model: str) -> bool:

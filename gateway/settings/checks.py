@@ -58,8 +58,9 @@ def _check_name(document: Document, name: str, row: Mapping[str, object], known:
     if name in known:
         document.add(path, f"{name!r} is another name of {known[name]!r}; write that here", at_key=True)
     elif row.get("base_url") is None:
-        hint = nearest(name, known) or "; a provider of your own needs a base_url"
-        document.add(path, f"no built-in provider is called {name!r}{hint}", at_key=True)
+        hint = nearest(name, known)
+        own = " A provider of your own needs a base_url" if hint else "; a provider of your own needs a base_url"
+        document.add(path, f"no built-in provider is called {name!r}{hint}{own}", at_key=True)
 
 
 def _check_aliases(document: Document, name: str, row: Mapping[str, object], known: Mapping[str, str]) -> None:

@@ -98,12 +98,19 @@ def _in_file(document: Document, loc: Path) -> Path:
 def _message(document: Document, details: ErrorDetails, path: Path) -> str:
     kind = details["type"]
     if kind == "extra_forbidden":
-        return f"unknown setting {str(path[-1])!r}{nearest(str(path[-1]), _names_at(path[:-1]))}"
+        names = _names_at(path[:-1])
+        return f"unknown setting {str(path[-1])!r}{nearest(str(path[-1]), names) or _known(names)}"
+    if kind == "model_type" and path[-2:-1] == ("deployments",):
+        return f"must be a mapping such as {{model: provider/model}}, {_shown(document, path, details['input'])}"
     words = _WORDS.get(kind)
     text = words.format(**details.get("ctx", {})) if words else details["msg"]
     if kind in ("missing", "too_short") or details["loc"][-1:] == ("[key]",):
         return text
     return f"{text}, {_shown(document, path, details['input'])}"
+
+
+def _known(names: Sequence[str]) -> str:
+    return f"; known are {', '.join(names)}" if names else ""
 
 
 def _shown(document: Document, path: Path, value: object) -> str:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from gateway.settings.document import Document, Path, as_list, as_mapping
+from gateway.settings.scalars import DEFAULT_PORT
 
 
 def client_key_names(document: Document) -> dict[str, int]:
@@ -40,9 +41,26 @@ def _check_admin(document: Document, clients: dict[bytes, int]) -> None:
     key = admin.get("key")
     if admin.get("port") is not None and key is None and ("admin", "port") not in document.broken:
         document.add(("admin", "port"), "needs a key for the admin API; set admin.key as well")
+    _check_ports(document, admin)
     if isinstance(key, str) and _digest(key) in clients and ("admin", "key") not in document.broken:
         owner = clients[_digest(key)]
         document.add(("admin", "key"), f"is a client's key as well (server.api_keys.{owner}); it must be another one")
+
+
+def _check_ports(document: Document, admin: Mapping[str, object]) -> None:
+    """Two listeners on one port: whoever binds last would take the other's requests, or not start."""
+    server = as_mapping(document.root.get("server"))
+    used = {"server.port": server.get("port", DEFAULT_PORT)}
+    for path, port in (
+        (("server", "metrics_port"), server.get("metrics_port")),
+        (("admin", "port"), admin.get("port")),
+    ):
+        if not isinstance(port, int) or isinstance(port, bool) or not port or path in document.broken:
+            continue
+        taken = next((name for name, other in used.items() if other == port), None)
+        if taken:
+            document.add(path, f"is {taken} as well ({port}); give it a port of its own")
+        used[".".join(path)] = port
 
 
 def _entries(document: Document) -> list[object]:

@@ -10,6 +10,7 @@ from pydantic import Tag as Shape
 from gateway.settings.provider import ProviderRow, SecretText, Strict, shape_of
 from gateway.settings.route import RouteSettings
 from gateway.settings.scalars import (
+    DEFAULT_PORT,
     MEMORY_URL,
     AccessLog,
     Count,
@@ -46,7 +47,7 @@ class ServerSettings(Strict):
     """The side that clients see."""
 
     host: Host = Field(default="127.0.0.1", description="Address to listen on; `0.0.0.0` for every interface.")
-    port: Port = Field(default=8484, description="Port to listen on; 0 lets the system choose one.")
+    port: Port = Field(default=DEFAULT_PORT, description="Port to listen on; 0 lets the system choose one.")
     api_keys: list[ClientKeyEntry] = Field(
         default=[],
         description="Keys that clients must present one of (`Authorization: Bearer ...`), each alone or with a `name` "

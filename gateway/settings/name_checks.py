@@ -71,7 +71,9 @@ def check_names(document: Document, providers: ProviderNames) -> None:
         _check_wildcards(document, name, route)
         mirror = as_mapping(route.get("mirror")).get("to")
         if isinstance(mirror, str):
-            _check_target(document, ("routes", name, "mirror", "to"), mirror, names)
+            path: Path = ("routes", name, "mirror", "to")
+            if _check_target(document, path, mirror, names) == name and path not in document.broken:
+                document.add(path, "is the route itself; every request would go there twice")
         found = list(_fallbacks(name, route))
         graph[name] = [_check_target(document, path, target, names) for path, target in found]
         places[name] = [path for path, _ in found]
@@ -167,9 +169,15 @@ def _check_target(document: Document, path: Path, target: str, names: _Names) ->
         return ""
     route = names.route_of(target)
     if route is None:
-        hint = nearest(target, names.owners) or "; name a route, an alias or provider/model"
+        hint = nearest(target, names.owners) or _nearest_provider(target, names.providers)
         document.add(path, f"no route is called {said}, and it is no model of a known provider{hint}")
     return route or ""
+
+
+def _nearest_provider(target: str, providers: ProviderNames) -> str:
+    provider, slash, _ = target.partition("/")
+    hint = nearest(provider.lower(), providers.ids) if slash else ""
+    return hint or "; name a route, an alias or provider/model"
 
 
 def fits(name: str, target: str) -> bool:

@@ -143,7 +143,11 @@ class RetrySettings(Strict):
     """How often and how fast is tried again."""
 
     attempts: Count = Field(default=4, description="Most attempts of one request, fallbacks included.")
-    per_deployment: Count = Field(default=2, description="Most of them at one deployment; another key counts, too.")
+    per_deployment: Count = Field(
+        default=2,
+        description="Most of them at one deployment. After a failure of the key alone another key may follow all the "
+        "same.",
+    )
     backoff_seconds: Pause = Field(
         default=0.1,
         description="Longest first pause before the same key and deployment is tried again; it doubles, and the pause "

@@ -7,6 +7,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 
+DEFAULT_PORT = 8484
 MAX_ROUTE_NAME = 256
 MAX_SECONDS = 86_400
 """A day: more is milliseconds written where seconds are meant."""

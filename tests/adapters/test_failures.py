@@ -10,6 +10,14 @@ import pytest
 from adapters.failures import FailureKind as K
 from adapters.failures import FailureRule, classify, describe, describe_bytes, from_description, retry_after_seconds
 
+CHAT_ONLY = (
+    "This is a chat model and not supported in the v1/completions endpoint. Did you mean to use v1/chat/completions?"
+)
+NO_CHAT = (
+    "This is not a chat model and thus not supported in the v1/chat/completions endpoint. "
+    "Did you mean to use v1/completions?"
+)
+NO_EMBEDDINGS = "You are not allowed to generate embeddings from this model"
 CONTEXT = "This model's maximum context length is 8192 tokens. However, your messages resulted in 9001 tokens."
 BODIES: list[tuple[str, int, Any, K, str, str | None]] = [
     # OpenAI (platform.openai.com/docs/guides/error-codes, read 2026-11-21)
@@ -93,6 +101,13 @@ BODIES: list[tuple[str, int, Any, K, str, str | None]] = [
      "Your plan does not include this model", "1311"),
     ("zai rate", 429, {"error": {"code": "1302", "message": "High concurrency usage"}}, K.RATE_LIMIT,
      "High concurrency usage", "1302"),
+    # OpenAI, asked for what the model does not do: this says nothing about the model or the key
+    ("openai chat only", 404, {"error": {"message": CHAT_ONLY, "type": "invalid_request_error", "param": "model",
+     "code": None}}, K.BAD_REQUEST, CHAT_ONLY, None),
+    ("openai no chat", 404, {"error": {"message": NO_CHAT, "type": "invalid_request_error", "param": "model",
+     "code": None}}, K.BAD_REQUEST, NO_CHAT, None),
+    ("openai no embeddings", 403, {"error": {"message": NO_EMBEDDINGS, "type": "invalid_request_error",
+     "param": None, "code": None}}, K.BAD_REQUEST, NO_EMBEDDINGS, None),
     # SiliconFlow
     ("siliconflow key", 401, "Token is invalid", K.AUTH, "Token is invalid", None),
     ("siliconflow parameter", 400, {"code": 20012, "message": "Model does not exist.", "data": None}, K.BAD_REQUEST,

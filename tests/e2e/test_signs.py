@@ -149,8 +149,10 @@ def test_an_error_says_how_many_attempts_it_took_and_names_no_fallback(start: St
 
 
 def test_a_retry_that_the_budget_forbids_is_counted(start: Start, scripted: Stage) -> None:
-    scripted.play(by_provider(first=error(500, "oops"), second=json_response(completion("Hi"))))
+    scripted.play(by_provider(first=error(500, "oops"), second=error(500, "oh")))
     gateway = start(two(retry={"budget": 0, "budget_floor_per_second": 0}))
+    answer = gateway.ask("main")
+    assert (answer.status_code, answer.headers["x-anyport-attempts"]) == (502, "2"), "the second had no trouble yet"
     answer = gateway.ask("main")
     assert (answer.status_code, answer.headers["x-anyport-attempts"]) == (502, "1")
     assert gateway.metric("anyport_retry_budget_exhausted_total", route="main", provider="first") == 1

@@ -155,7 +155,8 @@ class Fleet:
             for answer in script.answers[: len(script.sent)]:
                 assert not isinstance(answer, Response) or answer.releases, answer
         assert all(attempt.ended is not None for attempt in self.outcome.attempts)
-        assert asyncio.all_tasks() == {asyncio.current_task()}
+        left = asyncio.all_tasks() - {asyncio.current_task()}
+        assert not left, [str(task) for task in left]
 
     def _transport(self, deployment: Deployment) -> Script:
         self.sent.append(deployment.id)

@@ -326,3 +326,54 @@ async def test_a_bug_in_one_attempt_ends_the_other_and_comes_out() -> None:
     with pytest.raises(ZeroDivisionError):
         await race(broken(), fleet.run, 0.0)
     fleet.assert_at_rest()
+
+
+@STREAM
+async def test_of_requests_of_the_same_moment_one_alone_tries_what_is_half_open(stream: bool) -> None:
+    fleet = Fleet(hedge=HedgePolicy(share=1.0, after_seconds=60.0))
+    a = fleet.add("a/m", whole(fleet, stream))
+    fleet.add("b/m", *[whole(fleet, stream) for _ in range(4)])
+    a.vitals.ejected_until = fleet.clock()
+    fleet.plan.route.memory.hedge_credit = 10
+    for answer in await asyncio.gather(*[fleet.run(stream=stream) for _ in range(5)]):
+        await end(answer)
+    assert sorted(fleet.sent) == ["a/m", *["b/m"] * 4]
+    fleet.assert_at_rest()
+
+
+async def test_whenever_a_client_leaves_nothing_stays_counted() -> None:
+    for turns in range(12):
+        fleet = Fleet(hedge=AT_ONCE)
+        for id in ("a/m", "b/m"):
+            fleet.add(id, asyncio.Event())
+        task = asyncio.create_task(fleet.run())
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        fleet.assert_at_rest()
+
+
+async def test_leaving_twice_changes_nothing(fleet: Fleet) -> None:
+    fleet.add("a/m", fleet.response(TEXT, END))
+    is_ending, may_end = asyncio.Event(), asyncio.Event()
+
+    async def stubborn() -> Answer | SingleStream | None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            is_ending.set()
+            await may_end.wait()
+        return None
+
+    task = asyncio.create_task(race(stubborn(), lambda: fleet.run(stream=True), 0.0))
+    await is_ending.wait()
+    for _ in range(3):
+        task.cancel()
+        await asyncio.sleep(0)
+    assert not task.done(), "what is still held is waited for"
+    may_end.set()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    fleet.assert_at_rest()

@@ -95,6 +95,19 @@ async def settled(stage: Stage, heard: Heard, *, attempts: int, within: float) -
     return record
 
 
+def replaced(*scenes: Scene) -> int:
+    """Returns how many requests came on a connection that had served others: if it dies, that counts for nothing.
+
+    Only for upstreams that end every connection without a byte of an answer.
+    """
+    found = 0
+    for scene in scenes:
+        everybody = scene.upstream.requests
+        for request in scene.requests:
+            found += any(other.connection == request.connection for other in everybody[: request.number])
+    return found
+
+
 def count(*scenes: Scene) -> tuple[int, ...]:
     """Returns how often the upstream of each scene was asked."""
     return tuple(len(scene.requests) for scene in scenes)

@@ -258,6 +258,24 @@ async def test_a_client_that_stops_reading_stops_the_upstream_and_gets_everythin
     await stage.settled(answer)
 
 
+SLOW = {"x-request-id": "reads-too-slowly", "x-request-timeout": "1"}
+
+
+async def test_a_client_that_reads_slower_than_the_time_of_its_request_allows_is_cut_off(stage: Stage) -> None:
+    scene = stage.plays(raw(*_steps()))
+    loop = asyncio.get_running_loop()
+    one = connected(stage.port, receive_buffer=4096)
+    try:
+        await loop.sock_sendall(one, request_bytes(scene.body(stream=True), headers=SLOW))
+        await scene.heard(1)
+        await stage.upstream.wait_closed(scene.requests[0].connection, 2 + SLACK)
+        await stage.quiet()
+    finally:
+        reset(one)
+    record = await stage.gateway.record(SLOW["x-request-id"])
+    assert (record["error"], record["cancelled"], record["status"]) == ("client_too_slow", True, 499)
+
+
 async def test_a_client_that_stops_reading_costs_bounded_memory(stage: Stage) -> None:
     first = stage.plays(lambda recorded: raw(*_steps()))
     more = stage.plays(lambda recorded: raw(*_steps()))

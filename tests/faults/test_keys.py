@@ -101,7 +101,8 @@ async def test_where_all_keys_are_refused_the_client_hears_why_and_later_request
     await settled(stage, heard, attempts=2, within=0.5)
     again = await ask(client, scene, name, "both")
     assert (again.status, again.code) == (status, code)
-    assert int(again.headers["retry-after"]) > 30
+    seconds = int(again.headers["retry-after"])
+    assert seconds > 30 if name == "limited" else 1 <= seconds <= 5, "what we guess is tried again sooner"
     assert count(scene) == (2,), "keys that were refused rest"
     await settled(stage, again, attempts=0, within=0.5)
 

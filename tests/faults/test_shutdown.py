@@ -15,7 +15,7 @@ import pytest_asyncio
 from tests.faults.client import DONE, Answer, one_answer, request_bytes, talk
 from tests.faults.shapes import FINISH, ROLE, WORDS, delta, event, fine
 from tests.faults.stage import SLACK, Scene, Stage, eventually, staged
-from tests.upstreams.scripted import STALL, Step, chunk, raw
+from tests.upstreams.scripted import STALL, Step, chunk, json_response, raw
 from tests.upstreams.scripted import Answer as Played
 
 pytestmark = pytest.mark.asyncio
@@ -110,8 +110,13 @@ async def assert_recorded(stage: Stage, answers: list[Answer]) -> None:
 
 async def test_a_request_without_an_answer_at_the_end_of_the_grace_gets_a_503(stage: Stage) -> None:
     silent = stage.plays(raw(STALL))
-    running = [asyncio.create_task(silent.ask(stream=stream)) for stream in (False, True)]
-    await until_all_stream(stage, running, [silent])
+    pausing = stage.plays(json_response({"error": {"message": "slow down"}}, 429, [("retry-after", "9")]))
+    failing = stage.plays(json_response({"error": {"message": "boom"}}, 500))
+    second = stage.beside(failing, raw(STALL))
+    asked = [(silent, False), (silent, True), (pausing, True), (failing, False), (failing, True)]
+    running = [asyncio.create_task(scene.ask(stream=stream)) for scene, stream in asked]
+    await until_all_stream(stage, running[:3], [silent, pausing])
+    await second.heard(2)
     stage.gateway.signal(signal.SIGTERM)
     for answer in await asyncio.gather(*running):
         assert (answer.status, answer.error["code"]) == (503, "server_shutting_down")
@@ -119,7 +124,9 @@ async def test_a_request_without_an_answer_at_the_end_of_the_grace_gets_a_503(st
         assert answer.headers["retry-after"] == "1"
     assert await stage.gateway.exit_code() == 0
     records = [record for (record,) in stage.gateway.records().values()]
-    assert [(record["status"], record["error"]) for record in records] == [(503, "server_shutting_down")] * 2
+    assert [(record["status"], record["error"]) for record in records] == [(503, "server_shutting_down")] * 5
+    assert sorted(record["attempts"] for record in records) == [1, 1, 1, 2, 2]
+    assert "Traceback" not in stage.gateway.log
 
 
 async def test_a_second_signal_does_not_wait_for_the_grace(tmp_path: Path) -> None:

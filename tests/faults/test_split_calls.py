@@ -84,6 +84,23 @@ async def test_the_official_sdk_reads_all_choices_of_a_joined_stream(stage: Stag
     await stage.quiet()
 
 
+@pytest.mark.parametrize("stream", [False, True], ids=["json", "stream"])
+async def test_a_part_that_fails_goes_elsewhere_and_the_others_stay(stage: Stage, stream: bool) -> None:
+    broken = json_response({"error": {"message": "boom"}}, 500)
+    good = WHOLE if stream else fine("Hello, wörld")
+    first = stage.plays(broken, good)
+    second = stage.beside(first, good)
+    answer = await first.ask(n=3, stream=stream)
+    assert answer.status == 200
+    if stream:
+        assert answer.event_error is None
+        assert said(answer.events) == dict.fromkeys(range(3), "Hello, wörld")
+    else:
+        assert [choice["message"]["content"] for choice in answer.json["choices"]] == ["Hello, wörld"] * 3
+    assert (len(first.requests), len(second.requests)) == (3, 1)
+    await stage.settled(answer, attempts=4)
+
+
 async def test_a_slow_part_holds_nobody_up(stage: Stage) -> None:
     gate = asyncio.Event()
     slow = Played([gate, *WHOLE.steps])

@@ -139,7 +139,8 @@ async def test_a_cut_at_any_byte_is_never_silent(stage: Stage, framing: str, end
     make = FRAMINGS[framing]
     heard: dict[str, int] = {}
     ends_with_file = (framing, end) == ("close-delimited", FIN)
-    cuts = range(len(GOOD_BODY))
+    # Every byte, all framings together, through real sockets; `test_cut_streams` has every byte of every kind.
+    cuts = range(list(FRAMINGS).index(framing), len(GOOD_BODY), len(FRAMINGS))
     width = 12
     for start in range(0, len(cuts), width):
         batch = cuts[start : start + width]
@@ -151,8 +152,8 @@ async def test_a_cut_at_any_byte_is_never_silent(stage: Stage, framing: str, end
         for scene, outcome in zip(scenes, outcomes, strict=True):
             assert len(scene.requests) == (2 if outcome == "refused" else 1), "after content nothing is tried again"
     await stage.quiet()
-    assert heard["refused"] > 200
-    assert heard["broken"] > 300
+    assert heard["refused"] > 50
+    assert heard["broken"] > 75
     # Only the proper end of a close-delimited body after the finish is a good end.
     assert heard.keys() <= {"refused", "broken", *(["finished", "whole"] if ends_with_file else [])}
 

@@ -313,7 +313,7 @@ async def test_a_refusal_becomes_the_error_it_means(
     type: str | None,
     stream: bool,
 ) -> None:
-    scene = stage.plays(said(status, "sorry, no", **error), alone=status in (401, 402))
+    scene = stage.plays(said(status, "sorry, no", (), **error), alone=status in (401, 402))
     answer = await scene.ask(stream=stream)
     message = assert_error(answer, expected, code, type=type)
     assert message.startswith(f"{scene.model}: ")

@@ -200,3 +200,10 @@ def test_a_copied_percentile_goes_its_own_way() -> None:
     for _ in range(200):
         twin.observe(9.0)
     assert (percentile.value, twin.value) == (1.0, 9.0)
+
+
+def test_one_attempt_at_a_time_finds_out_how_fast_an_unknown_deployment_is() -> None:
+    known, unknown = Latency(), Latency()
+    known.observe(0.5, 100.0)
+    assert unknown.score(100.0, 0) < known.score(100.0, 0)
+    assert unknown.score(100.0, 1) > known.score(100.0, 3)

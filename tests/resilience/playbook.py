@@ -18,7 +18,8 @@ import pytest
 from adapters.failures import Failure, FailureKind
 from gateway.resilience import consequences
 from gateway.resilience.consequences import Event, Running
-from gateway.resilience.planner import AttemptPlanner, GiveUp, Try, Wait
+from gateway.resilience.planner import AttemptPlanner
+from gateway.resilience.steps import GiveUp, Try, Wait
 from gateway.routing.deployment import Deployment, Limit
 from gateway.routing.route import Plan, Stage
 from tests.resilience.scenery import stage

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.resilience.planner import Try
+from gateway.resilience.steps import Try
 from tests.resilience.playbook import K, declines, fails, gives_up, passes, play, tries, unreachable, waits, works
 from tests.resilience.scenery import deployment, fallback, stage
 

@@ -7,7 +7,7 @@ import pytest
 from adapters.failures import Failure
 from gateway.health.vitals import Capacity, HealthPolicy
 from gateway.resilience.consequences import Turn
-from gateway.resilience.planner import GiveUp, Wait
+from gateway.resilience.steps import GiveUp, Wait
 from gateway.routing.deployment import Deployment
 from tests.resilience.playbook import (
     Clock,
@@ -101,7 +101,25 @@ def test_failures_may_cause_more_attempts_for_a_share_of_the_first_ones() -> Non
     for _ in range(2):
         told = play(a, b, clock=clock, budget_floor_per_second=0) << tries("a") >> fails(K.SERVER)
         _ = told << tries("b", charged="a") >> works
+    b.vitals.counts.ended(clock.now, is_failure=True)
     told = play(a, b, clock=clock, budget_floor_per_second=0) << tries("a") >> fails(K.SERVER)
+    _ = told << gives_up(K.SERVER, "a")
+
+
+def test_beyond_the_budget_a_deployment_that_had_no_trouble_of_late_takes_over_once_and_is_charged_to_nobody() -> None:
+    a, b, c, clock = deployment("a"), deployment("b"), deployment("c"), Clock()
+    for _ in range(4):  # a fifth would eject it
+        told = play(a, b, c, clock=clock, budget_floor_per_second=0, budget=0) << tries("a") >> fails(K.SERVER)
+        _ = told << tries("b", charged="") >> works
+    assert a.vitals.counts.retries == 0
+    told = play(a, b, c, clock=clock, budget_floor_per_second=0, budget=0) << tries("a") >> fails(K.SERVER)
+    _ = told << tries("b") >> fails(K.TIMEOUT) << gives_up(K.TIMEOUT, "b")
+
+
+def test_beyond_the_budget_nothing_is_taken_over_by_a_deployment_in_trouble() -> None:
+    a, b, clock = deployment("a"), deployment("b"), Clock()
+    _ = play(b, clock=clock) << tries("b") >> fails(K.SERVER)
+    told = play(a, b, clock=clock, budget_floor_per_second=0, budget=0) << tries("a") >> fails(K.SERVER)
     _ = told << gives_up(K.SERVER, "a")
 
 
@@ -464,3 +482,13 @@ def test_a_connection_that_died_beside_another_failure_is_replaced_all_the_same(
     assert hedged(told) == "b"
     told.open.reverse()
     _ = told >> dies >> fails(K.SERVER) << tries("a", fresh=True) >> works
+
+
+def test_a_client_is_told_when_a_key_put_aside_is_asked_again_not_when_its_rest_would_be_over() -> None:
+    told = play(deployment("a")) << tries("a") >> fails(K.QUOTA) << gives_up(K.QUOTA, "a", wait=5)
+    assert told.planner
+
+
+def test_a_pause_of_our_own_at_a_deployment_keeps_no_client_away() -> None:
+    told = play(deployment("a"), per_deployment=1) << tries("a") >> fails(K.OVERLOADED) << gives_up(K.OVERLOADED, "a")
+    assert told.planner

@@ -57,13 +57,13 @@ def test_a_deployment_gets_only_what_it_supports() -> None:
         (
             deployment("n", supports=frozenset()),
             deployment("t", supports=frozenset({"tools"})),
-            deployment("b", supports=frozenset({"tools", "images"})),
+            deployment("x", supports=frozenset({"tools", "images"})),
             deployment("e"),
         ),
     )
-    assert fit(own, asking()) == "ntbe"
-    assert fit(own, asking(tools=TOOLS)) == "tbe"
-    assert fit(own, asking(tools=TOOLS, messages=of(IMAGE))) == "be"
+    assert fit(own, asking()) == "ntxe"
+    assert fit(own, asking(tools=TOOLS)) == "txe"
+    assert fit(own, asking(tools=TOOLS, messages=of(IMAGE))) == "xe"
     assert fit(own, asking(response_format=SCHEMA)) == "e"
     assert fitting(own, asking(tools=TOOLS, messages=of(IMAGE)))[1] == {
         "n": "it does not support images and tools",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -24,12 +25,12 @@ KNOWN = ["fast", "p/model-a", "p/model-b", "q/other"]
 class World:
     """Routes and providers that a router may ask for, and what it asked (gateway.routing.router.Routes)."""
 
-    def __init__(self, *routes: Route, aliases: dict[str, str] | None = None) -> None:
+    def __init__(self, *routes: Route, aliases: dict[str, str] | None = None, known: Sequence[str] = KNOWN) -> None:
         self.asked: list[tuple[str, str]] = []
         self.known = {route.name: route for route in routes}
         self.names = {name: name for name in self.known if "*" not in name} | (aliases or {})
         self.wildcards = [name for name in self.known if "*" in name]
-        self.router = Router(self, known_names=lambda: KNOWN, show=str, clock=lambda: 0.0, random=lambda: 0.5)
+        self.router = Router(self, known_names=lambda: known, show=str, clock=lambda: 0.0, random=lambda: 0.5)
 
     def route(self, name: str, star: str) -> Route | str:
         self.asked.append((name, star))
@@ -61,6 +62,18 @@ def route(name: str, *ids: str, to: tuple[str, ...] = (), **more: Any) -> Route:
 
 
 # Names.
+
+
+def test_of_very_many_names_the_nearest_is_found_too() -> None:
+    names = [f"team-{number}/model" for number in range(5_000)]
+    known = [*names, "fast-and-good"]
+    router = World(known=known).router
+    with pytest.raises(UnknownModel, match="did you mean fast-and-good"):
+        router.chain("fastandgood")
+    with pytest.raises(UnknownModel, match="team-4321/model"):
+        router.chain("team-4321/model-")
+    with pytest.raises(UnknownModel, match="v1/models lists"):
+        router.chain("?" * 300)
 
 
 def test_a_provider_and_its_model_need_no_configuration() -> None:
@@ -221,6 +234,13 @@ def test_a_circle_ends_where_it_began() -> None:
     world = World(route("a", "a", to=("b",)), route("b", "b", to=("also-a", "b", "p/x")), aliases={"also-a": "a"})
     assert world.ids("a") == [["a"], ["b"], ["p/x"]]
     assert world.ids("also-a") == [["a"], ["b"], ["p/x"]]
+
+
+def test_more_fallbacks_may_follow_each_other_than_the_stack_is_deep() -> None:
+    last = 2_000
+    chained = [route(f"r{number}", "x", to=(f"r{number + 1}",)) for number in range(last)]
+    world = World(*chained, route(f"r{last}", "x"))
+    assert len(world.plan("r0").stages) == last + 1
 
 
 def test_a_fallback_that_cannot_be_served_is_left_out() -> None:

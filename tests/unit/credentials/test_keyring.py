@@ -139,7 +139,7 @@ def test_a_key_that_works_again_is_forgiven_what_we_guessed_but_not_what_was_tol
     told.cool(600, 0, is_told=True, failure=REFUSED)
     for state in (guessed, told):
         state.strikes = 3
-        state.succeeded()
+        state.succeeded(0.0)
     assert (guessed.cooling_until, guessed.strikes, guessed.last_failure) == (0, 0, None)
     assert (told.cooling_until, told.strikes, told.last_failure) == (600, 0, REFUSED)
 

@@ -269,3 +269,9 @@ def test_more_stop_texts_or_inputs_than_the_vendor_takes_are_refused() -> None:
 )
 def test_a_vendors_wording_is_understood(provider: str, status: int, body: object, expected: FailureKind) -> None:
     assert kind(provider, status, body) is expected
+
+
+def test_a_prompt_that_openrouter_flags_puts_no_key_aside() -> None:
+    flagged = {"error": {"code": 403, "message": "openai/gpt-4o requires moderation. Your input was flagged for 'x'"}}
+    assert kind("openrouter", 403, flagged) is FailureKind.CONTENT_FILTER
+    assert kind("openrouter", 403, {"error": {"code": 403, "message": "Key is disabled"}}) is FailureKind.AUTH

@@ -326,3 +326,13 @@ def test_nothing_that_is_shown_holds_a_key() -> None:
     deployment = made(found.route("r", "")).deployments[0]
     assert isinstance(deployment.key_ring.keys[0].secret, Secret)
     assert "canary" not in repr(deployment)
+
+
+def test_what_a_named_route_remembers_outlives_any_number_of_wildcard_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(live, "MOST_SINGLES", 5)
+    deployments = {"deployments": [{"model": "openai/*"}]}
+    found = book({"r": {"deployments": [{"model": "openai/m"}]}, "gpt-*": deployments})
+    memory = made(found.route("r", "")).memory
+    for number in range(20):
+        made(found.route("gpt-*", str(number)))
+    assert made(found.route("r", "")).memory is memory

@@ -77,7 +77,11 @@ routes:
             "2:59  routes.a.fallbacks.0.route  no route is called 'claude', and it is no model of a known provider; "
             "name a route, an alias or provider/model",
         ),
-        (["a: {D, fallbacks: [gorq/x]}"], "2:51  routes.a.fallbacks.0  no route is called 'gorq/x'"),
+        (
+            ["a: {D, fallbacks: [gorq/x]}"],
+            "2:51  routes.a.fallbacks.0  no route is called 'gorq/x', and it is no model of a known provider; "
+            "did you mean 'groq'?",
+        ),
         (["a: {D, mirror: {to: nowhere}}"], "2:52  routes.a.mirror.to  no route is called 'nowhere'"),
         (
             ["'gpt-*': {D}", "a: {D, fallbacks: ['gpt-*']}"],
@@ -415,3 +419,30 @@ def test_the_password_of_the_state_is_not_shown(file: Path) -> None:
 def test_all_faults_between_values_come_at_once(file: Path) -> None:
     text = routes("a: {D, aliases: [b], fallbacks: [nowhere], hedge: {}}", "b: {D, fallbacks: [b], sticky_by: user}")
     assert len(faults(file, text)) == 5
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        ("server: {port: 9000}\nadmin: {port: 9000, key: k}\n", "2:15  admin.port  is server.port as well (9000)"),
+        ("admin: {port: 8484, key: k}\n", "1:15  admin.port  is server.port as well (8484)"),
+        ("server: {metrics_port: 8484}\n", "1:24  server.metrics_port  is server.port as well (8484)"),
+        (
+            "server: {metrics_port: 9100}\nadmin: {port: 9100, key: k}\n",
+            "2:15  admin.port  is server.metrics_port as well (9100)",
+        ),
+    ],
+)
+def test_no_two_listeners_may_have_one_port(file: Path, text: str, fault: str) -> None:
+    assert faults(file, text) == [f"{fault}; give it a port of its own"]
+
+
+def test_several_listeners_may_leave_the_choice_of_their_ports_to_the_system(file: Path) -> None:
+    assert load(file, "server: {port: 0, metrics_port: 0}\nadmin: {port: 0, key: k}\n").admin.port == 0
+
+
+def test_a_mirror_is_not_the_route_itself(file: Path) -> None:
+    text = 'routes: {a: {deployments: [{model: groq/x}], aliases: [b], mirror: {to: "b"}}}\n'
+    assert [fault.split("  ", 1)[1] for fault in faults(file, text)] == [
+        "routes.a.mirror.to  is the route itself; every request would go there twice"
+    ]

@@ -31,7 +31,7 @@ routes:
 upstream: {{transport: httpx, connect_seconds: 2.5}}
 health: {{ejection_seconds: 1}}
 state: {{url: "redis://u:{KEY}@h:1/0"}}
-admin: {{port: 1, key: {KEY}-b}}
+admin: {{port: 2, key: {KEY}-b}}
 discovery: {{enabled: true}}
 """
 PIECES = [
