@@ -8,6 +8,7 @@ GatewayError(status, type, code, param, message, headers)
 |   |-- BodyTooLarge          413
 |   |-- UnsupportedMedia      415
 |   |-- Unauthenticated       401     invalid_api_key
+|   |-- NotForThisKey         403     model_not_allowed
 |   |-- UnknownUrl            404     no such path
 |   |-- MethodNotAllowed      405     with Allow
 |   `-- UnknownModel          404     model_not_found; lists the nearest names
@@ -22,6 +23,8 @@ GatewayError(status, type, code, param, message, headers)
     |-- Draining              503     retry-after 1
     |-- Overloaded            503     retry-after 1
     |-- LimitsUnavailable     503     retry-after 1
+    |-- LedgerUnavailable     503     retry-after 1
+    |-- KeysUnavailable       503     retry-after 1
     `-- Internal              500     id only; details in the log
 
 ConfigError(faults)                   never in the request path
@@ -145,6 +148,13 @@ class Unauthenticated(CallerError):
         return (*super().headers(), ("www-authenticate", "Bearer"))
 
 
+class NotForThisKey(CallerError):
+    """The key exists, and is not for this model."""
+
+    status = 403
+    code = "model_not_allowed"
+
+
 class UnknownUrl(CallerError):
     """No such path."""
 
@@ -239,6 +249,18 @@ class LimitsUnavailable(Draining):
     """Nobody can say whether limits allow it, and the operator wants no guess."""
 
     code = "limits_unavailable"
+
+
+class KeysUnavailable(Draining):
+    """Nobody can say whether there is such a key: storage does not answer."""
+
+    code = "keys_unavailable"
+
+
+class LedgerUnavailable(Draining):
+    """What a request uses cannot be recorded now, and the operator wants none served unrecorded."""
+
+    code = "ledger_unavailable"
 
 
 class Internal(GatewayFault):

@@ -22,6 +22,7 @@ FIXED: Final = (
     "server.access_log",
     "admin.port",
     "admin.host",
+    "access.pepper",
 )
 """Settings that only another start changes."""
 _BY_NAME: Final = ("providers", "routes")

@@ -195,6 +195,17 @@ class StorageSettings(Strict):
     )
 
 
+class AccessSettings(Strict):
+    """Virtual keys: those that `anyport keys create` gives out."""
+
+    pepper: SecretText | None = Field(
+        default=None,
+        description="Secret that the digests of virtual keys are made with; replicas need the same one, and another "
+        "one makes all virtual keys void. Null: the file `pepper` in `storage.directory`, made with the first key.",
+        examples=["${ANYPORT_PEPPER}"],
+    )
+
+
 class AdminSettings(Strict):
     """The operator's own door: explanations, and the state of keys and deployments."""
 
@@ -237,6 +248,7 @@ class Settings(Strict):
     )
     state: StateSettings = Field(default=StateSettings(), description="What replicas tell each other.")
     storage: StorageSettings = Field(default=StorageSettings(), description="What must not be lost.")
+    access: AccessSettings = Field(default=AccessSettings(), description="Virtual keys.")
     admin: AdminSettings = Field(default=AdminSettings(), description="The operator's own door.")
     discovery: DiscoverySettings = Field(
         default=DiscoverySettings(), description="Looking for model servers on this machine."

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 DATA_VARIABLE: Final = "ANYPORT_DATA_DIR"
 _DIRECTORY: Final = ".anyport"
-_FILE: Final = "anyport.db"
+DATABASE_FILE: Final = "anyport.db"
 _SQLITE: Final = "sqlite:///"
 
 
@@ -40,7 +40,7 @@ def open_storage(
     from gateway.storage.store import SqlStorage
 
     if url is None or url.startswith(_SQLITE):
-        name = _FILE if url is None else url.removeprefix(_SQLITE)
+        name = DATABASE_FILE if url is None else url.removeprefix(_SQLITE)
         if not name or name.endswith("/") or name == ":memory:" or "?" in name or "\0" in name:
             raise unusable("must name a file: sqlite:///RELATIVE/PATH or sqlite:////ABSOLUTE/PATH, without options")
         database = open_sqlite(directory / name if url is None else Path(name).absolute())

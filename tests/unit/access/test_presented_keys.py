@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from gateway.access.keys import ANONYMOUS, ClientKey, KeyCheck
+from gateway.access.keys import ANONYMOUS, Caller, KeyCheck
 from gateway.credentials.secret import Secret
 from gateway.http.edge import Edge, Message, Receive, Scope, Send, Transaction
 from gateway.http.ids import Ids
 from gateway.telemetry.metrics import Metrics
 
-TEAM = ClientKey("team-a", frozenset({"gold"}))
+TEAM = Caller("team-a", frozenset({"gold"}))
 
 
 async def _shell(scope: Scope, receive: Receive, send: Send) -> None:
     raise AssertionError("the path is an endpoint's")
 
 
-async def _ask(key: bytes) -> tuple[list[ClientKey], int]:
+async def _ask(key: bytes) -> tuple[list[Caller], int]:
     """Returns whom the endpoint saw, and the status of the answer."""
-    seen: list[ClientKey] = []
+    seen: list[Caller] = []
     sent: list[Message] = []
 
     async def endpoint(transaction: Transaction) -> None:
