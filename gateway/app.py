@@ -84,6 +84,8 @@ class App:
                     drain=self._drain,
                     ids=self._ids,
                     max_body_bytes=server.max_body_bytes,
+                    books=runtime.books,
+                    tells_cost=server.cost_header,
                 )
                 for path, operation in INFERENCE_PATHS.items()
             },

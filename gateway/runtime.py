@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from itertools import islice
 
 from gateway.access.keys import KeyCheck, client_keys
+from gateway.books import Books
 from gateway.credentials.keyring import KeyBook
 from gateway.credentials.resolve import is_local_host
 from gateway.credentials.scrub import Scrubber
@@ -66,9 +67,9 @@ class Runtime:
         self.settings = settings
         self.catalogue = build_catalogue(settings, environ, before.catalogue.keys if before else None)
         owners = client_keys(settings.server.api_keys)
-        self.keys = KeyCheck(owners)
         self._echo = EchoTransport()
-        self.shared = shared_after(before.shared if before else None, settings)
+        self.shared = shared_after(before.shared if before else None, settings, environ)
+        self.keys = KeyCheck(owners, self.shared.stored.thing.picture)
         self.transport = self.shared.transport.thing
         self.control = self.shared.control.thing
         self.state = self.shared.line.thing.state
@@ -77,7 +78,8 @@ class Runtime:
         secrets = [*self.catalogue.secrets(), *(key for key, _ in owners), *_deployments_keys(settings)]
         self.admin_key = None if settings.admin.key is None else Secret(settings.admin.key.get_secret_value())
         """What the admin API demands."""
-        self.scrubber = Scrubber([*secrets, self.admin_key] if self.admin_key else secrets)
+        own = [key for key in (self.admin_key, self.shared.stored.thing.pepper) if key]
+        self.scrubber = Scrubber([*secrets, *own])
         self.catalogue.watch(self.scrubber.add)
         if before:
             self.catalogue.inherit(before.catalogue)
@@ -130,6 +132,11 @@ class Runtime:
         if before is None:
             self._begin()
 
+    @property
+    def books(self) -> Books:
+        """What every request is recorded in."""
+        return self.shared.books.thing
+
     def take_over(self, before: Runtime) -> None:
         """Takes the place of the runtime that this one was built after: from now on metrics and replicas mean this."""
         self.shared.take(before.shared)
@@ -155,7 +162,7 @@ class Runtime:
         return [ModelEntry(DEMO_MODEL, DEMO)]
 
     async def start(self) -> None:
-        """Starts the background work; returns at once."""
+        """Starts the background work; returns when it is known who may call, or that storage does not answer."""
         settings = self.settings
         if settings.discovery.enabled:
             looking = self.discovery.run(settings.discovery.interval_seconds)
@@ -164,6 +171,8 @@ class Runtime:
             probing = self._prober.run(settings.health.probe_seconds)
             self._background.append(asyncio.create_task(probing, name="prober"))
         await self.shared.line.thing.start()
+        await self.shared.stored.thing.picture.start()
+        self.books.start()
 
     async def rest(self) -> None:
         """Ends the background work: requests go on, but another runtime looks around now."""

@@ -156,7 +156,9 @@ class RouteBook:
         known = facts.price
         price = UnitPrice(known.base.input, known.base.output) if known else None
         if said.price is not None:
-            price = UnitPrice(_nano(said.price.input_usd_per_million), _nano(said.price.output_usd_per_million))
+            price = UnitPrice(
+                _nano(said.price.input_usd_per_million), _nano(said.price.output_usd_per_million), is_own=True
+            )
         limits = said.limits
         capacity = Capacity(limits.max_in_flight, limits.requests_per_minute, limits.tokens_per_minute)
         named = replace(found, id=said.name or self._show(found.id))

@@ -22,6 +22,12 @@ FIXED: Final = (
     "server.access_log",
     "admin.port",
     "admin.host",
+    "storage.url",
+    "storage.directory",
+    "storage.retention_days",
+    "storage.aggregates_days",
+    "storage.journal_max_bytes",
+    "storage.on_ledger_failure",
     "access.pepper",
 )
 """Settings that only another start changes."""

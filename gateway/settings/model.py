@@ -83,6 +83,10 @@ class ServerSettings(Strict):
     access_log: AccessLog = Field(
         default="stdout", description="Where one line per request goes: `stdout`, `stderr`, `off` or a file's path."
     )
+    cost_header: bool = Field(
+        default=True,
+        description="Whether answers in one piece say in `x-anyport-cost-usd` what they cost, where that is known.",
+    )
 
 
 class UpstreamSettings(Strict):

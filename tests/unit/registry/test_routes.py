@@ -89,7 +89,7 @@ def test_what_the_file_says_of_a_deployment_is_what_it_has() -> None:
     )
     assert (deployment.weight, deployment.order, deployment.tags) == (3, 2, {"eu"})
     assert (deployment.context_window, deployment.supports) == (4096, {"tools"})
-    assert deployment.price == UnitPrice(1_500_000_000, 6_000_000_000)
+    assert deployment.price == UnitPrice(1_500_000_000, 6_000_000_000, is_own=True)
     assert deployment.is_limited
 
 
