@@ -17,6 +17,7 @@ from gateway.cli.exits import Exit
 from gateway.cli.explain import explain
 from gateway.cli.keys import keys_group
 from gateway.cli.models import models
+from gateway.cli.owner_groups import projects_group, teams_group
 from gateway.cli.providers import providers_group
 from gateway.cli.reload import reload
 from gateway.cli.serve import serve
@@ -35,6 +36,8 @@ COMMANDS: Final[Mapping[str, Callable[..., None]]] = {
 GROUPS: Final[Mapping[str, Callable[[], typer.Typer]]] = {
     "providers": providers_group,
     "keys": keys_group,
+    "teams": teams_group,
+    "projects": projects_group,
     "db": db_group,
 }
 

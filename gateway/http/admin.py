@@ -30,6 +30,7 @@ from gateway.errors import (
     UnknownUrl,
     UnsupportedMedia,
 )
+from gateway.http.admin_keys import add_key_routes
 from gateway.http.explained import MAX_SEED, MINIMAL, prepared, read_explained
 from gateway.http.guard import GuardProtocol, guarded
 from gateway.http.ids import Ids
@@ -116,6 +117,8 @@ def _shell(current: Callable[[], Runtime], reload: Reload, ids: Ids) -> FastAPI:
     @shell.get(KEYS_PATH)
     async def keys(request: Request) -> Response:  # pyright: ignore[reportUnusedFunction]
         return _json({"data": upstream_keys(current(), time.monotonic())}, ids, request.scope)
+
+    add_key_routes(shell, current, lambda request, value: _json(value, ids, request.scope))  # behind KEYS_PATH
 
     @shell.get(DEPLOYMENTS_PATH)
     async def deployments(request: Request) -> Response:  # pyright: ignore[reportUnusedFunction]
