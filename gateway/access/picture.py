@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
-from typing import Final, Protocol
+from collections.abc import Callable, Coroutine
+from typing import Any, Final, Protocol
 
 from msgspec import Struct
 
@@ -26,7 +26,7 @@ _log = logging.getLogger("anyport.access")
 class Owned(Protocol):
     """What a picture needs of storage."""
 
-    async def upgrade(self) -> None:
+    def upgrade(self) -> Coroutine[Any, Any, None]:
         """Makes the tables, or brings them up to date; raises ConfigError and StorageError."""
         ...
 
@@ -70,7 +70,7 @@ class KeyPicture:
         self._teams: dict[str, Team] = {}
         self._by_digest: dict[bytes, VirtualKey] = {}
         self._version = 0
-        self._is_upgraded = False
+        self._upgrading: asyncio.Task[None] | None = None
         self._seen_at: float | None = None
         self._trouble = "storage was not asked yet"
         self._pepper_bytes: bytes | None = None
@@ -109,9 +109,11 @@ class KeyPicture:
 
     async def aclose(self) -> None:
         """Ends the task."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait([self._task])
+        tasks = [task for task in (self._task, self._upgrading) if task is not None]
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
 
     async def refresh(self) -> None:
         """Takes over what was changed in storage; what goes wrong is logged, once."""
@@ -143,13 +145,21 @@ class KeyPicture:
 
     async def _look(self) -> None:
         storage = self._storage()
-        if not self._is_upgraded:
-            await storage.upgrade()
-            self._is_upgraded = True
+        await self._upgraded(storage)
         self._take(await storage.owners(self._version))
         if self._keys and self._pepper_bytes is None:
             self._pepper_bytes = self.pepper.read()
         self._seen_at = self._clock()
+
+    async def _upgraded(self, storage: Owned) -> None:
+        if self._upgrading is None:
+            self._upgrading = asyncio.create_task(storage.upgrade(), name="key-picture-upgrade")
+        try:
+            # Large tables take longer than one look; cut off each time, it would never end.
+            await asyncio.shield(self._upgrading)
+        except (StorageError, ConfigError):
+            self._upgrading = None
+            raise
 
     def _take(self, owners: Owners) -> None:
         if owners.is_whole:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import pytest
 from msgspec.structs import replace
 
+from gateway.access import picture as picture_module
 from gateway.access.keys import ANONYMOUS, Caller, KeyCheck
 from gateway.access.picture import TRUST_SECONDS, KeyPicture
 from gateway.access.secrets import PREFIX, Pepper, PepperMissing, digest_of, hint_of, new_key
@@ -161,6 +163,25 @@ async def test_without_a_place_for_storage_there_are_no_keys() -> None:
         scene.shelf.error = error
         await scene.picture.refresh()
         assert scene.check.is_open == may_be_absent
+
+
+async def test_an_upgrade_that_takes_long_is_not_begun_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(picture_module, "READ_SECONDS", 0.05)
+    scene, begun, may_end = Scene(VIRTUAL), 0, asyncio.Event()
+
+    async def upgrade() -> None:
+        nonlocal begun
+        begun += 1
+        await may_end.wait()
+
+    monkeypatch.setattr(scene.shelf, "upgrade", upgrade)
+    for _ in range(2):
+        await scene.picture.refresh()
+        assert scene.refusal(KEY) == (503, "keys_unavailable")
+    may_end.set()
+    await scene.picture.refresh()
+    assert (scene.ask(KEY).id, begun) == ("key_1", 1)
+    await scene.picture.aclose()
 
 
 async def test_keys_without_their_pepper_are_not_unknown_but_unavailable(tmp_path: Path) -> None:
