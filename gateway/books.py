@@ -49,6 +49,7 @@ class Books:
         self._directory = directory
         self._open_storage = open_storage
         self._is_place_chosen = is_place_chosen
+        self._is_open = False
         self._is_started = False
         self._storage: Storage | None = None
         self._opening = asyncio.Lock()
@@ -64,11 +65,11 @@ class Books:
         if self.ledger is not None:
             self.ledger.record(record)
 
-    def start(self) -> None:
-        """Opens the journal and begins to drain it, at the first call; raises ConfigError."""
-        if self._is_started:
+    def open(self) -> None:
+        """Opens the journal, at the first call; raises ConfigError."""
+        if self._is_open:
             return
-        self._is_started = True
+        self._is_open = True
         settings = self._settings
         try:
             journal = Journal(self._directory / _JOURNAL, max_bytes=settings.journal_max_bytes)
@@ -79,8 +80,14 @@ class Books:
             _log.warning("%s; nothing is recorded. Set storage.directory to a place that can be written", failure)
             return
         self.ledger = Ledger(journal, self, on_failure=settings.on_ledger_failure)
-        self.ledger.start()
-        self._tidier.start()
+
+    def start(self) -> None:
+        """Opens the journal and begins to drain it, at the first call; raises ConfigError."""
+        self.open()
+        if not self._is_started and self.ledger is not None:
+            self._is_started = True
+            self.ledger.start()
+            self._tidier.start()
 
     async def append(self, records: Sequence[UsageRecord]) -> None:
         """Brings records into storage (what a `Writer` needs)."""

@@ -79,7 +79,10 @@ def serve_alone(source: Source, console: Console, *, watch: bool) -> int:
 
 
 def serve_runtime(runtime: Runtime, source: Source, around: Surroundings) -> int:
-    """Serves a runtime, and those that replace it, until a signal; returns the exit code."""
+    """Serves a runtime, and those that replace it, until a signal; returns the exit code.
+
+    Raises ConfigError if what requests use cannot be recorded where somebody wants it to be.
+    """
     server = runtime.settings.server
     drain = DrainSignal()
     app = create_app(runtime, drain=drain, exposition=around.exposition)
@@ -92,6 +95,7 @@ def serve_runtime(runtime: Runtime, source: Source, around: Surroundings) -> int
     announce = around.announce
     detach = setup(scrub=holder.scrub, sink=around.log)
     try:
+        runtime.books.open()
         return run(
             app,
             host=server.host,

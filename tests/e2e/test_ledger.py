@@ -86,6 +86,15 @@ def test_a_place_that_cannot_be_written_is_a_warning_unless_somebody_has_chosen_
     assert "nothing is recorded. Set storage.directory" in process.errors
 
 
+def test_a_chosen_place_that_cannot_be_written_lets_nothing_start(scripted: Stage, tmp_path: Path) -> None:
+    (tmp_path / "taken").write_text("a file, where a directory should be")
+    config = {**scripted_config(scripted.url), "storage": {"directory": str(tmp_path / "taken")}}
+    process = start_gateway(tmp_path, config=config)
+    assert process.wait() == 2
+    assert "the journal cannot be kept in" in process.errors
+    assert "Traceback" not in process.errors
+
+
 def test_the_header_can_be_switched_off(scripted: Stage, tmp_path: Path) -> None:
     scripted.play(json_response(completion("Hi")))
     process = begin(tmp_path, scripted, server={"access_log": "off", "cost_header": False})
