@@ -46,6 +46,9 @@ class Gateway:
         status, answer = self._ask(self.port, "POST", "/v1/chat/completions", body, key)
         return status, answer.get("error", {}).get("code")
 
+    def client(self, path: str, key: str) -> Reply:
+        return self._ask(self.port, "GET", path, None, key)
+
     def _ask(self, port: int, method: str, path: str, body: Any, key: str | None) -> Reply:
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
         headers = {"content-type": "application/json"} | ({"authorization": f"Bearer {key}"} if key else {})
@@ -104,6 +107,9 @@ def test_a_key_is_for_its_routes_only(gateway: Gateway) -> None:
     key = gateway.made("keys", name="narrow", routes=["r", "demo/*"])["key"]
     assert gateway.chat(key, "r") == gateway.chat(key, "demo/echo") == (200, None)
     assert gateway.chat(key, "s") == (403, "model_not_allowed")
+    listed = gateway.client("/v1/models", key)[1]["data"]
+    assert [each["id"] for each in listed] == ["r"]
+    assert [gateway.client(f"/v1/models/{name}", key)[0] for name in ("r", "s")] == [200, 403]
 
 
 def test_teams_projects_and_keys_belong_together(gateway: Gateway) -> None:
