@@ -12,6 +12,7 @@ from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 
 from gateway.settings.model import (
+    AccessSettings,
     AdminSettings,
     DiscoverySettings,
     HealthSettings,
@@ -110,6 +111,7 @@ _SECTIONS: tuple[tuple[str, type[BaseModel] | str], ...] = (
     ("health", HealthSettings),
     ("state", StateSettings),
     ("storage", StorageSettings),
+    ("access", AccessSettings),
     ("admin", AdminSettings),
     ("discovery", DiscoverySettings),
 )
