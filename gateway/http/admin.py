@@ -38,6 +38,7 @@ from gateway.http.inbound import split
 from gateway.http.limits import GuardLimits
 from gateway.http.server import BACKLOG, BindError, bind, default_allowed_hosts, url_of
 from gateway.http.states import deployment_states, upstream_keys
+from gateway.http.usage import add_usage_route
 from gateway.reload.reloader import Reload
 from gateway.runtime import Runtime
 from gateway.settings.model import AdminSettings
@@ -119,6 +120,7 @@ def _shell(current: Callable[[], Runtime], reload: Reload, ids: Ids) -> FastAPI:
         return _json({"data": upstream_keys(current(), time.monotonic())}, ids, request.scope)
 
     add_key_routes(shell, current, lambda request, value: _json(value, ids, request.scope))  # behind KEYS_PATH
+    add_usage_route(shell, current, lambda request, value: _json(value, ids, request.scope))
 
     @shell.get(DEPLOYMENTS_PATH)
     async def deployments(request: Request) -> Response:  # pyright: ignore[reportUnusedFunction]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import re
+import time
 from pathlib import Path
 from typing import Any
 
@@ -93,6 +95,24 @@ def test_a_chosen_place_that_cannot_be_written_lets_nothing_start(scripted: Stag
     assert process.wait() == 2
     assert "the journal cannot be kept in" in process.errors
     assert "Traceback" not in process.errors
+
+
+def test_the_admin_api_adds_up_what_requests_cost(scripted: Stage, tmp_path: Path) -> None:
+    scripted.play(*[json_response(completion("Hi"))] * 3)
+    process = begin(tmp_path, scripted, admin={"port": 0, "key": "admin-canary-0123456789"})
+    for _ in range(3):
+        assert ask(process).status_code == 200
+    (base,) = re.findall(r"admin API is at (http://\S+)", process.wait_for("admin API is at"))
+    headers = {"authorization": "Bearer admin-canary-0123456789"}
+    deadline = time.monotonic() + 10
+    rows: list[Any] = []
+    while not (rows and rows[0]["requests"] == 3) and time.monotonic() < deadline:
+        rows = httpx2.get(f"{base}/usage?by=route", headers=headers).json()["data"]
+    assert [(row["route"], row["requests"], row["cost_usd"]) for row in rows] == [("fast", 3, "0.000132")]
+    table = httpx2.get(f"{base}/usage?by=route&format=csv", headers=headers)
+    assert table.text.splitlines()[1].endswith("0.000132")
+    assert httpx2.get(f"{base}/usage?by=colour", headers=headers).status_code == 400
+    assert process.stop() == 0, process.errors
 
 
 def test_the_header_can_be_switched_off(scripted: Stage, tmp_path: Path) -> None:
