@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import re
+import shutil
 import time
 from pathlib import Path
 from typing import Any
 
 import httpx2
+import pytest
 
 from gateway.records import UsageRecord
 from gateway.storage.base import RecordsQuery
@@ -113,6 +115,22 @@ def test_the_admin_api_adds_up_what_requests_cost(scripted: Stage, tmp_path: Pat
     assert table.text.splitlines()[1].endswith("0.000132")
     assert httpx2.get(f"{base}/usage?by=colour", headers=headers).status_code == 400
     assert process.stop() == 0, process.errors
+
+
+@pytest.mark.parametrize(("policy", "status"), [("refuse", 503), ("serve", 200)])
+def test_the_operator_decides_what_becomes_of_requests_that_cannot_be_recorded(
+    scripted: Stage, tmp_path: Path, policy: str, status: int
+) -> None:
+    scripted.play(*[json_response(completion("Hi"))] * 2)
+    process = begin(tmp_path, scripted, storage={"on_ledger_failure": policy})
+    journal = tmp_path / ".anyport" / "journal"
+    shutil.rmtree(journal)
+    journal.write_text("a file, where a directory should be")
+    assert ask(process).status_code == 200  # nobody could know
+    answer = ask(process)
+    assert answer.status_code == status
+    assert status == 200 or answer.json()["error"]["code"] == "ledger_unavailable"
+    process.kill()
 
 
 def test_the_header_can_be_switched_off(scripted: Stage, tmp_path: Path) -> None:
