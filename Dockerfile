@@ -16,13 +16,17 @@ COPY adapters adapters
 COPY config config
 COPY gateway gateway
 RUN ["/opt/anyport/bin/python", "-m", "pip", "install", "--no-deps", "--no-build-isolation", "."]
+RUN ["mkdir", "/opt/data"]
 RUN printf 'server:\n  api_keys: ["${ANYPORT_API_KEY}"]\n' > /opt/anyport.yaml
 
 FROM python:3.12-slim
 COPY --from=build /opt/anyport /opt/anyport
 COPY --from=build /opt/anyport.yaml /etc/anyport/anyport.yaml
+# What must not be lost; a volume of its own, so that it can be written whatever the root file system is.
+COPY --from=build --chown=65532:65532 /opt/data /data
+VOLUME /data
 # Bytecode was written at installation; at run time nothing is, so that the root file system may be read-only.
-ENV PATH=/opt/anyport/bin:$PATH PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1
+ENV PATH=/opt/anyport/bin:$PATH PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 ANYPORT_DATA_DIR=/data
 WORKDIR /etc/anyport
 USER 65532:65532
 EXPOSE 8484

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import gc
 from collections.abc import AsyncGenerator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from typing import Any
 
 from adapters.types import Operation
 from gateway.http.drain import DrainSignal
-from gateway.http.edge import Edge
+from gateway.http.edge import Edge, Receive, Scope, Send
 from gateway.http.ids import Ids
 from gateway.http.inference import InferenceEndpoint
 from gateway.http.models import LIST_PATH, ModelsEndpoint
-from gateway.http.shell import build_shell
+from gateway.http.shell import Exposition, build_shell
+from gateway.reload.holder import RuntimeHolder
 from gateway.runtime import Runtime
 
 INFERENCE_PATHS = {
@@ -24,53 +25,83 @@ INFERENCE_PATHS = {
 }
 
 
-def create_app(runtime: Runtime, *, drain: DrainSignal, beside: AbstractAsyncContextManager[Any] | None = None) -> Edge:
-    """Returns the application that serves `runtime`; its lifespan starts and closes it.
+class App:
+    """ASGI application: what the runtime of this moment serves, and the shell for everything that is no request."""
 
-    `beside` is entered and left with it: another listener, which is there until the last request has ended.
-    """
+    def __init__(self, runtime: Runtime, drain: DrainSignal, exposition: Exposition) -> None:
+        self._drain = drain
+        self._ids = Ids()
+        self._beside: list[AbstractAsyncContextManager[Any]] = []
+        self._shell = build_shell(
+            exposition=exposition,
+            drain=drain,
+            check=lambda headers: self.holder.current.keys.check(headers),
+            ids=self._ids,
+            lifespan=self._lifespan,
+            serves_metrics=runtime.settings.server.metrics_port is None,
+        )
+        self.holder = RuntimeHolder(runtime, self._edge)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serves one ASGI connection; a request keeps its runtime until it has ended."""
+        if scope["type"] != "http":
+            await self._shell(scope, receive, send)
+            return
+        lease = self.holder.lease()
+        try:
+            await lease.app(scope, receive, send)
+        finally:
+            lease.release()
+
+    def beside(self, manager: AbstractAsyncContextManager[Any]) -> None:
+        """Has something entered at the start and left after the last request has ended: another listener, a watch."""
+        self._beside.append(manager)
 
     @asynccontextmanager
-    async def lifespan(app: Any) -> AsyncGenerator[None]:
-        await runtime.start()
+    async def _lifespan(self, shell: Any) -> AsyncGenerator[None]:
+        await self.holder.current.start()
         # What exists now lives as long as the process: the collector need not look at it at every pass.
         gc.collect()
         gc.freeze()
         try:
-            async with beside or nullcontext():
+            async with AsyncExitStack() as stack:
+                for manager in self._beside:
+                    await stack.enter_async_context(manager)
                 yield
         finally:
-            await runtime.aclose()
+            await self.holder.aclose()
 
-    server = runtime.settings.server
-    ids = Ids()
-    shell = build_shell(
-        metrics=runtime.metrics,
-        drain=drain,
-        keys=runtime.keys,
-        ids=ids,
-        lifespan=lifespan,
-        serves_metrics=server.metrics_port is None,
-    )
-    models = ModelsEndpoint(runtime)
-    return Edge(
-        posts={
-            path: InferenceEndpoint(
-                operation,
-                router=runtime.router,
-                executor=runtime.executor,
-                mirror=runtime.mirror,
-                drain=drain,
-                ids=ids,
-                max_body_bytes=server.max_body_bytes,
-            )
-            for path, operation in INFERENCE_PATHS.items()
-        },
-        gets=[(LIST_PATH, models), (LIST_PATH + "/", models)],
-        shell=shell,
-        keys=runtime.keys,
-        metrics=runtime.metrics,
-        ids=ids,
-        access_log=runtime.access_log,
-        max_in_flight=server.max_in_flight,
-    )
+    def _edge(self, runtime: Runtime) -> Edge:
+        server = runtime.settings.server
+        models = ModelsEndpoint(runtime)
+        return Edge(
+            posts={
+                path: InferenceEndpoint(
+                    operation,
+                    router=runtime.router,
+                    executor=runtime.executor,
+                    mirror=runtime.mirror,
+                    drain=self._drain,
+                    ids=self._ids,
+                    max_body_bytes=server.max_body_bytes,
+                    books=runtime.books,
+                    tells_cost=server.cost_header,
+                )
+                for path, operation in INFERENCE_PATHS.items()
+            },
+            gets=[(LIST_PATH, models), (LIST_PATH + "/", models)],
+            shell=self._shell,
+            keys=runtime.keys,
+            metrics=runtime.metrics,
+            ids=self._ids,
+            access_log=runtime.access_log,
+            max_in_flight=server.max_in_flight,
+        )
+
+
+def create_app(runtime: Runtime, *, drain: DrainSignal, exposition: Exposition | None = None) -> App:
+    """Returns the application that serves `runtime`, and those that replace it; its lifespan starts and closes them.
+
+    `exposition` gives the metrics, if not this process alone does.
+    """
+    return App(runtime, drain, exposition or runtime.metrics.render_off_loop)

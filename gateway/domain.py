@@ -144,6 +144,8 @@ class Outcome(Struct):
     bytes_in: int = 0
     bytes_out: int = 0
     chunks: int = 0
+    events: int = 0
+    """Of a stream that was sent."""
     dropped: tuple[str, ...] = ()
     fallback: str = ""
     """Kind of the failure after which another route took over, "" if none did."""

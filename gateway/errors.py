@@ -8,9 +8,13 @@ GatewayError(status, type, code, param, message, headers)
 |   |-- BodyTooLarge          413
 |   |-- UnsupportedMedia      415
 |   |-- Unauthenticated       401     invalid_api_key
+|   |-- NotForThisKey         403     model_not_allowed
 |   |-- UnknownUrl            404     no such path
 |   |-- MethodNotAllowed      405     with Allow
 |   `-- UnknownModel          404     model_not_found; lists the nearest names
+|-- NotAdmitted                       a limit of the client's own key, project or team
+|   |-- RateLimited           429     type says of what: requests or tokens
+|   `-- BudgetExceeded        429     insufficient_quota
 |-- UpstreamError(attempts)           every attempt is inside, in order
 |   |-- UpstreamRejected      4xx     the upstream's own refusal of this request, scrubbed
 |   |-- UpstreamUnavailable   429/502/503
@@ -18,6 +22,9 @@ GatewayError(status, type, code, param, message, headers)
 `-- GatewayFault                      we are at fault
     |-- Draining              503     retry-after 1
     |-- Overloaded            503     retry-after 1
+    |-- LimitsUnavailable     503     retry-after 1
+    |-- LedgerUnavailable     503     retry-after 1
+    |-- KeysUnavailable       503     retry-after 1
     `-- Internal              500     id only; details in the log
 
 ConfigError(faults)                   never in the request path
@@ -140,6 +147,13 @@ class Unauthenticated(CallerError):
         return (*super().headers(), ("www-authenticate", "Bearer"))
 
 
+class NotForThisKey(CallerError):
+    """The key exists, and is not for this model."""
+
+    status = 403
+    code = "model_not_allowed"
+
+
 class UnknownUrl(CallerError):
     """No such path."""
 
@@ -159,6 +173,27 @@ class UnknownModel(CallerError):
 
     status = 404
     code = "model_not_found"
+
+
+class NotAdmitted(GatewayError):
+    """A limit of the key, project or team that calls; nothing was sent to anybody."""
+
+    status = 429
+
+
+class RateLimited(NotAdmitted):
+    """Too many requests or tokens for a minute, or requests at the same time."""
+
+    type = "requests"
+    code = "rate_limit_exceeded"
+    should_retry = True
+
+
+class BudgetExceeded(NotAdmitted):
+    """No money left for this request."""
+
+    type = "insufficient_quota"
+    code = "insufficient_quota"
 
 
 class UpstreamError(GatewayError):
@@ -207,6 +242,24 @@ class Overloaded(Draining):
     """Too many requests at once for this process."""
 
     code = "overloaded"
+
+
+class LimitsUnavailable(Draining):
+    """Nobody can say whether limits allow it, and the operator wants no guess."""
+
+    code = "limits_unavailable"
+
+
+class KeysUnavailable(Draining):
+    """Nobody can say whether there is such a key: storage does not answer."""
+
+    code = "keys_unavailable"
+
+
+class LedgerUnavailable(Draining):
+    """What a request uses cannot be recorded now, and the operator wants none served unrecorded."""
+
+    code = "ledger_unavailable"
 
 
 class Internal(GatewayFault):

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from itertools import islice
 
 from gateway.access.keys import KeyCheck, client_keys
+from gateway.books import Books
+from gateway.credentials.keyring import KeyBook
 from gateway.credentials.resolve import is_local_host
 from gateway.credentials.scrub import Scrubber
 from gateway.credentials.secret import Secret
@@ -29,18 +31,13 @@ from gateway.registry.routes import RouteBook
 from gateway.routing.deployment import Deployment
 from gateway.routing.route import Route
 from gateway.routing.router import Router
-from gateway.settings.model import Settings, UpstreamSettings
+from gateway.settings.model import Settings
 from gateway.settings.provider import ProviderRow
-from gateway.state.factory import open_state
-from gateway.telemetry.access_log import AccessLog
-from gateway.telemetry.metrics import Metrics
+from gateway.shared import Ear, shared_after
 from gateway.telemetry.series import MAX_SERIES
-from gateway.telemetry.writer import open_sink
 from gateway.transport.base import Transport
 from gateway.transport.builtin import BuiltinTransport
-from gateway.transport.control import ControlClient
 from gateway.transport.echo import EchoTransport
-from gateway.transport.stock import StockTransport
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,35 +52,49 @@ class Runtime:
     """Routes, providers, transports and what counts them, for one configuration."""
 
     def __init__(
-        self, settings: Settings, environ: Mapping[str, str], *, chance: Callable[[], float] = random.random
+        self,
+        settings: Settings,
+        environ: Mapping[str, str],
+        *,
+        chance: Callable[[], float] = random.random,
+        before: Runtime | None = None,
     ) -> None:
-        """Raises ConfigError; opens no connection yet. `chance` gives numbers from 0 to 1."""
+        """Raises ConfigError; opens no connection yet. `chance` gives numbers from 0 to 1.
+
+        `before` is the runtime that this one is to replace: what may go on is shared with it, and nothing that it sees
+        is changed before `take_over`. So this may run beside the event loop.
+        """
         self.settings = settings
-        self.catalogue = build_catalogue(settings, environ)
+        self.catalogue = build_catalogue(settings, environ, before.catalogue.keys if before else None)
         owners = client_keys(settings.server.api_keys)
-        self.keys = KeyCheck(owners)
-        self.transport = _transport(settings.upstream)
         self._echo = EchoTransport()
-        self.control = ControlClient()
-        self.access_log = _access_log(settings.server.access_log)
-        self.metrics = Metrics(
-            connections=self._connections,
-            access_records_dropped=lambda: self.access_log.dropped if self.access_log else 0,
-            resting=lambda: self.news.resting(),
-        )
+        self.shared = shared_after(before.shared if before else None, settings, environ)
+        self.keys = KeyCheck(owners, self.shared.stored.thing.picture)
+        self.transport = self.shared.transport.thing
+        self.control = self.shared.control.thing
+        self.state = self.shared.line.thing.state
+        self.access_log = self.shared.access_log.thing
+        self.metrics = self.shared.metrics
         secrets = [*self.catalogue.secrets(), *(key for key, _ in owners), *_deployments_keys(settings)]
-        self.scrubber = Scrubber(secrets)
+        self.admin_key = None if settings.admin.key is None else Secret(settings.admin.key.get_secret_value())
+        """What the admin API demands."""
+        own = [key for key in (self.admin_key, self.shared.stored.thing.pepper) if key]
+        self.scrubber = Scrubber([*secrets, *own])
         self.catalogue.watch(self.scrubber.add)
-        self.routes = RouteBook(settings, self.catalogue, show=self.scrubber.text)
-        self.state = open_state(settings.state.url.get_secret_value())
+        if before:
+            self.catalogue.inherit(before.catalogue)
+        self.routes = RouteBook(
+            settings, self.catalogue, show=self.scrubber.text, states=before.routes.states if before else None
+        )
         self._prober = Prober(self.control, clock=time.monotonic)
         deployments = self._deployments_of_file()
         named = (each.name for route in settings.routes.values() for each in route.deployments if each.name)
         self._names = frozenset(islice((*(deployment.id for deployment in deployments), *named), MAX_SERIES))
         """Deployments that metrics tell apart."""
+        self._ear = Ear(self.shared.line.thing)
         self.news = News(
             metrics=self.metrics,
-            state=self.state,
+            state=self._ear,
             keys=self.catalogue.keys,
             states_of=self.routes.find,
             deployments=deployments,
@@ -117,6 +128,26 @@ class Runtime:
         )  # a copy is no client's request: it has no access record
         self.discovery = Discovery(self.catalogue, self.control, changed=self._models_changed, ended=self._probe_ended)
         self._background: list[asyncio.Task[None]] = []
+        self._is_closed = False
+        if before is None:
+            self._begin()
+
+    @property
+    def books(self) -> Books:
+        """What every request is recorded in."""
+        return self.shared.books.thing
+
+    def take_over(self, before: Runtime) -> None:
+        """Takes the place of the runtime that this one was built after: from now on metrics and replicas mean this."""
+        self.shared.take(before.shared)
+        self.news.inherit(before.news)
+        self.routes.states.turn(self.routes.policy)
+        self.discovery.hosted_due = before.discovery.hosted_due
+        self._begin()
+
+    def _begin(self) -> None:
+        self._ear.listen()
+        self.metrics.follow(connections=self._connections, resting=self.news.resting)
         self._models_changed()
 
     def models(self) -> list[ModelEntry]:
@@ -131,7 +162,7 @@ class Runtime:
         return [ModelEntry(DEMO_MODEL, DEMO)]
 
     async def start(self) -> None:
-        """Starts the background work; returns at once."""
+        """Starts the background work; returns when it is known who may call, or that storage does not answer."""
         settings = self.settings
         if settings.discovery.enabled:
             looking = self.discovery.run(settings.discovery.interval_seconds)
@@ -139,20 +170,26 @@ class Runtime:
         if settings.health.probe_seconds is not None:
             probing = self._prober.run(settings.health.probe_seconds)
             self._background.append(asyncio.create_task(probing, name="prober"))
-        await self.state.start()
+        await self.shared.line.thing.start()
+        await self.shared.stored.thing.picture.start()
+        self.books.start()
+
+    async def rest(self) -> None:
+        """Ends the background work: requests go on, but another runtime looks around now."""
+        background, self._background = self._background, []
+        for task in background:
+            task.cancel()
+        if background:
+            await asyncio.wait(background)
 
     async def aclose(self) -> None:
-        """Ends the background work and closes every upstream connection."""
-        for task in self._background:
-            task.cancel()
-        if self._background:
-            await asyncio.wait(self._background)
-        await self.state.aclose()
+        """Ends the background work and closes what no other runtime uses; a second call does nothing."""
+        if self._is_closed:
+            return
+        self._is_closed = True
+        await self.rest()
         await self.mirror.aclose()
-        await self.transport.aclose()
-        await self.control.aclose()
-        if self.access_log is not None:
-            self.access_log.close()
+        await self.shared.release()
 
     def is_served(self, model: str) -> bool:
         """Returns whether a request for this public name would find a deployment."""
@@ -244,7 +281,7 @@ def _in_vain(row: ProviderRow, whole: ProviderRow) -> str:
     return ""
 
 
-def build_catalogue(settings: Settings, environ: Mapping[str, str]) -> Catalogue:
+def build_catalogue(settings: Settings, environ: Mapping[str, str], keys: KeyBook | None = None) -> Catalogue:
     """Returns the providers of the built-in table with the file's rows laid over; raises ConfigError."""
     rows = load_builtin()
     for name, row in settings.providers.items():
@@ -261,7 +298,7 @@ def build_catalogue(settings: Settings, environ: Mapping[str, str]) -> Catalogue
         registry = Registry(specs)
     except ValueError as error:
         raise ConfigError([Fault("anyport.yaml", 0, 0, "providers", str(error))]) from None
-    catalogue = Catalogue(registry, settings.providers, environ)
+    catalogue = Catalogue(registry, settings.providers, environ, keys)
     _refuse({name: catalogue.problems[name] for name in settings.providers if name in catalogue.problems})
     return catalogue
 
@@ -278,19 +315,3 @@ def _deployments_keys(settings: Settings) -> list[Secret]:
         for deployment in route.deployments
         for key in deployment.keys or ()
     ]
-
-
-def _access_log(target: str) -> AccessLog | None:
-    if target == "off":
-        return None
-    try:
-        return AccessLog(open_sink(target))
-    except OSError as error:
-        message = f"{target} cannot be written: {error.strerror}"
-        raise ConfigError([Fault("anyport.yaml", 0, 0, "server.access_log", message)]) from None
-
-
-def _transport(upstream: UpstreamSettings) -> Transport:
-    if upstream.transport == "httpx":
-        return StockTransport(max_connections=upstream.max_connections)
-    return BuiltinTransport(max_connections=upstream.max_connections)

@@ -12,12 +12,14 @@ from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 
 from gateway.settings.model import (
+    AccessSettings,
     AdminSettings,
     DiscoverySettings,
     HealthSettings,
     ServerSettings,
     Settings,
     StateSettings,
+    StorageSettings,
     UpstreamSettings,
 )
 
@@ -108,6 +110,8 @@ _SECTIONS: tuple[tuple[str, type[BaseModel] | str], ...] = (
     ("upstream", UpstreamSettings),
     ("health", HealthSettings),
     ("state", StateSettings),
+    ("storage", StorageSettings),
+    ("access", AccessSettings),
     ("admin", AdminSettings),
     ("discovery", DiscoverySettings),
 )

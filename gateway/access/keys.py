@@ -1,4 +1,4 @@
-"""Who may call: the keys of `server.api_keys`, known by digest only."""
+"""Who may call: the keys of `server.api_keys` and virtual keys, all known by digest only."""
 
 from __future__ import annotations
 
@@ -9,30 +9,49 @@ from dataclasses import dataclass
 
 from pydantic import SecretStr
 
+from gateway.access.picture import KeyPicture
+from gateway.access.secrets import PREFIX
 from gateway.credentials.secret import Secret
-from gateway.errors import Unauthenticated
+from gateway.errors import KeysUnavailable, Unauthenticated
+from gateway.records import Project, Team, VirtualKey
 from gateway.settings.model import ClientKeySettings
 
 _BEARER = b"bearer "
+_PREFIX = PREFIX.encode()
+_UNKNOWN = "this API key is not known here"
 _MAX_KEY_BYTES = 4096
 
 
 @dataclass(frozen=True, slots=True)
-class ClientKey:
-    """What is known of a key besides the key itself; a key without a name has none of it."""
+class Caller:
+    """What is known of a key besides the key itself; a key of the file without a name has none of it."""
 
     name: str = ""
     tags: frozenset[str] = frozenset()
+    key: VirtualKey | None = None
+    project: Project | None = None
+    team: Team | None = None
+
+    @property
+    def id(self) -> str:
+        """The virtual key, or the name of a key of the file."""
+        return self.key.id if self.key else self.name
+
+    def may_use(self, model: str) -> bool:
+        """Says whether its key is for a route, by public name."""
+        if self.key is None or not self.key.routes:
+            return True
+        return any(model.startswith(route[:-1]) if route.endswith("*") else model == route for route in self.key.routes)
 
 
-ANONYMOUS = ClientKey()
+ANONYMOUS = Caller()
 """Whoever calls with a key that has no name, or calls an open gateway."""
 
 
-def client_keys(entries: Iterable[SecretStr | ClientKeySettings]) -> list[tuple[Secret, ClientKey]]:
+def client_keys(entries: Iterable[SecretStr | ClientKeySettings]) -> list[tuple[Secret, Caller]]:
     """Returns what `server.api_keys` says: each key, and whose it is."""
     return [
-        (Secret(entry.key.get_secret_value()), ClientKey(entry.name, frozenset(entry.tags)))
+        (Secret(entry.key.get_secret_value()), Caller(entry.name, frozenset(entry.tags)))
         if isinstance(entry, ClientKeySettings)
         else (Secret(entry.get_secret_value()), ANONYMOUS)
         for entry in entries
@@ -40,34 +59,62 @@ def client_keys(entries: Iterable[SecretStr | ClientKeySettings]) -> list[tuple[
 
 
 class KeyCheck:
-    """Checks the key that a client presents; with no keys configured everyone passes."""
+    """Checks the key that a client presents; where it is certain that there are no keys, everyone passes."""
 
-    def __init__(self, keys: Iterable[tuple[Secret, ClientKey]]) -> None:
+    def __init__(self, keys: Iterable[tuple[Secret, Caller]], picture: KeyPicture | None = None) -> None:
+        """`picture` has the virtual keys."""
         self._owners = tuple((key.digest(), owner) for key, owner in keys)
+        self._picture = picture
 
     @property
     def is_open(self) -> bool:
-        """True if no key is configured."""
-        return not self._owners
+        """True if it is certain that there is no key."""
+        return not self._owners and (self._picture is None or self._picture.is_empty)
 
-    def check(self, headers: Mapping[bytes, bytes]) -> ClientKey:
+    def check(self, headers: Mapping[bytes, bytes]) -> Caller:
         """Returns whose key the request carries, else raises Unauthenticated; header names in lower case.
 
-        The time taken depends on how many keys there are, not on how much of one was guessed.
+        Raises KeysUnavailable if storage had to be asked and does not answer. The time taken depends on how many keys
+        of the file there are, not on how much of one was guessed.
         """
-        if not self._owners:
+        if self.is_open:
             return ANONYMOUS
         presented = _presented(headers)
         if presented is None:
+            if not self._owners and self._picture is not None and not self._picture.is_trusted:
+                raise _unavailable()  # nobody knows whether a key is needed
             raise Unauthenticated("no API key; send it as `Authorization: Bearer <key>`")
         digest = hashlib.sha256(presented).digest()
-        found: ClientKey | None = None
+        found: Caller | None = None
         for known, owner in self._owners:
             if hmac.compare_digest(known, digest):
                 found = owner
-        if found is None:
-            raise Unauthenticated("this API key is not known here")
-        return found
+        if found is not None:
+            return found
+        picture = self._picture
+        if picture is not None and (presented.startswith(_PREFIX) or not (self._owners or picture.is_trusted)):
+            return _virtual(picture, presented)
+        raise Unauthenticated(_UNKNOWN)
+
+
+def _virtual(picture: KeyPicture, presented: bytes) -> Caller:
+    holder = picture.find(presented) if picture.is_trusted else None
+    if holder is None:
+        if picture.trouble:
+            raise _unavailable()
+        raise Unauthenticated(_UNKNOWN)
+    key, now_ms = holder.key, picture.now_ms()
+    if key.disabled_at_ms is not None:
+        raise Unauthenticated("this API key was revoked; ask whoever gave it to you", code="key_revoked")
+    if holder.is_former and now_ms >= (key.former_until_ms or 0):
+        raise Unauthenticated("this API key was replaced by another one; use that", code="key_revoked")
+    if key.expires_at_ms is not None and now_ms >= key.expires_at_ms:
+        raise Unauthenticated("this API key has expired; ask whoever gave it to you", code="key_expired")
+    return Caller(key.name, frozenset(key.tags), key, holder.project, holder.team)
+
+
+def _unavailable() -> KeysUnavailable:
+    return KeysUnavailable("API keys cannot be checked now; try again in a moment")
 
 
 def _presented(headers: Mapping[bytes, bytes]) -> bytes | None:

@@ -24,12 +24,15 @@ class Configuration:
     environ: Mapping[str, str]
 
 
-def load_configuration(explicit: Path | None) -> Configuration:
-    """Returns what `--config`, the environment and the current directory give; raises ConfigError."""
-    from gateway.settings.load import find_config, load_settings
+def load_configuration(explicit: Path | None, data: bytes | None = None) -> Configuration:
+    """Returns what `--config`, the environment and the current directory give; raises ConfigError.
 
-    path = find_config(explicit, os.environ, Path())
-    return Configuration(path, load_settings(path, os.environ, known_providers()), os.environ)
+    `data` is what the file (`explicit`, or ./anyport.yaml) says, if somebody has read it already.
+    """
+    from gateway.settings.load import CONFIG_NAME, find_config, load_settings
+
+    path = find_config(explicit, os.environ, Path()) if data is None else explicit or Path(CONFIG_NAME)
+    return Configuration(path, load_settings(path, os.environ, known_providers(), data=data), os.environ)
 
 
 def known_providers() -> Mapping[str, str]:
@@ -45,7 +48,7 @@ def known_providers() -> Mapping[str, str]:
 
 
 @contextmanager
-def located(path: Path | None) -> Generator[None]:
+def located(path: Path | None, data: bytes | None = None) -> Generator[None]:
     """Gives the faults that are found inside, after loading, their places in the file."""
     from gateway.errors import ConfigError
 
@@ -56,4 +59,4 @@ def located(path: Path | None) -> Generator[None]:
             raise
         from gateway.settings.load import locate
 
-        raise ConfigError(locate(error.faults, path)) from None
+        raise ConfigError(locate(error.faults, path, data)) from None

@@ -1,4 +1,4 @@
-"""`anyport keys`: the upstream keys, where they are from and whether they rest. Never a key itself."""
+"""`anyport keys`: those of clients, and the upstream ones: where they are from and whether they rest."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import typer
 from gateway.cli.configuration import Configuration, load_configuration, located
 from gateway.cli.options import ConfigOption, JsonOption
 from gateway.cli.output import print_json, print_table
+from gateway.cli.virtual_keys import add_key_commands
 
 if TYPE_CHECKING:
     from gateway.http.states import Rest, UpstreamKey
@@ -19,14 +20,15 @@ _COLUMNS = ("PROVIDER", "KEY", "FROM", "MODEL", "STATE", "LEFT", "USES")
 
 def keys_group() -> typer.Typer:
     """Returns the command group."""
-    group = typer.Typer(no_args_is_help=True, help="Show keys; never a key itself.")
+    group = typer.Typer(no_args_is_help=True, help="Give out keys to clients, and show those of providers.")
     group.callback()(_keys)
     group.command("upstream")(upstream)
+    add_key_commands(group)
     return group
 
 
 def _keys() -> None:
-    """Show keys; never a key itself."""
+    """Give out keys to clients, and show those of providers."""
 
 
 def upstream(config: ConfigOption = None, as_json: JsonOption = False) -> None:

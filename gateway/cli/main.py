@@ -11,25 +11,35 @@ from typer.core import TyperGroup
 
 from gateway.cli.bench import bench
 from gateway.cli.check import check
+from gateway.cli.db import db_group
 from gateway.cli.discover import discover
 from gateway.cli.exits import Exit
 from gateway.cli.explain import explain
 from gateway.cli.keys import keys_group
 from gateway.cli.models import models
+from gateway.cli.owner_groups import projects_group, teams_group
 from gateway.cli.providers import providers_group
+from gateway.cli.reload import reload
 from gateway.cli.serve import serve
 from gateway.cli.version import version
 
 COMMANDS: Final[Mapping[str, Callable[..., None]]] = {
     "serve": serve,
     "check": check,
+    "reload": reload,
     "models": models,
     "discover": discover,
     "explain": explain,
     "bench": bench,
     "version": version,
 }
-GROUPS: Final[Mapping[str, Callable[[], typer.Typer]]] = {"providers": providers_group, "keys": keys_group}
+GROUPS: Final[Mapping[str, Callable[[], typer.Typer]]] = {
+    "providers": providers_group,
+    "keys": keys_group,
+    "teams": teams_group,
+    "projects": projects_group,
+    "db": db_group,
+}
 
 
 class Commands(TyperGroup):

@@ -148,9 +148,10 @@ class KeyBook:
         state = self._states.get(fingerprint)
         if state is None:
             if len(self._states) >= self._most:
-                telling = [(name, each) for name, each in self._states.items() if each.says_something]
+                telling = [(name, each) for name, each in list(self._states.items()) if each.says_something]
                 self._states = dict(telling[-(self._most // 2) :])
-            state = self._states[fingerprint] = KeyState(fingerprint)
+            # In one step: a new configuration is built beside the event loop.
+            state = self._states.setdefault(fingerprint, KeyState(fingerprint))
         return state
 
     def find(self, fingerprint: str) -> KeyState | None:

@@ -41,9 +41,17 @@ class Mirror:
         running.add(task)
         task.add_done_callback(running.discard)
 
+    async def finish(self) -> None:
+        """Waits until all copies have ended by themselves."""
+        if tasks := self._tasks():
+            await asyncio.wait(tasks)
+
     async def aclose(self) -> None:
         """Ends what still runs."""
-        await end_all([task for running in self._running.values() for task in running])
+        await end_all(self._tasks())
+
+    def _tasks(self) -> list[asyncio.Task[None]]:
+        return [task for running in self._running.values() for task in running]
 
     async def _run(self, asking: Asking, policy: MirrorPolicy, request_id: str) -> None:
         call = asking.call

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Final
+from typing import Final, Protocol
 
 from adapters.failures import Failure, FailureKind
 from gateway.credentials.keyring import Key, KeyBook, KeyState
@@ -13,7 +13,7 @@ from gateway.health.vitals import Vitals
 from gateway.registry.routes import fingerprint_of
 from gateway.resilience.consequences import Event, Turn
 from gateway.routing.deployment import Deployment
-from gateway.state.base import CoolDown, State
+from gateway.state.base import Apply, CoolDown
 from gateway.telemetry.access_log import clean
 from gateway.telemetry.live import Resting
 from gateway.telemetry.metrics import Metrics
@@ -29,6 +29,18 @@ _GUESSES: Final = frozenset({FailureKind.AUTH, FailureKind.QUOTA})
 _log = logging.getLogger("anyport")
 
 
+class Replicas(Protocol):
+    """The part of a `State` that is about pauses."""
+
+    def publish(self, cool_down: CoolDown) -> None:
+        """Tells the other replicas."""
+        ...
+
+    def subscribe(self, apply: Apply) -> None:
+        """Has `apply` called with what they tell."""
+        ...
+
+
 class News:
     """Hears what attempts did to keys and deployments, and what other replicas tell."""
 
@@ -36,7 +48,7 @@ class News:
         self,
         *,
         metrics: Metrics,
-        state: State,
+        state: Replicas,
         keys: KeyBook,
         states_of: Callable[[str], Sequence[Vitals]],
         deployments: Sequence[Deployment],
@@ -61,6 +73,15 @@ class News:
         self._ejected: dict[str, Deployment] = {}
         self._said_at: dict[tuple[str, str, str], float] = {}
         state.subscribe(self.apply)
+
+    def inherit(self, before: News) -> None:
+        """Takes over what rests and what was said; of deployments only those that the file still has, or never had."""
+        self._resting = dict(before._resting)
+        self._said_at = dict(before._said_at)
+        gone = before._of_file - self._of_file
+        self._ejected = {name: each for name, each in before._ejected.items() if each.id not in gone}
+        for deployment in self._ejected.values():
+            self._tell_ejected(deployment)
 
     def hear(self, events: Iterable[Event]) -> None:
         """Takes what an attempt has led to; never raises."""

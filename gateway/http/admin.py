@@ -19,9 +19,9 @@ from starlette.requests import ClientDisconnect
 
 from adapters.codec import decode, is_null
 from gateway.access.keys import ANONYMOUS, KeyCheck
-from gateway.credentials.secret import Secret
 from gateway.engine.script import BadScript, Script, read_script
 from gateway.errors import (
+    CallerError,
     GatewayError,
     Internal,
     InvalidRequest,
@@ -30,6 +30,7 @@ from gateway.errors import (
     UnknownUrl,
     UnsupportedMedia,
 )
+from gateway.http.admin_keys import add_key_routes
 from gateway.http.explained import MAX_SEED, MINIMAL, prepared, read_explained
 from gateway.http.guard import GuardProtocol, guarded
 from gateway.http.ids import Ids
@@ -37,13 +38,17 @@ from gateway.http.inbound import split
 from gateway.http.limits import GuardLimits
 from gateway.http.server import BACKLOG, BindError, bind, default_allowed_hosts, url_of
 from gateway.http.states import deployment_states, upstream_keys
+from gateway.http.usage import add_usage_route
+from gateway.reload.reloader import Reload
 from gateway.runtime import Runtime
+from gateway.settings.model import AdminSettings
 
 END_SECONDS: Final = 2.0
 """How long running requests get at the end; explanations are short."""
 EXPLAIN_PATH: Final = "/admin/explain"
 KEYS_PATH: Final = "/admin/keys/upstream"
 DEPLOYMENTS_PATH: Final = "/admin/deployments"
+RELOAD_PATH: Final = "/admin/reload"
 _FIELDS: Final = ("model", "body", "fail", "seed")
 _ABSENT: Final = Raw()
 Scope = MutableMapping[str, Any]
@@ -54,11 +59,11 @@ Send = Callable[[Any], Awaitable[None]]
 class AdminApp:
     """ASGI application: nothing behind it is reached without the key."""
 
-    def __init__(self, runtime: Runtime, key: Secret) -> None:
-        self._admins = KeyCheck([(key, ANONYMOUS)])
-        self._clients = runtime.keys
+    def __init__(self, current: Callable[[], Runtime], reload: Reload) -> None:
+        """`current` returns the runtime that is in use; its key is the one that counts."""
+        self._current = current
         self._ids = Ids()
-        self._shell = _shell(runtime, self._ids)
+        self._shell = _shell(current, reload, self._ids)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serves one request."""
@@ -71,10 +76,14 @@ class AdminApp:
 
     def _admit(self, headers: Mapping[bytes, bytes]) -> None:
         presented = {b"authorization": headers.get(b"authorization", b"")}
+        runtime = self._current()
         try:
-            self._admins.check(presented)
+            if runtime.admin_key is None:
+                raise Unauthenticated("no key is set")
+            KeyCheck([(runtime.admin_key, ANONYMOUS)]).check(presented)
         except Unauthenticated:
-            if not self._clients.is_open and _passes(self._clients, headers):
+            clients = runtime.keys
+            if not clients.is_open and _passes(clients, headers):
                 message = "a client's key does not open the admin API; send `Authorization: Bearer <admin.key>`"
                 raise Unauthenticated(message, status=403) from None
             raise Unauthenticated("the admin API demands `Authorization: Bearer <admin.key>`") from None
@@ -88,7 +97,7 @@ def _passes(keys: KeyCheck, headers: Mapping[bytes, bytes]) -> bool:
     return True
 
 
-def _shell(runtime: Runtime, ids: Ids) -> FastAPI:
+def _shell(current: Callable[[], Runtime], reload: Reload, ids: Ids) -> FastAPI:
     shell = FastAPI(title="Anyport admin", docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False)
     _add_errors(shell, ids)
 
@@ -103,16 +112,29 @@ def _shell(runtime: Runtime, ids: Ids) -> FastAPI:
         _check_fields(fields)
         body = MINIMAL if is_null(fields.get("body")) else bytes(fields["body"])
         call = read_explained(_text(fields, "model"), body)
-        work = prepared(runtime, call, _script(_text(fields, "fail", "")), _seed(fields))
+        work = prepared(current(), call, _script(_text(fields, "fail", "")), _seed(fields))
         return _json(await asyncio.to_thread(work), ids, request.scope)
 
     @shell.get(KEYS_PATH)
     async def keys(request: Request) -> Response:  # pyright: ignore[reportUnusedFunction]
-        return _json({"data": upstream_keys(runtime, time.monotonic())}, ids, request.scope)
+        return _json({"data": upstream_keys(current(), time.monotonic())}, ids, request.scope)
+
+    add_key_routes(shell, current, lambda request, value: _json(value, ids, request.scope))  # behind KEYS_PATH
+    add_usage_route(shell, current, lambda request, value: _json(value, ids, request.scope))
 
     @shell.get(DEPLOYMENTS_PATH)
     async def deployments(request: Request) -> Response:  # pyright: ignore[reportUnusedFunction]
-        return _json({"data": deployment_states(runtime, time.monotonic())}, ids, request.scope)
+        return _json({"data": deployment_states(current(), time.monotonic())}, ids, request.scope)
+
+    @shell.post(RELOAD_PATH)
+    async def read_again(request: Request) -> Response:  # pyright: ignore[reportUnusedFunction]
+        reloaded = await reload("POST /admin/reload")
+        if not reloaded.ok:
+            faults = "\n".join(fault.text for fault in reloaded.faults)
+            details = {"faults": msgspec.to_builtins(reloaded.faults)}
+            message = f"the configuration was not reloaded:\n{faults}"
+            raise CallerError(message, status=422, details=details)
+        return _json(reloaded, ids, request.scope)
 
     return shell
 
@@ -211,24 +233,27 @@ class _Server(uvicorn.Server):
             connection.abort()
 
 
+def bind_admin(admin: AdminSettings) -> list[socket.socket]:
+    """Returns bound sockets, none if no port is set; raises BindError, which names the settings."""
+    if admin.port is None:
+        return []
+    try:
+        return bind(admin.host, admin.port)
+    except BindError as error:
+        raise BindError(f"{error} (admin.host, admin.port)") from None
+
+
 class AdminListener:
     """The listening side; to be entered in the event loop of the main server, and left when that has drained."""
 
-    def __init__(self, runtime: Runtime) -> None:
-        """Binds `admin.host` and `admin.port`; raises BindError, which names them."""
-        admin = runtime.settings.admin
-        if admin.port is None or admin.key is None:
-            raise ValueError("admin.port and admin.key are not set")
-        key = Secret(admin.key.get_secret_value())
-        runtime.scrubber.add(key)
-        try:
-            self._sockets: list[socket.socket] = bind(admin.host, admin.port)
-        except BindError as error:
-            raise BindError(f"{error} (admin.host, admin.port)") from None
-        hosts = default_allowed_hosts(admin.host)
-        limits = GuardLimits(max_body_bytes=runtime.settings.server.max_body_bytes, allowed_hosts=hosts)
+    def __init__(self, current: Callable[[], Runtime], reload: Reload, sockets: list[socket.socket]) -> None:
+        """`sockets` are those of `bind_admin`; `current` returns the runtime that is in use."""
+        self._sockets = sockets
+        settings = current().settings
+        hosts = default_allowed_hosts(settings.admin.host)
+        limits = GuardLimits(max_body_bytes=settings.server.max_body_bytes, allowed_hosts=hosts)
         config = uvicorn.Config(
-            AdminApp(runtime, key),
+            AdminApp(current, reload),
             http=cast(Any, guarded(limits)),
             ws="none",
             lifespan="off",

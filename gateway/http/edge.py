@@ -47,12 +47,14 @@ class Transaction:
         "_receive",
         "_send",
         "client_key",
+        "cost",
         "has_started",
         "headers",
         "is_drained",
         "is_streaming",
         "outcome",
         "scope",
+        "settle",
     )
 
     def __init__(self, scope: Scope, receive: Receive, send: Send, outcome: Outcome) -> None:
@@ -66,6 +68,9 @@ class Transaction:
         """A stream has begun and not ended: what goes wrong is an event of it."""
         self.is_drained = False
         """Set when the grace of a shutdown is over: what still runs ends with an error."""
+        self.settle: Callable[[], str] | None = None
+        """Records what the request used, and returns what it cost if the client is to be told; called once."""
+        self.cost = ""
         self._receive = receive
         self._send = send
 
@@ -81,6 +86,7 @@ class Transaction:
         outcome.bytes_out = len(body)
         if outcome.first_byte is None:
             outcome.first_byte = now
+        self.settled()
         self.has_started = self.is_streaming = True
         await self._send(
             {
@@ -122,6 +128,7 @@ class Transaction:
         outcome = self.outcome
         outcome.chunks += 1
         outcome.bytes_out += len(frames)
+        outcome.events += frames.count(b"\n\n")
         await self._send({"type": "http.response.body", "body": frames, "more_body": True})
 
     def cut(self, code: str) -> None:
@@ -134,8 +141,15 @@ class Transaction:
     async def end_stream(self) -> None:
         """Ends the response; what is done with the upstream afterwards is no time of the request."""
         self.is_streaming = False
+        self.settled()
         await self._send({"type": "http.response.body", "body": b""})
         self.outcome.ended = time.monotonic()
+
+    def settled(self) -> None:
+        """Has what the request used recorded, unless it is: before its last bytes go out, or at its end."""
+        settle, self.settle = self.settle, None
+        if settle is not None:
+            self.cost = settle()
 
     async def break_stream(self, error: GatewayError) -> None:
         """Ends a stream with an event that says why; the OpenAI SDKs raise on its top-level `error`."""
@@ -167,6 +181,8 @@ class Transaction:
             headers.append((b"x-anyport-deployment", clean_header_value(outcome.deployment).encode("latin-1")))
         if outcome.fallback:
             headers.append((b"x-anyport-fallback", outcome.fallback.encode()))
+        if self.cost:
+            headers.append((b"x-anyport-cost-usd", self.cost.encode()))
         if outcome.dropped:
             names = ",".join(name[:MAX_VALUE_CHARS] for name in outcome.dropped[:MAX_DROPPED])
             headers.append((b"x-anyport-dropped", clean_header_value(names).encode("latin-1")))
@@ -238,6 +254,7 @@ class Edge:
                 transaction, Internal(f"the gateway failed; its log has details under {outcome.request_id}")
             )
         finally:
+            transaction.settled()
             outcome.ended = outcome.ended or time.monotonic()
             self._metrics.request_ended(outcome)
             if is_recorded and self._access_log is not None:

@@ -9,12 +9,23 @@ from typing import Final
 from msgspec.structs import replace
 
 from adapters.types import Call, Head, Operation
+from gateway.books import Books
 from gateway.engine.answer import Answer, Stream
 from gateway.engine.client_errors import passed_on
+from gateway.engine.cost import dollars
 from gateway.engine.executor import Executor
 from gateway.engine.hints import read_hints
 from gateway.engine.mirror import Mirror
-from gateway.errors import BodyTooLarge, GatewayError, InvalidRequest, UnknownModel, UnsupportedMedia
+from gateway.engine.settle import Settler
+from gateway.errors import (
+    BodyTooLarge,
+    GatewayError,
+    InvalidRequest,
+    LedgerUnavailable,
+    NotForThisKey,
+    UnknownModel,
+    UnsupportedMedia,
+)
 from gateway.http.drain import DrainSignal
 from gateway.http.edge import ClientGone, HeaderList, Transaction
 from gateway.http.guard import ClientConnection
@@ -44,7 +55,11 @@ class InferenceEndpoint:
         drain: DrainSignal,
         ids: Ids,
         max_body_bytes: int,
+        books: Books | None = None,
+        settler: Settler | None = None,
+        tells_cost: bool = False,
     ) -> None:
+        """`books` are what each request is recorded in; `tells_cost` says what an answer in one piece has cost."""
         self._operation = operation
         self._router = router
         self._executor = executor
@@ -52,6 +67,9 @@ class InferenceEndpoint:
         self._drain = drain
         self._ids = ids
         self._max_body_bytes = max_body_bytes
+        self._books = books
+        self._settler = settler or Settler()
+        self._tells_cost = tells_cost
 
     async def __call__(self, transaction: Transaction) -> None:
         """Answers one request; raises GatewayError for what must be answered as an error."""
@@ -71,12 +89,32 @@ class InferenceEndpoint:
             outcome.model = self._router.show(call.model)
             raise
         outcome.model = plan.model
+        if not client.may_use(plan.model):
+            raise NotForThisKey(f"this API key is not for the model {plan.model!r}")
+        if self._books is not None and self._books.is_refusing:
+            raise LedgerUnavailable("what a request uses cannot be recorded now (storage.on_ledger_failure: refuse)")
         if is_strict and not plan.is_strict:
             plan = replace(plan, is_strict=True)
         if plan.route.mirror is not None:
             self._mirror.copy(asking, plan.route.mirror, outcome.request_id)
+        transaction.settle = lambda: self._settle(transaction, plan)
         with Interruption(transaction, self._drain):
             await self._run(call, plan, transaction)
+
+    def _settle(self, transaction: Transaction, plan: Plan) -> str:
+        outcome = transaction.outcome
+        if not outcome.attempts:
+            return ""
+        record_id = outcome.request_id
+        if b"x-request-id" in transaction.headers:
+            # Clients may send the same one twice, and a record counts once.
+            record_id = f"{record_id}/{self._ids.next()}"
+        record = self._settler.settle(outcome, plan, transaction.client_key, record_id)
+        if self._books is not None:
+            self._books.record(record)
+        cost = record.cost_nano_usd
+        is_told = self._tells_cost and cost is not None and record.usage_source != "none"
+        return dollars(cost) if is_told and cost is not None else ""
 
     async def _run(self, call: Call, plan: Plan, transaction: Transaction) -> None:
         outcome = transaction.outcome
@@ -90,7 +128,8 @@ class InferenceEndpoint:
             await _relay(answer, transaction)
         finally:
             await answer.aclose()
-            outcome.usage, outcome.response_model, outcome.finish = answer.usage, answer.model, answer.finish
+            outcome.usage = answer.usage or outcome.usage
+            outcome.response_model, outcome.finish = answer.model, answer.finish
 
 
 async def _relay(stream: Stream, transaction: Transaction) -> None:
@@ -112,6 +151,8 @@ async def _send_all(stream: Stream, transaction: Transaction) -> None:
         await transaction.send_frames(frames)
     if stream.error is not None:
         raise stream.error
+    outcome = transaction.outcome
+    outcome.usage, outcome.response_model, outcome.finish = stream.usage, stream.model, stream.finish
     await transaction.end_stream()
     await stream.linger()
 

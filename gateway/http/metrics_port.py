@@ -5,15 +5,25 @@ from __future__ import annotations
 import os
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import ClassVar
-
-from gateway.telemetry.metrics import Metrics
+from typing import ClassVar, Protocol
 
 HOST = "127.0.0.1"
 
 
+class Rendering(Protocol):
+    """Metrics as text, for any thread."""
+
+    def render(self, accept: str = "") -> bytes:
+        """Returns the exposition in the format that `accept` prefers."""
+        ...
+
+    def content_type(self, accept: str = "") -> str:
+        """Returns the Content-Type of `render(accept)`."""
+        ...
+
+
 class _Handler(BaseHTTPRequestHandler):
-    metrics: ClassVar[Metrics]
+    metrics: ClassVar[Rendering]
     timeout = 10  # seconds; a scraper that stalls holds a thread no longer
 
     def do_GET(self) -> None:
@@ -32,7 +42,7 @@ class _Handler(BaseHTTPRequestHandler):
         """Says nothing: a scrape is not news."""
 
 
-def serve_metrics(metrics: Metrics, port: int) -> ThreadingHTTPServer:
+def serve_metrics(metrics: Rendering, port: int) -> ThreadingHTTPServer:
     """Serves `metrics` from a daemon thread until `shutdown()` of what it returns; an OSError names the setting."""
     handler = type("_BoundHandler", (_Handler,), {"metrics": metrics})
     try:

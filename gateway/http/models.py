@@ -6,7 +6,7 @@ import time
 from typing import Any
 
 from adapters.codec import encode
-from gateway.errors import UnknownModel
+from gateway.errors import NotForThisKey, UnknownModel
 from gateway.http.edge import Transaction
 from gateway.runtime import ModelEntry, Runtime
 
@@ -26,9 +26,12 @@ class ModelsEndpoint:
         path: str = transaction.scope["path"]
         name = path[len(LIST_PATH) + 1 :]
         if not name:
-            entries = [self._object(entry) for entry in self._runtime.models()]
+            may_use = transaction.client_key.may_use
+            entries = [self._object(entry) for entry in self._runtime.models() if may_use(entry.id)]
             await transaction.respond(200, encode({"object": "list", "data": entries}), [])
             return
+        if not transaction.client_key.may_use(name):
+            raise NotForThisKey(f"this API key is not for the model {name[:200]!r}")
         await transaction.respond(200, encode(self._object(self._find(name))), [])
 
     def _find(self, name: str) -> ModelEntry:

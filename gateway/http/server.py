@@ -52,8 +52,11 @@ def is_loopback(host: str) -> bool:
         return host.lower() == "localhost"
 
 
-def bind(host: str, port: int) -> list[socket.socket]:
-    """Returns listening-ready sockets for every address of `host`, all on one port; raises BindError."""
+def bind(host: str, port: int, *, is_shared: bool = False) -> list[socket.socket]:
+    """Returns listening-ready sockets for every address of `host`, all on one port; raises BindError.
+
+    If it is shared, more of them can be opened on the same port, each with connections of its own.
+    """
     try:
         found = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except socket.gaierror as error:
@@ -62,7 +65,7 @@ def bind(host: str, port: int) -> list[socket.socket]:
     try:
         for family, kind, protocol, _, address in dict.fromkeys(found):
             chosen = sockets[0].getsockname()[1] if sockets else port
-            one = _bind_one(family, kind, protocol, (address[0], chosen, *address[2:]), bool(sockets))
+            one = _bind_one(family, kind, protocol, (address[0], chosen, *address[2:]), bool(sockets), is_shared)
             sockets += one
     except OSError as error:
         for one in sockets:
@@ -72,7 +75,7 @@ def bind(host: str, port: int) -> list[socket.socket]:
 
 
 def _bind_one(
-    family: int, kind: int, protocol: int, address: tuple[Any, ...], is_optional: bool
+    family: int, kind: int, protocol: int, address: tuple[Any, ...], is_optional: bool, is_shared: bool
 ) -> list[socket.socket]:
     try:
         one = socket.socket(family, kind, protocol)
@@ -82,6 +85,8 @@ def _bind_one(
         raise
     try:
         one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if is_shared:
+            one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         if family == socket.AF_INET6:
             one.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         one.bind(address)
@@ -211,7 +216,8 @@ def run(
     app: Any,
     *,
     host: str,
-    port: int,
+    port: int = 0,
+    sockets: list[socket.socket] | None = None,
     limits: GuardLimits,
     grace_seconds: float,
     drain: DrainSignal,
@@ -221,6 +227,8 @@ def run(
 ) -> int:
     """Serves `app` until SIGTERM or SIGINT and returns the exit code; raises BindError.
 
+    `sockets` are bound already, for `host`; without them they are made for `host` and `port`.
+
     0 after an orderly drain, 130 if a second signal cut it short (running streams still get their error event),
     1 if the application did not start. A third signal ends the process at once.
     """
@@ -228,7 +236,7 @@ def run(
     if allowed is not None and "*" in allowed:
         allowed = None
     limits = dataclasses.replace(limits, allowed_hosts=allowed)
-    sockets = bind(host, port)
+    sockets = sockets or bind(host, port)
     config = uvicorn.Config(
         app,
         http=cast(Any, guarded(limits)),

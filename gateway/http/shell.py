@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from typing import Any
 
@@ -12,21 +12,23 @@ from fastapi.responses import HTMLResponse, JSONResponse
 from starlette.exceptions import HTTPException
 
 import gateway
-from gateway.access.keys import KeyCheck
 from gateway.errors import GatewayError, Internal, InvalidRequest, MethodNotAllowed, UnknownUrl
 from gateway.http.drain import DrainSignal
 from gateway.http.ids import Ids
 from gateway.http.openapi import describe
 from gateway.http.page import docs_page
-from gateway.telemetry.metrics import Metrics
+from gateway.telemetry.exposition import content_type
 
 Lifespan = Callable[[Any], AbstractAsyncContextManager[None]]
+Exposition = Callable[[str], Awaitable[bytes]]
+"""Returns metrics in the format that an `Accept` header prefers."""
+Check = Callable[[Mapping[bytes, bytes]], object]
 
 
 def build_shell(
-    *, metrics: Metrics, drain: DrainSignal, keys: KeyCheck, ids: Ids, lifespan: Lifespan, serves_metrics: bool
+    *, exposition: Exposition, drain: DrainSignal, check: Check, ids: Ids, lifespan: Lifespan, serves_metrics: bool
 ) -> FastAPI:
-    """Returns the application behind the inference paths."""
+    """Returns the application behind the inference paths; `check` raises for a request without a client's key."""
     shell = FastAPI(
         title="Anyport",
         version=gateway.__version__,
@@ -38,8 +40,8 @@ def build_shell(
     _add_errors(shell, ids)
     _add_health(shell, drain)
     if serves_metrics:
-        _add_metrics(shell, metrics, keys)
-    _add_docs(shell, keys)
+        _add_metrics(shell, exposition, check)
+    _add_docs(shell, check)
     return shell
 
 
@@ -55,24 +57,23 @@ def _add_health(shell: FastAPI, drain: DrainSignal) -> None:
         return JSONResponse({"status": "ok"})
 
 
-def _add_metrics(shell: FastAPI, metrics: Metrics, keys: KeyCheck) -> None:
+def _add_metrics(shell: FastAPI, exposition: Exposition, check: Check) -> None:
     @shell.get("/metrics", summary="Prometheus metrics", tags=["operations"])
     async def render(request: Request) -> Response:  # pyright: ignore[reportUnusedFunction]
-        keys.check(dict(request.scope["headers"]))
+        check(dict(request.scope["headers"]))
         accept = request.headers.get("accept", "")
-        content = await metrics.render_off_loop(accept)
-        return Response(content, media_type=metrics.content_type(accept))
+        return Response(await exposition(accept), media_type=content_type(accept))
 
 
-def _add_docs(shell: FastAPI, keys: KeyCheck) -> None:
+def _add_docs(shell: FastAPI, check: Check) -> None:
     @shell.get("/openapi.json", include_in_schema=False)
     async def schema(request: Request) -> Response:  # pyright: ignore[reportUnusedFunction]
-        keys.check(dict(request.scope["headers"]))
+        check(dict(request.scope["headers"]))
         return JSONResponse(describe(shell))
 
     @shell.get("/docs", include_in_schema=False)
     async def docs(request: Request) -> Response:  # pyright: ignore[reportUnusedFunction]
-        keys.check(dict(request.scope["headers"]))
+        check(dict(request.scope["headers"]))
         return HTMLResponse(docs_page(describe(shell), str(request.headers.get("host", "127.0.0.1:8484"))))
 
 

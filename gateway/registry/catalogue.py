@@ -107,15 +107,24 @@ class Listing:
 class Catalogue:
     """Providers by name, and the deployments that public names mean."""
 
-    def __init__(self, registry: Registry, rows: Mapping[str, ProviderRow], environ: Mapping[str, str]) -> None:
-        """`rows` are the user's own, unlayered: what they say explicitly wins over the environment."""
+    def __init__(
+        self,
+        registry: Registry,
+        rows: Mapping[str, ProviderRow],
+        environ: Mapping[str, str],
+        keys: KeyBook | None = None,
+    ) -> None:
+        """`rows` are the user's own, unlayered: what they say explicitly wins over the environment.
+
+        `keys` is what the catalogue before this one has learned.
+        """
         self._registry = registry
         self._rows = rows
         self._environ = environ
         self._providers: dict[tuple[str, str | None], Provider] = {}
         self._found_at: dict[str, str] = {}
         self._learn: Callable[[Secret], None] | None = None
-        self.keys = KeyBook()
+        self.keys = keys or KeyBook()
         """What is known of every key."""
         self.listing = Listing()
         self.problems: dict[str, str] = {}
@@ -167,6 +176,16 @@ class Catalogue:
             self._found_at.pop(provider, None)
         else:
             self._found_at[provider] = base_url
+
+    def inherit(self, before: Catalogue) -> None:
+        """Takes over what discovery found out for `before` about providers that are the same here."""
+        for provider in self:
+            id = provider.spec.id
+            known = before._providers.get((id, None))
+            if known is None or known.base_url != provider.base_url or _accounts(known) != _accounts(provider):
+                continue
+            self.listing.replace(id, before.listing.models.get(id))
+            self.found_at(id, before._found_at.get(id))
 
     def find(self, name: str) -> Provider | str:
         """Returns a provider by id or alias, in any case, or one sentence that says why there is none."""
@@ -331,6 +350,10 @@ class Catalogue:
 
     def _has_variable(self, spec: ProviderSpec) -> bool:
         return first(self._environ, *spec.credential_envs) is not None
+
+
+def _accounts(provider: Provider) -> set[str]:
+    return {key.account.fingerprint for key in provider.key_ring.keys}
 
 
 def _seconds(text: str) -> float | None:

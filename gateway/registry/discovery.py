@@ -65,6 +65,8 @@ class Discovery:
         self._changed = changed
         self._ended = ended
         self.first_done = asyncio.Event()
+        self.hosted_due = 0.0
+        """When all hosted lists are asked for again, monotonic seconds; until then only those that are not known."""
 
     async def run(self, interval_seconds: float) -> None:
         """Looks for local servers every `interval_seconds`, and at hosted lists more rarely, until cancelled."""
@@ -81,8 +83,11 @@ class Discovery:
 
     async def _run_hosted(self) -> None:
         while True:
-            await self.look_hosted()
-            await asyncio.sleep(HOSTED_EVERY_SECONDS)
+            is_due = time.monotonic() >= self.hosted_due
+            if is_due:
+                self.hosted_due = time.monotonic() + HOSTED_EVERY_SECONDS
+            await self.look_hosted(only_unknown=not is_due)
+            await asyncio.sleep(max(0.1, self.hosted_due - time.monotonic()))
 
     async def look_local(self) -> list[Probe]:
         """Probes every local row at once and returns what was found, in the rows' order."""
@@ -101,10 +106,12 @@ class Discovery:
         self._note(probes)
         return probes
 
-    async def look_hosted(self) -> list[Probe]:
-        """Asks every ready hosted provider for its models."""
+    async def look_hosted(self, *, only_unknown: bool = False) -> list[Probe]:
+        """Asks every ready hosted provider for its models, or those that have not told them yet."""
         local = {provider.spec.id for provider in self._catalogue.local()}
         hosted = [p for p in self._catalogue.ready() if p.spec.id not in local and p.spec.probe]
+        if only_unknown:
+            hosted = [p for p in hosted if p.spec.id not in self._catalogue.listing.models]
         probes = list(await asyncio.gather(*(self.ask(provider) for provider in hosted)))
         self._note([probe for probe in probes if probe.status == "ok"])
         return probes

@@ -11,11 +11,13 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import ROUND_HALF_EVEN, Decimal
 from functools import cache, lru_cache
+from importlib.metadata import version
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from pydantic import Field, ValidationError
 
+import gateway
 from adapters.gemini.models import PREFIXES as GOOGLE_PREFIXES
 from gateway.errors import ConfigError
 from gateway.registry.builtin import config_directory
@@ -138,6 +140,8 @@ class ModelFacts:
 
     context_window: int | None = None
     price: Price | None = None
+    price_version: str = ""
+    """What the price was read from, and of which version."""
 
 
 UNKNOWN: Final = ModelFacts()
@@ -191,7 +195,10 @@ def facts_of(provider_id: str, model: str, at: datetime) -> ModelFacts:
     if listed is None:
         return own
     window = listed.context_window if own.context_window is None else own.context_window
-    return ModelFacts(window, own.price or listed.price(at))
+    if own.price is not None:
+        return ModelFacts(window, own.price, own.price_version)
+    price = listed.price(at)
+    return ModelFacts(window, price, "" if price is None else _catalogue_version())
 
 
 @lru_cache(_REMEMBERED)
@@ -199,7 +206,9 @@ def _own_facts(provider_id: str, model: str) -> ModelFacts:
     row = match(_own_rows().get(provider_id, {}), bare_name(provider_id, model).lower())
     if row is None:
         return UNKNOWN
-    return ModelFacts(row.context_window, row.price and settled_price(row.price))
+    if row.price is None:
+        return ModelFacts(row.context_window)
+    return ModelFacts(row.context_window, settled_price(row.price), f"anyport {gateway.__version__}")
 
 
 def match(rows: Mapping[str, ModelRow], name: str) -> ModelRow | None:
@@ -266,6 +275,11 @@ def _catalogue() -> Mapping[str, Provider]:
     from genai_prices.data import providers
 
     return {provider.id: provider for provider in providers}
+
+
+@cache
+def _catalogue_version() -> str:
+    return f"genai-prices {version('genai-prices')}"
 
 
 def bare_name(provider_id: str, model: str) -> str:

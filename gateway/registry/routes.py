@@ -6,7 +6,6 @@ import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Final
 from urllib.parse import urlsplit
 
 from adapters.failures import FailureKind
@@ -14,13 +13,13 @@ from gateway.credentials.secret import Secret
 from gateway.health.vitals import Capacity, HealthPolicy, Vitals
 from gateway.registry.catalogue import Catalogue
 from gateway.registry.facts import UNKNOWN, facts_of, settled_price
+from gateway.registry.live import LiveStates
 from gateway.registry.waits import total_of, waits_of
 from gateway.routing.deployment import Deployment, UnitPrice
 from gateway.routing.route import (
     ANY_FAILURE,
     Fallback,
     HedgePolicy,
-    Memory,
     MirrorPolicy,
     RetryPolicy,
     Route,
@@ -37,22 +36,24 @@ from gateway.settings.route import (
     Trigger,
 )
 
-MOST_SINGLES: Final = 20_000
-"""Deployments that clients have named and whose state is kept: names come from clients, so they are bounded."""
-
 
 class RouteBook:
     """Makes routes, and keeps the live state of their deployments (implements `routing.router.Routes`)."""
 
-    def __init__(self, settings: Settings, catalogue: Catalogue, *, show: Callable[[str], str]) -> None:
-        """`show` makes a deployment's name fit for clients."""
+    def __init__(
+        self,
+        settings: Settings,
+        catalogue: Catalogue,
+        *,
+        show: Callable[[str], str],
+        states: LiveStates | None = None,
+    ) -> None:
+        """`show` makes a deployment's name fit for clients; `states` are those of the configuration before."""
         self._settings = settings
         self._catalogue = catalogue
         self._show = show
-        self._health = HealthPolicy(**settings.health.model_dump(exclude={"probe_seconds"}))
-        self._vitals: dict[tuple[object, ...], Vitals] = {}
-        self._by_fingerprint: dict[str, list[Vitals]] = {}
-        self._memories: dict[tuple[str, str], Memory] = {}
+        self.policy = HealthPolicy(**settings.health.model_dump(exclude={"probe_seconds"}))
+        self.states = states or LiveStates()
         routes = settings.routes
         self.wildcards: Sequence[str] = [name for name in routes if "*" in name]
         self.names: Mapping[str, str] = _names(routes)
@@ -81,11 +82,11 @@ class RouteBook:
             total=total_of(upstream, name, said.timeouts),
             fallbacks=tuple(_fallback(each, said) for each in said.fallbacks),
             goes_on_after_bad_request=said.on_bad_request == "next_provider",
-            max_ejected_share=self._health.max_ejected_share,
+            max_ejected_share=self.policy.max_ejected_share,
             hedge=HedgePolicy(said.hedge.share, said.hedge.after_seconds) if said.hedge else None,
             mirror=_mirror(said.mirror),
             is_strict=said.strict,
-            memory=self._memory(name, star),
+            memory=self.states.memory(name, star),
             lacking=tuple(lacking),
         )
 
@@ -108,7 +109,7 @@ class RouteBook:
             name=deployment.id,
             deployments=(deployment,),
             total=total_of(upstream),
-            max_ejected_share=self._health.max_ejected_share,
+            max_ejected_share=self.policy.max_ejected_share,
         )
 
     def reasons(self) -> list[str]:
@@ -125,11 +126,11 @@ class RouteBook:
 
     def deployments(self) -> list[Vitals]:
         """Returns the live state of every deployment that was asked for."""
-        return list(self._vitals.values())
+        return self.states.all()
 
     def find(self, fingerprint: str) -> Sequence[Vitals]:
         """Returns the live states of a deployment that was asked for, by what names it among replicas."""
-        return self._by_fingerprint.get(fingerprint, ())
+        return self.states.find(fingerprint)
 
     def _deployment(
         self, name: str, route: RouteSettings, index: int, said: DeploymentSettings, star: str
@@ -162,33 +163,14 @@ class RouteBook:
             tags=frozenset(said.tags),
             supports=None if said.supports is None else frozenset(said.supports),
             context_window=said.context_window or facts.context_window,
-            price=UnitPrice(price.base.input, price.base.output) if price else None,
+            price=UnitPrice(price.base.input, price.base.output, is_own=said.price is not None) if price else None,
             is_limited=limits.tokens_per_minute is not None,
         )
 
     def _state(self, deployment: Deployment, capacity: Capacity) -> Vitals:
         # Several models may go by one name, and one model may be limited here and not there.
         key = (deployment.id, deployment.target.base_url, deployment.target.model, capacity)
-        vitals = self._vitals.get(key)
-        if vitals is None:
-            if len(self._vitals) >= MOST_SINGLES:
-                telling = [(name, each) for name, each in self._vitals.items() if not each.is_at_rest]
-                self._vitals = dict(telling[-(MOST_SINGLES // 2) :])
-                self._forget(set(map(id, self._vitals.values())))
-            vitals = self._vitals[key] = Vitals(self._health, capacity)
-            self._by_fingerprint.setdefault(fingerprint_of(deployment), []).append(vitals)
-        return vitals
-
-    def _forget(self, kept: set[int]) -> None:
-        """Forgets by fingerprint what is not among `kept`, the identities of live states."""
-        left = ((name, [each for each in states if id(each) in kept]) for name, states in self._by_fingerprint.items())
-        self._by_fingerprint = {name: states for name, states in left if states}
-
-    def _memory(self, name: str, star: str) -> Memory:
-        if len(self._memories) >= MOST_SINGLES:
-            # What clients have put in for a `*` is forgotten; what the file names is not.
-            self._memories = {key: memory for key, memory in self._memories.items() if not key[1]}
-        return self._memories.setdefault((name, star), Memory())
+        return self.states.vitals(key, self.policy, capacity, lambda: fingerprint_of(deployment))
 
 
 def fingerprint_of(deployment: Deployment) -> str:

@@ -50,6 +50,8 @@ class UnitPrice:
 
     input: int
     output: int
+    is_own: bool = False
+    """The route says so, whatever is known of the model."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,16 +36,20 @@ def find_config(explicit: Path | None, environ: Mapping[str, str], cwd: Path) ->
 
 
 def load_settings(
-    path: Path | None, environ: Mapping[str, str], known_providers: Mapping[str, str] | None = None
+    path: Path | None,
+    environ: Mapping[str, str],
+    known_providers: Mapping[str, str] | None = None,
+    *,
+    data: bytes | None = None,
 ) -> Settings:
     """Returns the settings of the file, or the defaults without one; raises ConfigError with every fault in it.
 
     `known_providers` gives the id for every id and alias of a built-in provider; without it nothing that depends
-    on whether a provider is built in is checked.
+    on whether a provider is built in is checked. `data` is what the file says, if somebody has read it already.
     """
     if path is None:
         return Settings()
-    document = read_document(str(path), _read(path), Variables(environ))
+    document = read_document(str(path), read_file(path) if data is None else data, Variables(environ))
     settings = None
     try:
         settings = Settings.model_validate(document.root)
@@ -58,7 +62,8 @@ def load_settings(
     return _with_protocols(settings, known_providers)
 
 
-def _read(path: Path) -> bytes:
+def read_file(path: Path) -> bytes:
+    """Returns the bytes of a settings file, or so many that it is too long; raises ConfigError."""
     try:
         with path.open("rb") as file:
             return file.read(MAX_FILE_BYTES + 1)
@@ -90,9 +95,9 @@ def with_server(settings: Settings, changes: Mapping[str, object]) -> Settings:
     return settings.model_copy(update={"server": changed})
 
 
-def locate(faults: Iterable[Fault], path: Path) -> list[Fault]:
+def locate(faults: Iterable[Fault], path: Path, data: bytes | None = None) -> list[Fault]:
     """Returns the faults that were found after loading `path`, at their lines in it as far as it has them."""
-    document = read_document(str(path), _read(path), lambda document, at, text: text)
+    document = read_document(str(path), read_file(path) if data is None else data, lambda document, at, text: text)
     places = {dotted(each): place for each, place in document.places.items()}
     return [
         replace(fault, file=str(path), line=place.line, column=place.column)

@@ -14,6 +14,9 @@ from gateway.settings.scalars import (
     MEMORY_URL,
     AccessLog,
     Count,
+    Days,
+    DaysOfSums,
+    Directory,
     Host,
     Pause,
     Port,
@@ -22,6 +25,7 @@ from gateway.settings.scalars import (
     Seconds,
     Share,
     StateUrl,
+    StorageUrl,
     Tag,
 )
 
@@ -78,6 +82,10 @@ class ServerSettings(Strict):
     )
     access_log: AccessLog = Field(
         default="stdout", description="Where one line per request goes: `stdout`, `stderr`, `off` or a file's path."
+    )
+    cost_header: bool = Field(
+        default=True,
+        description="Whether answers in one piece say in `x-anyport-cost-usd` what they cost, where that is known.",
     )
 
 
@@ -156,6 +164,52 @@ class StateSettings(Strict):
     )
 
 
+class StorageSettings(Strict):
+    """What must not be lost: keys, and what every request used."""
+
+    url: StorageUrl | None = Field(
+        default=None,
+        description="`sqlite:///PATH` (a relative path; `sqlite:////PATH` an absolute one), or "
+        "`postgresql://USER:PASSWORD@HOST:PORT/DATABASE`, which several replicas can share. "
+        "Null: the SQLite file `anyport.db` in `storage.directory`.",
+        examples=["sqlite:////var/lib/anyport/anyport.db"],
+    )
+    directory: Directory | None = Field(
+        default=None,
+        description="Where this machine keeps its files, also those on their way to `storage.url`. "
+        "Null: `$ANYPORT_DATA_DIR`, else `.anyport` in the working directory.",
+        examples=["/var/lib/anyport"],
+    )
+    retention_days: Days = Field(
+        default=30, description="How long single records stay, from the moment they were stored."
+    )
+    aggregates_days: DaysOfSums = Field(
+        default=400,
+        description="How long sums stay by hour, route, model and deployment; after that, only what each owner used "
+        "in all is kept.",
+    )
+    journal_max_bytes: Count = Field(
+        default=1_073_741_824,
+        description="How much may wait in `storage.directory` while `storage.url` cannot be reached.",
+    )
+    on_ledger_failure: Literal["refuse", "serve"] = Field(
+        default="refuse",
+        description="What becomes of requests while nothing can be recorded, since the disk is full or that much "
+        "waits: `refuse` answers 503, `serve` answers them unrecorded, and counts them.",
+    )
+
+
+class AccessSettings(Strict):
+    """Virtual keys: those that `anyport keys create` gives out."""
+
+    pepper: SecretText | None = Field(
+        default=None,
+        description="Secret that the digests of virtual keys are made with; replicas need the same one, and another "
+        "one makes all virtual keys void. Null: the file `pepper` in `storage.directory`, made with the first key.",
+        examples=["${ANYPORT_PEPPER}"],
+    )
+
+
 class AdminSettings(Strict):
     """The operator's own door: explanations, and the state of keys and deployments."""
 
@@ -197,6 +251,8 @@ class Settings(Strict):
         default=HealthSettings(), description="When a failing deployment is left out for a while."
     )
     state: StateSettings = Field(default=StateSettings(), description="What replicas tell each other.")
+    storage: StorageSettings = Field(default=StorageSettings(), description="What must not be lost.")
+    access: AccessSettings = Field(default=AccessSettings(), description="Virtual keys.")
     admin: AdminSettings = Field(default=AdminSettings(), description="The operator's own door.")
     discovery: DiscoverySettings = Field(
         default=DiscoverySettings(), description="Looking for model servers on this machine."

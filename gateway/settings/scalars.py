@@ -18,6 +18,7 @@ _WORD = re.compile(r"[^\s\x00-\x1f\x7f]+")
 _TAG = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/-]{0,63}")
 _HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,64}")
 _STATE_URL = re.compile(r"rediss?://[^\s]+")
+_STORAGE_URL = re.compile(r"sqlite:///[^?]+|postgres(?:ql)?://[^\s]+")
 _CUSTOM = re.compile(r"(?:anthropic-)?custom:https?://[^\s/?#@]+(/[^\s?#]*)?")
 
 
@@ -101,6 +102,18 @@ def _state_url(url: SecretStr) -> SecretStr:
     return url
 
 
+def _storage_url(url: SecretStr) -> SecretStr:
+    if not _STORAGE_URL.fullmatch(url.get_secret_value()):
+        raise ValueError("must be sqlite:///PATH or postgresql://USER:PASSWORD@HOST:PORT/DATABASE")
+    return url
+
+
+def _directory(path: str) -> str:
+    if not path.strip() or "\0" in path:
+        raise ValueError("must be the path of a directory")
+    return path
+
+
 Seconds = Annotated[float, Field(gt=0, le=MAX_SECONDS), BeforeValidator(_not_a_boolean)]
 Pause = Annotated[float, Field(ge=0, le=MAX_SECONDS), BeforeValidator(_not_a_boolean)]
 Port = Annotated[int, Field(ge=0, le=65_535), BeforeValidator(_not_a_boolean)]
@@ -117,5 +130,11 @@ Weight = Annotated[float, Field(ge=0, le=1_000_000), BeforeValidator(_not_a_bool
 Tag = Annotated[str, AfterValidator(_tag)]
 HeaderName = Annotated[str, AfterValidator(_header_name)]
 StickyBy = Annotated[str, AfterValidator(_sticky_by)]
+Days = Annotated[int, Field(ge=1, le=36_500), BeforeValidator(_not_a_boolean)]
+DaysOfSums = Annotated[int, Field(ge=32, le=36_500), BeforeValidator(_not_a_boolean)]
+"""Budgets of a month are counted from sums by hour."""
+Directory = Annotated[str, AfterValidator(_directory)]
+StorageUrl = Annotated[SecretStr, AfterValidator(_storage_url)]
+"""Shown nowhere, since it may hold a password."""
 StateUrl = Annotated[SecretStr, AfterValidator(_state_url)]
 """Shown nowhere, since it may hold a password."""

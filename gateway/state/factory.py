@@ -1,32 +1,32 @@
-"""The state that the configuration asks for."""
+"""The state, and who counts limits, that the configuration asks for."""
 
 from __future__ import annotations
 
 import random
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
 
 from gateway.errors import ConfigError, Fault
 from gateway.state.address import Address, read_address
+from gateway.state.admission import Admissions, Kind
 from gateway.state.base import State
+from gateway.state.counters import Counters
+from gateway.state.lane import DEFAULT_PACE, Pace
 from gateway.state.memory import MemoryState
 from gateway.state.redis import DEFAULT_PATIENCE, Client, Patience, RedisState
+from gateway.state.scripts import Scripts
+from gateway.state.shared import LEASE_SECONDS, PLACE_SECONDS, SharedCounters
 
 
 def open_state(url: str, *, patience: Patience = DEFAULT_PATIENCE) -> State:
     """Returns what `state.url` names, not started; raises ConfigError. A password in the URL is shown nowhere."""
-    if url == "memory://":
+    address = _address(url)
+    if address is None:
         return MemoryState()
-    try:
-        address = read_address(url)
-    except ValueError as error:
-        raise _fault(str(error)) from None
-    if find_spec("redis") is None:
-        raise _fault("needs the package redis: run `pip install -e '.[redis]'` in Anyport's folder")
     return RedisState(
         connector(address, patience),
         address,
@@ -35,6 +35,45 @@ def open_state(url: str, *, patience: Patience = DEFAULT_PATIENCE) -> State:
         jitter=random.random,
         patience=patience,
     )
+
+
+def open_admissions(
+    url: str,
+    *,
+    closed: Collection[Kind] = (),
+    pace: Pace = DEFAULT_PACE,
+    place_seconds: float = PLACE_SECONDS,
+    lease_seconds: float = LEASE_SECONDS,
+) -> Admissions:
+    """Returns who counts limits at `state.url`, not started; raises ConfigError as `open_state` does.
+
+    Checks of `closed` kinds refuse while the server is away, instead of going by this replica's own picture.
+    """
+    address = _address(url)
+    if address is None:
+        return Counters(time.monotonic)
+    return SharedCounters(
+        connector(address, Patience(answer_seconds=pace.connect_seconds)),
+        f"redis at {address.place}",
+        scripts=Scripts(replica=secrets.token_hex(8), place_seconds=place_seconds, lease_seconds=lease_seconds),
+        clock=time.monotonic,
+        closed=closed,
+        pace=pace,
+        place_seconds=place_seconds,
+    )
+
+
+def _address(url: str) -> Address | None:
+    """Returns where the server is, None if there is none."""
+    if url == "memory://":
+        return None
+    try:
+        address = read_address(url)
+    except ValueError as error:
+        raise _fault(str(error)) from None
+    if find_spec("redis") is None:
+        raise _fault("needs the package redis: run `pip install -e '.[redis]'` in Anyport's folder")
+    return address
 
 
 def connector(address: Address, patience: Patience) -> Callable[[], Client]:

@@ -68,6 +68,14 @@ class Pipeline(Protocol):
         """Adds a script to be run."""
         ...
 
+    def script_load(self, script: str) -> object:
+        """Adds a script to be remembered."""
+        ...
+
+    def evalsha(self, sha: str, numkeys: int, *arguments: str | bytes | int) -> object:
+        """Adds a script to be run that is remembered."""
+        ...
+
     def getrange(self, key: bytes, start: int, end: int) -> object:
         """Adds a question for a part of a value."""
         ...
@@ -215,7 +223,7 @@ class RedisState:
     async def _converse(self) -> None:
         """Connects, makes up for what was missed, then tells and hears until something fails, which it raises."""
         async with aclosing(self._connect()) as client, aclosing(client.pubsub()) as subscription:
-            await _cancellable(subscription.subscribe(self._channel))
+            await cancellable(subscription.subscribe(self._channel))
             await self._hear(subscription, self._patience.answer_seconds)
             self._unsent = dict.fromkeys(self._counting())
             await self._send(client)
@@ -228,7 +236,7 @@ class RedisState:
             await self._hear(subscription, _SILENCE_SECONDS)
 
     async def _hear(self, subscription: Subscription, seconds: float) -> None:
-        message = await _cancellable(subscription.get_message(timeout=seconds))
+        message = await cancellable(subscription.get_message(timeout=seconds))
         if message is None:
             raise TimeoutError
         self._is_heard = True
@@ -240,7 +248,7 @@ class RedisState:
         """Raises if a subscription says nothing although it is asked to: a stopped server breaks no connection."""
         while True:
             self._is_heard = False
-            await _cancellable(subscription.ping())
+            await cancellable(subscription.ping())
             await asyncio.sleep(self._patience.quiet_seconds)
             if not self._is_heard:
                 raise TimeoutError
@@ -249,7 +257,7 @@ class RedisState:
         """Reads what is resting now; nothing is missed any more after that."""
         cursor, count = 0, 0
         while True:
-            cursor, keys = await _cancellable(client.scan(cursor, match=f"{KEYS}*", count=_SCANNED_AT_ONCE))
+            cursor, keys = await cancellable(client.scan(cursor, match=f"{KEYS}*", count=_SCANNED_AT_ONCE))
             for at in range(0, len(keys), _BATCH):
                 await self._read_kept(client, keys[at : at + _BATCH])
             count += len(keys)
@@ -263,7 +271,7 @@ class RedisState:
                 pipeline.getrange(key, 0, MAX_BYTES)
                 pipeline.pttl(key)
             # A key may be of a type that has no value of this kind: its error is one of the answers.
-            answers = await _cancellable(pipeline.execute(raise_on_error=False))
+            answers = await cancellable(pipeline.execute(raise_on_error=False))
         for key, value, left_ms in zip(keys, answers[::2], answers[1::2], strict=True):
             if isinstance(value, bytes) and isinstance(left_ms, int):
                 self._apply(read_kept(key, value, left_ms, self._replica))
@@ -289,14 +297,14 @@ class RedisState:
         """Sends what was not sent; what fails is sent again by the next connection, with all that still counts."""
         while self._unsent:
             # A stopped server would carry out what it was sent when it goes on, however late that is.
-            await _cancellable(client.ping())
+            await cancellable(client.ping())
             keys = list(islice(self._unsent, _BATCH))
             async with client.pipeline(transaction=False) as pipeline:
                 for key in keys:
                     del self._unsent[key]
                     self._add(pipeline, key)
                 # Not raised there: the package would put the message into what the error says.
-                answers = await _cancellable(pipeline.execute(raise_on_error=False))
+                answers = await cancellable(pipeline.execute(raise_on_error=False))
             for answer in answers:
                 if isinstance(answer, Exception):
                     raise answer
@@ -328,7 +336,7 @@ class RedisState:
 async def _together(*works: Coroutine[None, None, None]) -> None:
     """Runs all until one fails, and raises what it raised.
 
-    Not a TaskGroup: before Python 3.13 that may leave its task marked as cancelled, which `_cancellable` would heed.
+    Not a TaskGroup: before Python 3.13 that may leave its task marked as cancelled, which `cancellable` would heed.
     """
     tasks = [asyncio.create_task(work) for work in works]
     try:
@@ -341,7 +349,7 @@ async def _together(*works: Coroutine[None, None, None]) -> None:
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def _cancellable(answer: Awaitable[Answer]) -> Answer:
+async def cancellable(answer: Awaitable[Answer]) -> Answer:
     """Awaits an answer of the package and raises CancelledError if this task was cancelled by then.
 
     The package uses `asyncio.wait_for`, which before Python 3.12 forgets a cancellation that comes with the answer.

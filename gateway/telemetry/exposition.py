@@ -28,6 +28,7 @@ from gateway.telemetry.counts import (
     RequestLabels,
 )
 from gateway.telemetry.families import Family
+from gateway.telemetry.figures import Figures, figures_of
 from gateway.telemetry.live import LiveCounts, Resting
 from gateway.telemetry.series import Histogram
 
@@ -50,16 +51,27 @@ class Snapshot:
     in_flight: int
     connections: Mapping[tuple[str, str], int]
     access_records_dropped: int
+    reloads: Mapping[str, int]
+    configured_at: float
     build: Mapping[str, str]
 
 
 def expose(snapshot: Snapshot, accept: str) -> bytes:
     """Returns OpenMetrics text if `accept` asks for it, else the classic text format."""
+    encode, _ = choose_encoder(accept)
+    return encode(_registry(snapshot))
+
+
+def gather(snapshot: Snapshot) -> list[Figures]:
+    """Returns the same as figures that can be added to those of other processes."""
+    return figures_of(_registry(snapshot).collect())
+
+
+def _registry(snapshot: Snapshot) -> CollectorRegistry:
     registry = CollectorRegistry(auto_describe=False)
     registry.register(_SnapshotCollector(snapshot))
     ProcessCollector(registry=registry)
-    encode, _ = choose_encoder(accept)
-    return encode(registry)
+    return registry
 
 
 def content_type(accept: str) -> str:
@@ -82,6 +94,10 @@ class _SnapshotCollector(Collector):
         yield _gauge(families.IN_FLIGHT, [((), snapshot.in_flight)])
         yield _gauge(families.CONNECTIONS, snapshot.connections.items())
         yield _counter(families.RECORDS_DROPPED, [((), snapshot.access_records_dropped)])
+        yield _counter(families.RELOADS, (((result,), count) for result, count in snapshot.reloads.items()))
+        yield _gauge(families.CONFIGURED, [((), snapshot.configured_at)])
+        yield _gauge(families.WORKERS, [((), 1)])
+        yield _counter(families.WORKER_RESTARTS, [((), 0)])
         yield _info(families.BUILD, snapshot.build)
 
 

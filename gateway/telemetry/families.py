@@ -193,6 +193,22 @@ DISCOVERY_SUCCESS: Final = Family(
     ("provider",),
     "Unix time of the last successful look; absent before the first.",
 )
+RELOADS: Final = Family(
+    "anyport_config_reloads_total",
+    "counter",
+    ("result",),
+    "How often the configuration was read again: `ok`, or `failed` if it had faults and the one before went on.",
+)
+CONFIGURED: Final = Family(
+    "anyport_config_last_success_timestamp_seconds",
+    "gauge",
+    (),
+    "Unix time since which the configuration in use is in use; of several workers, of the one that has the newest.",
+)
+WORKERS: Final = Family("anyport_workers", "gauge", (), "Processes that serve, and are counted in all these figures.")
+WORKER_RESTARTS: Final = Family(
+    "anyport_worker_restarts_total", "counter", (), "Workers that have died and were started again."
+)
 BUILD: Final = Family("anyport_build_info", "info", ("version", "python"), "What is running.")
 
 FAMILIES: Final = (
@@ -201,6 +217,15 @@ FAMILIES: Final = (
     *(REQUESTS, OVERHEAD, IN_FLIGHT, TOKENS, ATTEMPTS, DEPLOYMENT_ATTEMPTS, RETRIES, PAUSES),
     *(OVER_BUDGET, FALLBACKS, HEDGES, MIRRORED, COOL_DOWNS, EJECTIONS, READMISSIONS, EJECTED, RESTING),
     *(DISCONNECTS, CONNECTIONS, RECORDS_DROPPED),
-    *(DISCOVERY_RUNS, DISCOVERY_SECONDS, DISCOVERY_MODELS, DISCOVERY_SUCCESS, BUILD),
+    *(DISCOVERY_RUNS, DISCOVERY_SECONDS, DISCOVERY_MODELS, DISCOVERY_SUCCESS),
+    *(RELOADS, CONFIGURED, WORKERS, WORKER_RESTARTS, BUILD),
 )
 """In the order of a scrape."""
+
+GREATEST: Final = frozenset(
+    {
+        *(DISCOVERY_MODELS.name, DISCOVERY_SUCCESS.name, CONFIGURED.name),
+        *("process_start_time_seconds", "process_max_fds"),
+    }
+)
+"""Gauges of which the greatest one counts where several workers are one gateway; all others add up."""

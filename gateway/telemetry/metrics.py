@@ -23,7 +23,8 @@ from gateway.telemetry.counts import (
     RequestCounts,
     RequestLabels,
 )
-from gateway.telemetry.exposition import Snapshot, content_type, expose
+from gateway.telemetry.exposition import Snapshot, content_type, expose, gather
+from gateway.telemetry.figures import Figures
 from gateway.telemetry.live import NOTHING_RESTS, AskResting, LiveCounts, Resting
 from gateway.telemetry.results import by_part, hedge_result, result_of, retries, winner_of
 from gateway.telemetry.series import MAX_SERIES, OTHER, Bounded, Labels
@@ -60,6 +61,8 @@ class Metrics:
         self._resting = resting
         self._wall = wall
         self._in_flight = 0
+        self._reloads = {OK: 0, "failed": 0}
+        self._configured_at = wall()
         self._models: frozenset[str] = frozenset()
         self._deployments: frozenset[str] = frozenset()
         self._provider_labels: Mapping[str, str] = {}
@@ -72,6 +75,20 @@ class Metrics:
         self._operations = Labels(_MAX_OPERATIONS)
         self._providers = Labels(_MAX_PROVIDERS)
         self._codes = Labels(_MAX_CODES)
+
+    def follow(self, *, connections: Connections, resting: AskResting) -> None:
+        """Asks others for what is at this moment: another configuration has taken over."""
+        self._connections = connections
+        self._resting = resting
+
+    def reloaded(self, *, ok: bool, is_counted: bool = True) -> None:
+        """Notes that the configuration was read again, and either taken or refused.
+
+        It is counted once, of several workers by the first of them.
+        """
+        self._reloads[OK if ok else "failed"] += is_counted
+        if ok:
+            self._configured_at = self._wall()
 
     def set_names(
         self,
@@ -161,6 +178,10 @@ class Metrics:
         """Returns the same from a thread, while requests go on being counted."""
         return await asyncio.to_thread(expose, self._snapshot(), accept)
 
+    async def gather_off_loop(self) -> list[Figures]:
+        """Returns the same as figures that can be added to those of other processes."""
+        return await asyncio.to_thread(gather, self._snapshot())
+
     def content_type(self, accept: str = "") -> str:
         """Returns the Content-Type of `render(accept)`."""
         return content_type(accept)
@@ -232,5 +253,7 @@ class Metrics:
             in_flight=self._in_flight,
             connections=dict(self._connections()) if self._connections else {},
             access_records_dropped=self._access_records_dropped() if self._access_records_dropped else 0,
+            reloads=dict(self._reloads),
+            configured_at=self._configured_at,
             build={"version": gateway.__version__, "python": platform.python_version()},
         )

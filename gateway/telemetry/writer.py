@@ -6,10 +6,13 @@ fills the queue, a sink that fails loses its batch; both are counted, neither is
 
 from __future__ import annotations
 
+import fcntl
 import os
 import select
 import threading
 from collections import deque
+from collections.abc import Generator
+from contextlib import contextmanager, suppress
 from typing import Final, Protocol
 
 QUEUE_RECORDS: Final = 10_000
@@ -27,19 +30,43 @@ class Sink(Protocol):
 
 
 class FileSink:
-    """A file descriptor as sink; a non-blocking one is waited for."""
+    """A file descriptor as sink; a non-blocking one is waited for.
+
+    It is locked while it is written to: a pipe takes more than 4 KiB in pieces, between which another worker's lines
+    could get. The kernel takes the lock from whoever dies.
+    """
 
     def __init__(self, descriptor: int, *, owned: bool = False) -> None:
         self._descriptor = descriptor
         self._owned = owned
 
     def write(self, data: bytes) -> int:
-        """Writes what the descriptor takes; raises OSError."""
-        while True:
-            try:
-                return os.write(self._descriptor, data)
-            except BlockingIOError:
-                select.select([], [self._descriptor], [], _POLL_SECONDS)
+        """Writes all, or returns how much could be written before an error; raises OSError if that is nothing."""
+        with self._locked():
+            rest = data
+            while rest:
+                try:
+                    rest = rest[os.write(self._descriptor, rest) :]
+                except BlockingIOError:
+                    select.select([], [self._descriptor], [], _POLL_SECONDS)
+                except OSError:
+                    if len(rest) == len(data):
+                        raise
+                    break
+        return len(data) - len(rest)
+
+    @contextmanager
+    def _locked(self) -> Generator[None]:
+        is_locked = False
+        with suppress(OSError):  # what cannot be locked is written to all the same
+            fcntl.lockf(self._descriptor, fcntl.LOCK_EX)
+            is_locked = True
+        try:
+            yield
+        finally:
+            if is_locked:
+                with suppress(OSError):
+                    fcntl.lockf(self._descriptor, fcntl.LOCK_UN)
 
     def close(self) -> None:
         """Closes the descriptor if it was opened here."""

@@ -36,6 +36,11 @@ class GatewayProcess:
         with self._news:
             return "".join(self._lines)
 
+    def kill(self) -> None:
+        """Ends it at once, by SIGKILL."""
+        self._popen.kill()
+        self.wait()
+
     def wait_for(self, text: str, seconds: float = START_SECONDS) -> str:
         """Returns stderr once it contains `text`; fails if the process ends before or time is up."""
         deadline = time.monotonic() + seconds

@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 from pydantic import SecretStr
 
-from gateway.access.keys import ANONYMOUS, ClientKey, KeyCheck, client_keys
+from gateway.access.keys import ANONYMOUS, Caller, KeyCheck, client_keys
 from gateway.credentials.secret import Secret
 from gateway.errors import Unauthenticated
 from gateway.settings.model import ClientKeySettings
 
-TEAM = ClientKey("team-a", frozenset({"gold", "eu"}))
+TEAM = Caller("team-a", frozenset({"gold", "eu"}))
 CHECK = KeyCheck([(Secret("sk-one"), ANONYMOUS), (Secret("sk-two"), TEAM)])
 
 

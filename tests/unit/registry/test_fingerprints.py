@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from gateway.registry import routes
+from gateway.registry import live
 from gateway.registry.routes import RouteBook, fingerprint_of
 from gateway.routing.deployment import Deployment
 from gateway.routing.route import Route
@@ -48,7 +48,7 @@ def test_what_was_never_asked_for_is_not_found() -> None:
 
 
 def test_names_that_clients_make_up_do_not_pile_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(routes, "MOST_SINGLES", 50)
+    monkeypatch.setattr(live, "MOST_SINGLES", 50)
     made = book([LIMITED])
     singles = [only(made.single(f"openai/made-up-{number}")) for number in range(500)]
     found = [single for single in singles if made.find(fingerprint_of(single))]

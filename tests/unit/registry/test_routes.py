@@ -8,7 +8,7 @@ import pytest
 
 from adapters.failures import FailureKind as K
 from gateway.credentials.secret import Secret
-from gateway.registry import routes
+from gateway.registry import live
 from gateway.registry.routes import RouteBook
 from gateway.routing.asking import Asking
 from gateway.routing.deployment import Deployment, Limit, UnitPrice
@@ -89,7 +89,7 @@ def test_what_the_file_says_of_a_deployment_is_what_it_has() -> None:
     )
     assert (deployment.weight, deployment.order, deployment.tags) == (3, 2, {"eu"})
     assert (deployment.context_window, deployment.supports) == (4096, {"tools"})
-    assert deployment.price == UnitPrice(1_500_000_000, 6_000_000_000)
+    assert deployment.price == UnitPrice(1_500_000_000, 6_000_000_000, is_own=True)
     assert deployment.is_limited
 
 
@@ -299,7 +299,7 @@ def test_state_and_memory_outlive_what_the_router_forgets() -> None:
 
 @pytest.mark.parametrize("is_failing", [False, True])
 def test_names_that_clients_make_up_fill_no_memory(monkeypatch: pytest.MonkeyPatch, is_failing: bool) -> None:
-    monkeypatch.setattr(routes, "MOST_SINGLES", 50)
+    monkeypatch.setattr(live, "MOST_SINGLES", 50)
     found = book({"w-*": {"deployments": [{"model": "groq/*"}]}})
     for number in range(200):
         for name in (found.single(f"openai/m{number}"), found.route("w-*", str(number))):
@@ -312,7 +312,7 @@ def test_names_that_clients_make_up_fill_no_memory(monkeypatch: pytest.MonkeyPat
 def test_what_is_held_against_a_deployment_survives_names_that_clients_make_up(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(routes, "MOST_SINGLES", 50)
+    monkeypatch.setattr(live, "MOST_SINGLES", 50)
     found = book({})
     bad = made(found.single("openai/bad")).deployments[0].vitals
     bad.consecutive = 5
@@ -329,7 +329,7 @@ def test_nothing_that_is_shown_holds_a_key() -> None:
 
 
 def test_what_a_named_route_remembers_outlives_any_number_of_wildcard_names(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(routes, "MOST_SINGLES", 5)
+    monkeypatch.setattr(live, "MOST_SINGLES", 5)
     deployments = {"deployments": [{"model": "openai/*"}]}
     found = book({"r": {"deployments": [{"model": "openai/m"}]}, "gpt-*": deployments})
     memory = made(found.route("r", "")).memory

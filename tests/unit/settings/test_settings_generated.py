@@ -23,10 +23,11 @@ ENVIRON = {
     "ANYPORT_API_KEY": "client",
     "TEAM_A_KEY": "team",
     "ANYPORT_ADMIN_KEY": "admin",
+    "ANYPORT_PEPPER": "pepper",
     "OPENAI_KEY_A": "a",
     "OPENAI_KEY_B": "b",
 }
-SECTIONS = ("server", "upstream", "health", "state", "admin", "discovery")
+SECTIONS = ("server", "upstream", "health", "state", "storage", "access", "admin", "discovery")
 
 
 def read(text: str) -> dict[str, object]:

@@ -1,0 +1,226 @@
+"""What limits and budgets a request has to pass, and what its client hears of them.
+
+Pure: the time is told, and what was spent is asked of whoever calls.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+from msgspec import Struct
+
+from adapters.types import Headers
+from gateway.errors import BudgetExceeded, GatewayError, LimitsUnavailable, RateLimited
+from gateway.records import Budget, Limits, Project, Team, VirtualKey, Window
+from gateway.state.admission import MAX_IN_FLIGHT, MAX_NANO_USD, MAX_RATE, Admission, Check, Figure, Kind
+
+_TOKENS: Final = 1_000_000
+"""Prices are for a million."""
+_NANO: Final = 10**9
+
+
+class Span(Struct, frozen=True):
+    """One window of a budget, in time."""
+
+    name: str
+    """Such as `2026-11-21`, `2026-W47`, `2026-11` or `total`."""
+    start_ms: int
+    end_ms: int | None
+
+
+class Estimate(Struct, frozen=True):
+    """What a request takes at worst, as far as that is known before it."""
+
+    input_tokens: int
+    max_output_tokens: int = 0
+    cost_nano_usd: int | None = None
+    """None if the price is not known: then a budget that is used up refuses, and no other."""
+
+
+Owner = VirtualKey | Project | Team
+Spent = Callable[[str, Span], int]
+"""An owner such as `key:ID` and a span -> what the ledger knows."""
+
+
+def worst_cost(input_tokens: int, max_output_tokens: int, input_rate: int, output_rate: int) -> int:
+    """Returns nano-dollars, rounded up; rates are for a million tokens, the highest that may come to count."""
+    return -(-(input_tokens * input_rate + max_output_tokens * output_rate) // _TOKENS)
+
+
+def span(window: Window, now_ms: int) -> Span:
+    """Returns the window that a moment is in; they begin at midnight UTC, weeks on Monday."""
+    day = datetime.fromtimestamp(now_ms // 1000, UTC).replace(hour=0, minute=0, second=0)
+    if window is Window.TOTAL:
+        return Span("total", 0, None)
+    if window is Window.DAY:
+        return _span(f"{day:%Y-%m-%d}", day, day + timedelta(days=1))
+    if window is Window.WEEK:
+        year, week, weekday = day.isocalendar()
+        start = day - timedelta(days=weekday - 1)
+        return _span(f"{year}-W{week:02}", start, start + timedelta(days=7))
+    start = day.replace(day=1)
+    return _span(f"{start:%Y-%m}", start, (start + timedelta(days=31)).replace(day=1))
+
+
+def is_countable(limits: Limits, budgets: Sequence[Budget]) -> bool:
+    """Returns whether all of it can be counted exactly; what is not is to be refused where it is set."""
+    rates = (limits.requests_per_minute, limits.tokens_per_minute)
+    return (
+        all(0 <= (rate or 0) <= MAX_RATE for rate in rates)
+        and 0 <= (limits.max_in_flight or 0) <= MAX_IN_FLIGHT
+        and all(0 <= budget.nano_usd <= MAX_NANO_USD for budget in budgets)
+    )
+
+
+def owners(key: VirtualKey, project: Project | None, team: Team | None) -> tuple[Owner, ...]:
+    """Returns whom a request is charged to."""
+    return tuple(each for each in (key, project, team) if each is not None)
+
+
+def owner_id(owner: Owner) -> str:
+    """Returns the name of an owner in state and ledger."""
+    if isinstance(owner, VirtualKey):
+        return f"key:{owner.id}"
+    return f"{'project' if isinstance(owner, Project) else 'team'}:{owner.id}"
+
+
+def checks(charged: Sequence[Owner], estimate: Estimate, now_ms: int, spent: Spent) -> list[Check]:
+    """Returns what has to hold for a request; nothing if none of the owners has a limit."""
+    return [check for owner in charged for check in _checks(owner, estimate, now_ms, spent)]
+
+
+def rate_headers(admission: Admission) -> Headers:
+    """Returns OpenAI's `x-ratelimit-...` headers: of several limits of a kind, the one that is nearest."""
+    found: list[tuple[str, str]] = []
+    for kind in (Kind.REQUESTS, Kind.TOKENS):
+        nearest = min((each for each in admission.figures if each.check.kind is kind), key=_nearness, default=None)
+        if nearest is not None:
+            found.append((f"x-ratelimit-limit-{kind}", str(nearest.check.limit)))
+            found.append((f"x-ratelimit-remaining-{kind}", str(nearest.remaining)))
+            found.append((f"x-ratelimit-reset-{kind}", duration(nearest.reset_seconds or 0.0)))
+    return tuple(found)
+
+
+def refusal(admission: Admission) -> GatewayError:
+    """Returns the error of a request that is not admitted; it names the limit and whose it is."""
+    check = admission.refused
+    if check is None:
+        raise ValueError("this request is admitted")
+    headers = rate_headers(admission)
+    if admission.is_unavailable:
+        return LimitsUnavailable(
+            f"{_WORDS[check.kind]} of {_label(check)} cannot be counted now; try again in a moment", headers=headers
+        )
+    if check.kind is Kind.BUDGET:
+        return BudgetExceeded(_budget_message(check, admission), headers=headers)
+    wait = admission.wait_seconds
+    if wait is not None:
+        ms = max(1, _milliseconds(wait))
+        headers = (*headers, ("retry-after", str(-(-ms // 1000))), ("retry-after-ms", str(ms)))
+    type = "tokens" if check.kind is Kind.TOKENS else "requests"
+    return RateLimited(_rate_message(check, admission), type=type, headers=headers, should_retry=wait is not None)
+
+
+def duration(seconds: float) -> str:
+    """Returns a time as OpenAI writes it: `120ms`, `1.5s`, `6m0s`, `1h0m0s`."""
+    ms = _milliseconds(seconds)
+    if ms < 1000:
+        return f"{ms}ms" if ms else "0s"
+    minutes, ms = divmod(ms, 60_000)
+    hours, minutes = divmod(minutes, 60)
+    text = f"{ms / 1000:.3f}".rstrip("0").rstrip(".") + "s"
+    if hours:
+        return f"{hours}h{minutes}m{text}"
+    return f"{minutes}m{text}" if minutes else text
+
+
+_WORDS: Final = {
+    Kind.REQUESTS: "requests per minute",
+    Kind.TOKENS: "tokens per minute",
+    Kind.IN_FLIGHT: "requests at the same time",
+    Kind.BUDGET: "the budget",
+}
+_SETTINGS: Final = {
+    Kind.REQUESTS: "requests_per_minute",
+    Kind.TOKENS: "tokens_per_minute",
+    Kind.IN_FLIGHT: "max_in_flight",
+}
+
+
+def _span(name: str, start: datetime, end: datetime) -> Span:
+    return Span(name, int(start.timestamp()) * 1000, int(end.timestamp()) * 1000)
+
+
+def _checks(owner: Owner, estimate: Estimate, now_ms: int, spent: Spent) -> Iterator[Check]:
+    id, limits = owner_id(owner), owner.limits
+    label = f"{id.partition(':')[0]} '{owner.name}'"
+    if limits.requests_per_minute is not None:
+        yield Check(Kind.REQUESTS, id, limits.requests_per_minute, label=label)
+    if limits.tokens_per_minute is not None:
+        yield Check(Kind.TOKENS, id, limits.tokens_per_minute, _tokens(estimate, limits.tokens_per_minute), label=label)
+    if limits.max_in_flight is not None:
+        yield Check(Kind.IN_FLIGHT, id, limits.max_in_flight, label=label)
+    if estimate.cost_nano_usd == 0:
+        return  # what costs nothing needs no money
+    amount = 1 if estimate.cost_nano_usd is None else estimate.cost_nano_usd
+    for window, limit in _smallest(owner.budgets).items():
+        now = span(window, now_ms)
+        left = None if now.end_ms is None else (now.end_ms - now_ms) / 1000
+        known = min(MAX_NANO_USD, max(0, spent(id, now)))
+        yield Check(Kind.BUDGET, id, limit, amount, now.name, known, left, label)
+
+
+def _tokens(estimate: Estimate, limit: int) -> int:
+    """Returns what to take: output that may never come does not make a request too large for a limit."""
+    whole = estimate.input_tokens + estimate.max_output_tokens
+    return max(estimate.input_tokens, min(whole, limit))
+
+
+def _smallest(budgets: Sequence[Budget]) -> dict[Window, int]:
+    """Returns one budget for each window: of two, the smaller one decides anyway."""
+    found: dict[Window, int] = {}
+    for budget in budgets:
+        found[budget.window] = min(budget.nano_usd, found.get(budget.window, budget.nano_usd))
+    return found
+
+
+def _nearness(figure: Figure) -> tuple[int, float]:
+    return figure.remaining, -(figure.reset_seconds or 0.0)
+
+
+def _milliseconds(seconds: float) -> int:
+    return max(0, round(seconds * 1000))
+
+
+def _label(check: Check) -> str:
+    return check.label or check.owner
+
+
+def _rate_message(check: Check, admission: Admission) -> str:
+    limit = f"{_label(check)} may have {check.limit} {_WORDS[check.kind]} (its `{_SETTINGS[check.kind]}`)"
+    if admission.wait_seconds is None:
+        return f"{limit}, and this request needs {check.amount} at once: it can never go; send less, or raise the limit"
+    if check.kind is Kind.IN_FLIGHT:
+        return f"{limit}, and all of them are under way; wait for one to end"
+    wait = duration(admission.wait_seconds)
+    return f"{limit}: {admission.remaining} are left, this request needs {check.amount}; try again in {wait}"
+
+
+def _budget_message(check: Check, admission: Admission) -> str:
+    limit = f"the budget of {_label(check)}, {_dollars(check.limit)} USD for {check.window}"
+    if admission.remaining == 0:
+        said = f"{limit}, is used up"
+    else:
+        left, cost = _dollars(admission.remaining), _dollars(check.amount)
+        said = f"{limit}, has {left} USD left, and this request may cost {cost} USD; lower its `max_tokens`"
+    if check.seconds_left is None:
+        return f"{said}; ask whoever runs this gateway to raise it"
+    return f"{said}; the next one begins in {duration(float(int(check.seconds_left)))}"
+
+
+def _dollars(nano_usd: int) -> str:
+    whole, rest = divmod(nano_usd, _NANO)
+    decimals = f"{rest:09}".rstrip("0")
+    return f"{whole}.{decimals:0<2}"

@@ -1,0 +1,185 @@
+"""All virtual keys, projects and teams in memory: what requests are checked against, without waiting for storage."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine
+from typing import Any, Final, Protocol
+
+from msgspec import Struct
+
+from gateway.access.secrets import Pepper, PepperMissing, digest_of
+from gateway.errors import ConfigError
+from gateway.records import Project, Team, VirtualKey
+from gateway.storage.base import Owners, StorageError
+
+REFRESH_SECONDS: Final = 2.0
+READ_SECONDS: Final = 5.0
+"""How long one look may take."""
+TRUST_SECONDS: Final = 3600.0
+"""How long known keys go on while storage does not answer."""
+
+_log = logging.getLogger("anyport.access")
+
+
+class Owned(Protocol):
+    """What a picture needs of storage."""
+
+    def upgrade(self) -> Coroutine[Any, Any, None]:
+        """Makes the tables, or brings them up to date; raises ConfigError and StorageError."""
+        ...
+
+    async def owners(self, since_version: int) -> Owners:
+        """Returns what was changed after a version, all for 0; raises StorageError."""
+        ...
+
+
+class Holder(Struct, frozen=True):
+    """Whose a key is."""
+
+    key: VirtualKey
+    project: Project | None = None
+    team: Team | None = None
+    is_former: bool = False
+    """It is the key before the last rotation."""
+
+
+class KeyPicture:
+    """The picture, and the task that keeps it: a change made anywhere is seen within some seconds."""
+
+    def __init__(
+        self,
+        storage: Callable[[], Owned],
+        pepper: Pepper,
+        *,
+        clock: Callable[[], float],
+        now_ms: Callable[[], int],
+        may_be_absent: Callable[[], bool] = lambda: False,
+        refresh_seconds: float = REFRESH_SECONDS,
+    ) -> None:
+        """`may_be_absent` says whether storage that cannot be made means that there are no keys."""
+        self.pepper = pepper
+        self.now_ms = now_ms
+        self._storage = storage
+        self._clock = clock
+        self._may_be_absent = may_be_absent
+        self._refresh_seconds = refresh_seconds
+        self._keys: dict[str, VirtualKey] = {}
+        self._projects: dict[str, Project] = {}
+        self._teams: dict[str, Team] = {}
+        self._by_digest: dict[bytes, VirtualKey] = {}
+        self._version = 0
+        self._upgrading: asyncio.Task[None] | None = None
+        self._seen_at: float | None = None
+        self._trouble = "storage was not asked yet"
+        self._pepper_bytes: bytes | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._turn = asyncio.Lock()
+
+    @property
+    def is_empty(self) -> bool:
+        """Says whether it is known that there is no key; disabled ones are keys, too."""
+        return self._seen_at is not None and not self._keys
+
+    @property
+    def trouble(self) -> str:
+        """Why the picture may be old, empty if it is not."""
+        return self._trouble
+
+    @property
+    def is_trusted(self) -> bool:
+        """Says whether what it knows still counts."""
+        return self._seen_at is not None and (not self._trouble or self._clock() - self._seen_at <= TRUST_SECONDS)
+
+    def find(self, presented: bytes) -> Holder | None:
+        """Returns whose a key is, None if it knows of none; whether that still counts is `is_trusted`."""
+        if self._pepper_bytes is None:
+            return None
+        digest = digest_of(presented, self._pepper_bytes)
+        # How long a dictionary takes says something about the digest, which without the pepper says nothing.
+        key = self._by_digest.get(digest)
+        return None if key is None else self._holder(key, is_former=key.digest != digest)
+
+    async def start(self) -> None:
+        """Looks once, and then again and again in a task; a second call does nothing."""
+        if self._task is None:
+            await self.refresh()
+            self._task = asyncio.create_task(self._run(), name="key-picture")
+
+    async def aclose(self) -> None:
+        """Ends the task."""
+        tasks = [task for task in (self._task, self._upgrading) if task is not None]
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
+
+    async def refresh(self) -> None:
+        """Takes over what was changed in storage; what goes wrong is logged, once."""
+        async with self._turn:
+            try:
+                async with asyncio.timeout(READ_SECONDS):
+                    await self._look()
+                trouble = ""
+            except TimeoutError:
+                trouble = f"storage did not answer within {READ_SECONDS:g} s"
+            except (StorageError, PepperMissing) as error:
+                trouble = str(error)
+            except ConfigError as error:
+                trouble = str(error)
+                if self._may_be_absent() and not self._keys:
+                    trouble, self._seen_at = "", self._clock()
+            if trouble and trouble != self._trouble:
+                _log.error("virtual keys cannot be read: %s", trouble)
+            self._trouble = trouble
+
+    async def _run(self) -> None:
+        while True:
+            await asyncio.sleep(self._refresh_seconds)
+            try:
+                await self.refresh()
+            except Exception as error:
+                self._trouble = f"{type(error).__name__} inside the gateway"
+                _log.exception("virtual keys cannot be read")
+
+    async def _look(self) -> None:
+        storage = self._storage()
+        await self._upgraded(storage)
+        self._take(await storage.owners(self._version))
+        if self._keys and self._pepper_bytes is None:
+            self._pepper_bytes = self.pepper.read()
+        self._seen_at = self._clock()
+
+    async def _upgraded(self, storage: Owned) -> None:
+        if self._upgrading is None:
+            self._upgrading = asyncio.create_task(storage.upgrade(), name="key-picture-upgrade")
+        try:
+            # Large tables take longer than one look; cut off each time, it would never end.
+            await asyncio.shield(self._upgrading)
+        except (StorageError, ConfigError):
+            self._upgrading = None
+            raise
+
+    def _take(self, owners: Owners) -> None:
+        if owners.is_whole:
+            self._keys, self._projects, self._teams, self._by_digest = {}, {}, {}, {}
+        self._projects.update((each.id, each) for each in owners.projects)
+        self._teams.update((each.id, each) for each in owners.teams)
+        for key in owners.keys:
+            for digest in _digests(self._keys.get(key.id)):
+                self._by_digest.pop(digest, None)
+            self._keys[key.id] = key
+            self._by_digest.update((digest, key) for digest in _digests(key))
+        self._version = owners.version
+
+    def _holder(self, key: VirtualKey, *, is_former: bool) -> Holder:
+        project = self._projects.get(key.project_id)
+        team_id = key.team_id or (project.team_id if project else "")
+        return Holder(key, project, self._teams.get(team_id), is_former)
+
+
+def _digests(key: VirtualKey | None) -> tuple[bytes, ...]:
+    if key is None:
+        return ()
+    return (key.digest,) if key.former_digest is None else (key.digest, key.former_digest)

@@ -1,0 +1,122 @@
+"""The books of one process: its ledger, and storage behind it, from the first start to the end of the process.
+
+Theory. The journal opens at the start, which takes no time and is all that requests need. Storage is opened by whoever
+drains the journal, and again for as long as it does not answer: a database that is away keeps nobody from serving.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from gateway.errors import ConfigError, Fault
+from gateway.records import UsageRecord
+from gateway.settings.model import StorageSettings
+from gateway.storage.base import StorageUnavailable
+from gateway.storage.journal import Journal, JournalFailed
+from gateway.storage.ledger import Ledger
+from gateway.storage.tidier import Tidier
+
+if TYPE_CHECKING:
+    from gateway.storage.base import Storage
+
+FLUSH_SECONDS: Final = 3.0
+"""How long the end of the process waits for storage; what it does not take by then is there at the next start."""
+_JOURNAL: Final = "journal"
+
+_log = logging.getLogger("anyport.storage")
+
+
+class Books:
+    """Takes the record of every request; nothing of it waits for storage."""
+
+    def __init__(
+        self,
+        settings: StorageSettings,
+        directory: Path,
+        open_storage: Callable[[], Storage],
+        *,
+        is_place_chosen: bool,
+    ) -> None:
+        """Where nobody chose the place, it need not be writable."""
+        self.ledger: Ledger | None = None
+        """None before the start, and where nothing can be written in a place that nobody chose."""
+        self._settings = settings
+        self._directory = directory
+        self._open_storage = open_storage
+        self._is_place_chosen = is_place_chosen
+        self._is_open = False
+        self._is_started = False
+        self._storage: Storage | None = None
+        self._opening = asyncio.Lock()
+        self._tidier = Tidier(self, now_ms=lambda: time.time_ns() // 1_000_000)
+
+    @property
+    def is_refusing(self) -> bool:
+        """Says whether a new request is to be refused, since it could not be recorded."""
+        return self.ledger is not None and self.ledger.is_refusing
+
+    def record(self, record: UsageRecord) -> None:
+        """Writes the record of a finished request down."""
+        if self.ledger is not None:
+            self.ledger.record(record)
+
+    def open(self) -> None:
+        """Opens the journal, at the first call; raises ConfigError."""
+        if self._is_open:
+            return
+        self._is_open = True
+        settings = self._settings
+        try:
+            journal = Journal(self._directory / _JOURNAL, max_bytes=settings.journal_max_bytes)
+        except JournalFailed as failure:
+            if self._is_place_chosen:
+                fault = Fault("anyport.yaml", 0, 0, "storage.directory", str(failure))
+                raise ConfigError([fault]) from None
+            _log.warning("%s; nothing is recorded. Set storage.directory to a place that can be written", failure)
+            return
+        self.ledger = Ledger(journal, self, on_failure=settings.on_ledger_failure)
+
+    def start(self) -> None:
+        """Opens the journal and begins to drain it, at the first call; raises ConfigError."""
+        self.open()
+        if not self._is_started and self.ledger is not None:
+            self._is_started = True
+            self.ledger.start()
+            self._tidier.start()
+
+    async def append(self, records: Sequence[UsageRecord]) -> None:
+        """Brings records into storage (what a `Writer` needs)."""
+        await (await self.storage()).append(records)
+
+    async def tidy(self, now_ms: int) -> int:
+        """Takes some old rows out of storage (what a `Tidier` needs)."""
+        return await (await self.storage()).tidy(now_ms)
+
+    async def storage(self) -> Storage:
+        """Returns storage with its tables up to date; raises StorageUnavailable, whatever it is."""
+        async with self._opening:
+            if self._storage is None:
+                try:
+                    await asyncio.to_thread(_load)
+                    storage = self._open_storage()
+                    await storage.upgrade()
+                except ConfigError as error:
+                    raise StorageUnavailable(str(error)) from None
+                self._storage = storage
+            return self._storage
+
+    async def aclose(self) -> None:
+        """Brings what is in the journal into storage, as far as there is time; storage itself stays open."""
+        await self._tidier.aclose()
+        if self.ledger is not None:
+            await self.ledger.aclose(FLUSH_SECONDS)
+
+
+def _load() -> None:
+    """Imports what storage needs: a third of a second, for which the event loop has no time."""
+    import gateway.storage.store  # noqa: F401  # pyright: ignore[reportUnusedImport]

@@ -1,0 +1,50 @@
+"""Limits, budgets and times as the commands about keys, teams and projects take them."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Sequence
+from typing import Annotated, Any, Final
+
+import typer
+
+_SECONDS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
+
+NameOption = Annotated[str, typer.Option("--name", help="What people call it.")]
+TeamOption = Annotated[str | None, typer.Option("--team", help="Id or name of the team that it belongs to.")]
+RpmOption = Annotated[int | None, typer.Option("--rpm", min=0, help="Most requests per minute.")]
+TpmOption = Annotated[int | None, typer.Option("--tpm", min=0, help="Most tokens per minute.")]
+InFlightOption = Annotated[int | None, typer.Option("--in-flight", min=0, help="Most requests at the same time.")]
+BudgetOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--budget", metavar="USD/WINDOW", help="Most dollars per day, week, month or in total; may be repeated."
+    ),
+]
+
+
+def wishes_of(
+    name: str, rpm: int | None, tpm: int | None, in_flight: int | None, budgets: Sequence[str] | None
+) -> dict[str, Any]:
+    """Returns what the admin API is to be told."""
+    limits = {"requests_per_minute": rpm, "tokens_per_minute": tpm, "max_in_flight": in_flight}
+    return {"name": name, "limits": limits, "budgets": [_budget(each) for each in budgets or ()]}
+
+
+def seconds_of(text: str) -> int:
+    """Returns a time such as `90s`, `12h` or `30d`."""
+    found = re.fullmatch(r"([0-9]{1,9})([smhdw])", text)
+    if found is None:
+        raise typer.BadParameter(f"{text!r} is no time; write 90s, 15m, 12h, 30d or 4w")
+    return int(found[1]) * _SECONDS[found[2]]
+
+
+def moment_after(text: str) -> int:
+    """Returns when a time from now is over, in milliseconds since 1970."""
+    return time.time_ns() // 1_000_000 + 1000 * seconds_of(text)
+
+
+def _budget(text: str) -> dict[str, str]:
+    usd, _, window = text.partition("/")
+    return {"usd": usd, "window": window or "total"}

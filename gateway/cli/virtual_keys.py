@@ -1,0 +1,107 @@
+"""`anyport keys create` and its kin: the keys that clients get."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from gateway.cli.options import ConfigOption, JsonOption
+from gateway.cli.output import print_json
+from gateway.cli.owner_desk import open_desk
+from gateway.cli.owner_groups import print_owner, print_owners
+from gateway.cli.owner_options import (
+    BudgetOption,
+    InFlightOption,
+    NameOption,
+    RpmOption,
+    TeamOption,
+    TpmOption,
+    moment_after,
+    seconds_of,
+    wishes_of,
+)
+
+KeyArgument = Annotated[str, typer.Argument(metavar="KEY", help="Id or name of a key; not the key itself.")]
+ProjectOption = Annotated[str | None, typer.Option("--project", help="Id or name of the project it belongs to.")]
+RouteOption = Annotated[
+    list[str] | None, typer.Option("--route", help="A model that it is for; `*` at the end for all that begin so.")
+]
+ExpiresOption = Annotated[str | None, typer.Option("--expires", metavar="TIME", help="How long it works: 12h, 30d.")]
+OverlapOption = Annotated[str, typer.Option("--overlap", metavar="TIME", help="How long the old one works on.")]
+
+
+def add_key_commands(group: typer.Typer) -> None:
+    """Adds the commands to `anyport keys`."""
+    for command in (create, show, rotate, disable, enable):
+        group.command(command.__name__)(command)
+    group.command("list")(list_keys)
+
+
+def create(
+    name: NameOption,
+    team: TeamOption = None,
+    project: ProjectOption = None,
+    route: RouteOption = None,
+    rpm: RpmOption = None,
+    tpm: TpmOption = None,
+    in_flight: InFlightOption = None,
+    budget: BudgetOption = None,
+    expires: ExpiresOption = None,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Make a key and show it, once; from the first key on, all requests need one."""
+    wishes = wishes_of(name, rpm, tpm, in_flight, budget)
+    if expires:
+        wishes["expires_at_ms"] = moment_after(expires)
+    desk = open_desk(config)
+    if team:
+        wishes["team_id"] = desk.find("team", team)["id"]
+    if project:
+        wishes["project_id"] = desk.find("project", project)["id"]
+    _hand_over(desk.create("key", {**wishes, "routes": route or []}), as_json=as_json)
+
+
+def list_keys(config: ConfigOption = None, as_json: JsonOption = False) -> None:
+    """List the keys that were given out; never a key itself."""
+    columns = ("id", "name", "hint", "status", "team_id", "project_id")
+    print_owners(open_desk(config).all("key"), columns, as_json=as_json)
+
+
+def show(key: KeyArgument, config: ConfigOption = None, as_json: JsonOption = False) -> None:
+    """Show what is known of a key."""
+    print_owner(open_desk(config).find("key", key), as_json=as_json)
+
+
+def rotate(
+    key: KeyArgument, overlap: OverlapOption = "0s", config: ConfigOption = None, as_json: JsonOption = False
+) -> None:
+    """Give out another key in the place of one, and show it, once."""
+    seconds = seconds_of(overlap)
+    desk = open_desk(config)
+    _hand_over(desk.rotate(desk.find("key", key)["id"], seconds), as_json=as_json)
+
+
+def disable(key: KeyArgument, config: ConfigOption = None, as_json: JsonOption = False) -> None:
+    """Have a key work no more."""
+    _switch(key, config, is_enabled=False, as_json=as_json)
+
+
+def enable(key: KeyArgument, config: ConfigOption = None, as_json: JsonOption = False) -> None:
+    """Have a disabled key work again."""
+    _switch(key, config, is_enabled=True, as_json=as_json)
+
+
+def _switch(key: str, config: ConfigOption, *, is_enabled: bool, as_json: bool) -> None:
+    desk = open_desk(config)
+    print_owner(desk.enable(desk.find("key", key)["id"], is_enabled=is_enabled), as_json=as_json)
+
+
+def _hand_over(made: dict[str, Any], *, as_json: bool) -> None:
+    """Prints the key alone where programs read it, and what people should know beside it."""
+    if as_json:
+        print_json(made)
+        return
+    typer.echo(f"{made['name']} ({made['id']}); the key is shown now and never again:", err=True)
+    print(made["key"])

@@ -1,0 +1,38 @@
+"""What the tokens of one answer cost: integers of nano-dollars, rounded once, half to even."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from adapters.types import Usage
+from gateway.registry.facts import Price
+
+_TOKENS: Final = 1_000_000
+"""Prices are for a million."""
+_NANO: Final = 10**9
+_DECIMALS: Final = 9
+
+
+def cost_nano_usd(usage: Usage, price: Price) -> int:
+    """Returns nano-dollars; every token counts at one rate and once, whatever an upstream says of its parts.
+
+    Cached and written tokens are part of the input, those of reasoning part of the output. What has no rate of its own
+    costs what all input costs.
+    """
+    prompt = usage.prompt
+    rates = price.rates(prompt)
+    cached = min(usage.cached_prompt, prompt)
+    written = min(usage.cache_write, prompt - cached)
+    cached_rate = rates.input if rates.cached_input is None else rates.cached_input
+    write_rate = rates.input if rates.cache_write is None else rates.cache_write
+    total = (prompt - cached - written) * rates.input
+    total += cached * cached_rate + written * write_rate + usage.completion * rates.output
+    whole, rest = divmod(total, _TOKENS)
+    return whole + (2 * rest > _TOKENS or (2 * rest == _TOKENS and whole % 2))
+
+
+def dollars(nano_usd: int) -> str:
+    """Returns an amount as decimal digits, exactly and without an exponent."""
+    whole, rest = divmod(nano_usd, _NANO)
+    digits = f"{rest:0{_DECIMALS}d}".rstrip("0")
+    return f"{whole}.{digits}" if digits else str(whole)

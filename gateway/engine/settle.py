@@ -1,0 +1,160 @@
+"""What a finished request used and cost, as one record: made from its outcome, once, before its last bytes go out.
+
+Usage is what the upstream reported. Where it reported nothing and has worked all the same (a stream that was cut, an
+answer without counts), it is estimated from the bytes that were seen, and called so. Failed attempts cost nothing.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Final
+
+from adapters.types import Operation, Usage
+from gateway.access.keys import Caller
+from gateway.domain import Attempt, Outcome
+from gateway.engine.cost import cost_nano_usd
+from gateway.records import AttemptRecord, UsageRecord
+from gateway.registry.facts import ModelFacts, Price, Rates, facts_of
+from gateway.routing.deployment import Deployment
+from gateway.routing.route import Plan
+from gateway.telemetry.access_log import clean
+from gateway.telemetry.counts import overhead_seconds
+
+OWN_PRICE: Final = "configuration"
+"""The version of a price that the file gives."""
+_NOTHING: Final = Usage()
+_BYTES_PER_TOKEN: Final = 4
+_EVENT_BYTES: Final = 400
+"""What an event of a stream has besides its text, and rather more."""
+_ANSWERED: Final = 200
+_WRITING: Final = (Operation.CHAT.value, Operation.COMPLETIONS.value)
+"""Operations whose answers are tokens: numbers of an embedding are none."""
+
+Facts = Callable[[str, str, datetime], ModelFacts]
+
+
+class Settler:
+    """Makes the records of one configuration."""
+
+    def __init__(
+        self,
+        *,
+        facts: Facts = facts_of,
+        wall: Callable[[], float] = time.time,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`wall` gives Unix seconds, `clock` those of the outcome."""
+        self._facts = facts
+        self._wall = wall
+        self._clock = clock
+
+    def settle(self, outcome: Outcome, plan: Plan, client: Caller, record_id: str) -> UsageRecord:
+        """Returns the record of a request that had attempts; an estimate is noted in the outcome, too."""
+        now, at = self._clock(), self._wall()
+        deployment = served_by(outcome, plan)
+        if outcome.usage is None and _was_worked_on(outcome):
+            outcome.usage = _estimate(outcome)
+        usage = outcome.usage
+        cost, version = self._cost(usage, deployment, at)
+        counts = usage or _NOTHING
+        total_seconds = now - outcome.started
+        return UsageRecord(
+            id=record_id,
+            at_ms=int(at * 1000),
+            operation=outcome.operation,
+            route=clean(outcome.model),
+            status=outcome.status,
+            key_id=client.id,
+            team_id=client.team.id if client.team else "",
+            project_id=client.project.id if client.project else "",
+            deployment=clean(outcome.deployment),
+            provider=outcome.provider,
+            model=clean(outcome.response_model or (deployment.target.model if deployment else "")),
+            stream=outcome.stream,
+            error=outcome.error_code,
+            input_tokens=counts.prompt,
+            cached_tokens=counts.cached_prompt,
+            cache_write_tokens=counts.cache_write,
+            output_tokens=counts.completion,
+            reasoning_tokens=counts.reasoning,
+            usage_source="none" if usage is None else "estimated" if usage.estimated else "reported",
+            cost_nano_usd=cost,
+            price_version=version,
+            ttft_ms=None if outcome.first_byte is None else _milliseconds(outcome.first_byte - outcome.started),
+            total_ms=_milliseconds(total_seconds),
+            overhead_ms=_milliseconds(_overhead_seconds(outcome, now)),
+            attempts=tuple([_attempt(each, now) for each in outcome.attempts]),
+            fallback=outcome.fallback,
+            hedged=next((each.deployment for each in outcome.attempts if each.is_hedge), ""),
+            is_cancelled=outcome.is_cancelled,
+        )
+
+    def _cost(self, usage: Usage | None, deployment: Deployment | None, at: float) -> tuple[int | None, str]:
+        """Returns nano-dollars, None if the price is not known, and where the price is from."""
+        if usage is None:
+            return 0, ""
+        if deployment is None:
+            return None, ""
+        own = deployment.price
+        if own is not None and own.is_own:
+            return cost_nano_usd(usage, Price(Rates(own.input, own.output))), OWN_PRICE
+        provider = deployment.key_ring.spec.id
+        known = self._facts(provider, deployment.target.model, datetime.fromtimestamp(at, UTC))
+        if known.price is None:
+            return None, ""
+        return cost_nano_usd(usage, known.price), known.price_version
+
+
+def served_by(outcome: Outcome, plan: Plan) -> Deployment | None:
+    """Returns the deployment that the request ended on, None if it was not asked for one."""
+    name = outcome.deployment
+    route = next((each.route for each in reversed(outcome.attempts) if each.deployment == name), "")
+    found: Deployment | None = None
+    for stage in plan.stages:
+        for each in stage.route.deployments:
+            if each.id == name:
+                if stage.route.name == route:
+                    return each
+                found = found or each
+    return found
+
+
+def _was_worked_on(outcome: Outcome) -> bool:
+    """Says whether a provider has, or may have, spent tokens on it that nobody told us of."""
+    if outcome.status == _ANSWERED:
+        return True
+    return outcome.is_cancelled and any(each.failure is None for each in outcome.attempts)
+
+
+def _estimate(outcome: Outcome) -> Usage:
+    """An event has one token or more; most of its bytes are not text, so only those of long ones are counted."""
+    completion = 0
+    if outcome.status == _ANSWERED and outcome.operation in _WRITING:
+        events = outcome.events
+        completion = max(events, (outcome.bytes_out - events * _EVENT_BYTES) // _BYTES_PER_TOKEN)
+    return Usage(prompt=-(-outcome.bytes_in // _BYTES_PER_TOKEN), completion=completion, estimated=True)
+
+
+def _overhead_seconds(outcome: Outcome, now: float) -> float:
+    if outcome.stream and outcome.first_byte is not None:
+        return overhead_seconds(outcome)
+    return now - outcome.started - outcome.upstream_seconds
+
+
+def _attempt(attempt: Attempt, now: float) -> AttemptRecord:
+    failure = attempt.failure
+    ended = now if attempt.ended is None else attempt.ended
+    kind = "lost" if attempt.is_lost else "ok" if failure is None else failure.kind.value
+    return AttemptRecord(
+        attempt.deployment,
+        kind,
+        None if failure is None else failure.status,
+        _milliseconds(ended - attempt.started),
+        attempt.is_hedge,
+    )
+
+
+def _milliseconds(seconds: float) -> float:
+    return int(seconds * 1_000_000 + 0.5) / 1000 if seconds > 0 else 0.0

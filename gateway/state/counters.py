@@ -1,0 +1,213 @@
+"""Counters of one process: exact, bounded, and synchronous underneath."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from typing import Final, Protocol
+
+from gateway.state.admission import MAX_NANO_USD, Admission, Charges, Check, Kind, is_rate, judged, used
+
+MAX_COUNTERS: Final = 100_000
+"""Of more, those that were not asked for longest are dropped, unless something is held of them."""
+_IDLE_MS: Final = 86_400_000
+"""A budget that nobody asked for so long begins again from the ledger."""
+
+
+class _Counter(Protocol):
+    def level(self, check: Check, now_ms: int) -> int: ...
+
+    def take(self, check: Check, now_ms: int) -> None: ...
+
+    def settle(self, check: Check, used: int, now_ms: int) -> None: ...
+
+    def is_idle(self, now_ms: int) -> bool:
+        """Whether a new counter would say the same."""
+        ...
+
+    @property
+    def is_held(self) -> bool:
+        """Whether a lease still has to settle with it."""
+        ...
+
+
+class _Bucket:
+    """A rate: fills with what is taken, leaks with time."""
+
+    def __init__(self) -> None:
+        self._level = 0
+        self._at_ms = 0
+        self._limit = 0
+
+    def level(self, check: Check, now_ms: int) -> int:
+        self._leak(check.limit, now_ms)
+        return self._level
+
+    def take(self, check: Check, now_ms: int) -> None:
+        self._level += check.take
+
+    def settle(self, check: Check, used: int, now_ms: int) -> None:
+        self._leak(check.limit, now_ms)
+        self._level = min(MAX_NANO_USD, max(0, self._level + used - check.take))
+
+    def is_idle(self, now_ms: int) -> bool:
+        self._leak(self._limit, now_ms)
+        return self._level == 0
+
+    is_held = False
+
+    def _leak(self, limit: int, now_ms: int) -> None:
+        self._level = max(0, self._level - max(0, now_ms - self._at_ms) * limit)
+        self._at_ms = now_ms
+        self._limit = limit
+
+
+class _Places:
+    """Requests at the same time."""
+
+    def __init__(self) -> None:
+        self._taken = 0
+
+    def level(self, check: Check, now_ms: int) -> int:
+        return self._taken
+
+    def take(self, check: Check, now_ms: int) -> None:
+        self._taken += 1
+
+    def settle(self, check: Check, used: int, now_ms: int) -> None:
+        self._taken -= 1
+
+    def is_idle(self, now_ms: int) -> bool:
+        return self._taken == 0
+
+    @property
+    def is_held(self) -> bool:
+        return self._taken > 0
+
+
+class _Purse:
+    """A budget: what the ledger knew when it was first taken of, what was settled since, what is held."""
+
+    def __init__(self) -> None:
+        self._spent: int | None = None
+        self._held = 0
+        self._leases = 0
+        self._asked_ms = 0
+
+    def level(self, check: Check, now_ms: int) -> int:
+        self._asked_ms = now_ms
+        return min(MAX_NANO_USD, max(self._spent or 0, check.spent_nano_usd) + self._held)
+
+    def take(self, check: Check, now_ms: int) -> None:
+        if self._spent is None:
+            self._spent = check.spent_nano_usd
+        self._held += check.take
+        self._leases += 1
+
+    def settle(self, check: Check, used: int, now_ms: int) -> None:
+        self._held -= check.take
+        self._leases -= 1
+        self._spent = min(MAX_NANO_USD, (self._spent or 0) + used)
+        self._asked_ms = now_ms
+
+    def is_idle(self, now_ms: int) -> bool:
+        return not self._leases and now_ms - self._asked_ms >= _IDLE_MS
+
+    @property
+    def is_held(self) -> bool:
+        return self._leases > 0
+
+
+class Counters:
+    """Counts for a process that is alone, or that has to decide alone for a while."""
+
+    def __init__(self, clock: Callable[[], float], max_counters: int = MAX_COUNTERS) -> None:
+        """`clock` gives seconds and never goes back."""
+        self._clock = clock
+        self._max_counters = max_counters
+        self._counters: OrderedDict[str, _Counter] = OrderedDict()
+        """Those asked for, or looked at, longest ago are first."""
+        self._leases: dict[str, tuple[Check, ...]] = {}
+
+    def __len__(self) -> int:
+        return len(self._counters)
+
+    @property
+    def trouble(self) -> str:
+        """Nothing: there are no others."""
+        return ""
+
+    async def start(self) -> None:
+        """Does nothing."""
+
+    async def aclose(self) -> None:
+        """Does nothing."""
+
+    async def admit(self, lease: str, checks: Sequence[Check]) -> Admission:
+        """Answers without suspending."""
+        return self.decide(lease, checks)
+
+    def decide(self, lease: str, checks: Sequence[Check]) -> Admission:
+        """Takes what all checks want, or nothing; raises ValueError for a lease that is held already."""
+        now_ms = self._now_ms()
+        self._refuse_held(lease)
+        admission = judged(checks, [self._counter(check).level(check, now_ms) for check in checks])
+        if admission.is_admitted:
+            self._take(lease, checks, now_ms)
+        self._drop_idle(now_ms, len(checks) + 1)
+        return admission
+
+    def hold(self, lease: str, checks: Sequence[Check]) -> None:
+        """Takes what was admitted elsewhere, without a question."""
+        now_ms = self._now_ms()
+        self._refuse_held(lease)
+        self._take(lease, checks, now_ms)
+        self._drop_idle(now_ms, len(checks) + 1)
+
+    def settle(self, lease: str, charges: Charges) -> None:
+        """Corrects what was taken, once."""
+        now_ms = self._now_ms()
+        for check in self._leases.pop(lease, ()):
+            # By name: a bucket that was empty by now may have been dropped, and this may fill it again.
+            self._counter(check).settle(check, used(check, charges), now_ms)
+
+    def release(self, lease: str) -> None:
+        """Gives all back, except that a request was made."""
+        self.settle(lease, Charges())
+
+    def _now_ms(self) -> int:
+        return int(self._clock() * 1000)
+
+    def _refuse_held(self, lease: str) -> None:
+        if lease in self._leases:
+            raise ValueError(f"lease {lease} is held already; every admission needs one of its own")
+
+    def _take(self, lease: str, checks: Sequence[Check], now_ms: int) -> None:
+        for check in checks:
+            self._counter(check).take(check, now_ms)
+        self._leases[lease] = tuple(checks)
+
+    def _counter(self, check: Check) -> _Counter:
+        name = check.name
+        counter = self._counters.get(name)
+        if counter is None:
+            counter = self._counters[name] = _new(check)
+        else:
+            self._counters.move_to_end(name)
+        return counter
+
+    def _drop_idle(self, now_ms: int, count: int) -> None:
+        """Looks at the oldest, more than were added; those that have to stay are the youngest again."""
+        for _ in range(min(count, len(self._counters))):
+            name, counter = next(iter(self._counters.items()))
+            is_one_too_many = len(self._counters) > self._max_counters and not counter.is_held
+            if counter.is_idle(now_ms) or is_one_too_many:
+                del self._counters[name]
+            else:
+                self._counters.move_to_end(name)
+
+
+def _new(check: Check) -> _Counter:
+    if is_rate(check.kind):
+        return _Bucket()
+    return _Places() if check.kind is Kind.IN_FLIGHT else _Purse()

@@ -1,0 +1,146 @@
+"""Limits and budgets that replicas count together in Redis, and what each of them does while it is away.
+
+Alone, a replica has its share of every rate and of the requests at the same time, and of a budget what its own picture
+says: the ledger's figure, what it spent itself since, and what it holds. That picture is therefore kept at all times.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from itertools import islice
+from typing import Final, cast
+
+from msgspec.structs import replace
+
+from gateway.state.admission import Admission, Charges, Check, Kind, is_rate, judged
+from gateway.state.counters import Counters
+from gateway.state.lane import DEFAULT_PACE, Answer, Lane, Pace
+from gateway.state.redis import Client
+from gateway.state.scripts import Command, Scripts
+
+PLACE_SECONDS: Final = 60.0
+"""A place of a replica that died is free after this; a living one renews its own."""
+LEASE_SECONDS: Final = 3600.0
+"""A replica that died holds money no longer than this; the ledger knows by then what was spent."""
+_SEEN_SECONDS: Final = 10.0
+"""A replica that gave no sign of life for this long counts no more."""
+_RENEWED_AT_ONCE: Final = 500
+_UNAVAILABLE_SECONDS: Final = 1.0
+
+
+class SharedCounters:
+    """Counts with the other replicas at one Redis server."""
+
+    def __init__(
+        self,
+        connect: Callable[[], Client],
+        place: str,
+        *,
+        scripts: Scripts,
+        clock: Callable[[], float],
+        closed: Collection[Kind] = (),
+        pace: Pace = DEFAULT_PACE,
+        place_seconds: float = PLACE_SECONDS,
+    ) -> None:
+        """Checks of `closed` kinds refuse while the server is away."""
+        self._lane = Lane(
+            connect, place, scripts=scripts.all, beat=self._beat, heard=self._hear, clock=clock, pace=pace
+        )
+        self._scripts = scripts
+        self._clock = clock
+        self._closed = frozenset(closed)
+        self._own = Counters(clock)
+        self._leases: dict[str, Sequence[Check]] = {}
+        """Those that the server may know of."""
+        self._replicas = 1
+        self._renew_seconds = place_seconds / 4
+        self._renewed = clock()
+
+    @property
+    def trouble(self) -> str:
+        """What keeps the replicas from counting together; empty if nothing does."""
+        return self._lane.trouble
+
+    @property
+    def replicas(self) -> int:
+        """How many there were lately, with this one."""
+        return self._replicas
+
+    async def start(self) -> None:
+        """Connects in the background; waits a moment for a server that is there."""
+        await self._lane.start()
+
+    async def aclose(self) -> None:
+        """Sends what was settled, for a moment, and ends the connection."""
+        await self._lane.aclose()
+
+    async def admit(self, lease: str, checks: Sequence[Check]) -> Admission:
+        """Asks the server, and decides alone where it says nothing in time."""
+        if lease in self._leases:
+            raise ValueError(f"lease {lease} is held already; every admission needs one of its own")
+        if not checks:
+            return Admission()
+        if self._lane.is_away:
+            return self._decide_alone(lease, checks)
+        self._leases[lease] = checks
+        try:
+            answer = await self._lane.ask(self._scripts.admission(lease, checks))
+        except BaseException:  # it may have been taken, and nobody will settle it
+            self.release(lease)
+            raise
+        if answer is None:
+            return self._decide_alone(lease, checks)
+        is_taken, *levels = cast("list[int]", answer)
+        if is_taken:
+            self._own.hold(lease, [check for check in checks if not is_rate(check.kind)])
+        else:
+            del self._leases[lease]
+        return judged(checks, levels)
+
+    def settle(self, lease: str, charges: Charges) -> None:
+        """Corrects our own picture at once and the server's as soon as possible."""
+        self._own.settle(lease, charges)
+        checks = self._leases.pop(lease, None)
+        if checks is not None:
+            self._lane.tell(self._scripts.settlement(lease, checks, charges))
+
+    def release(self, lease: str) -> None:
+        """Gives all back, except that a request was made."""
+        self.settle(lease, Charges())
+
+    def _decide_alone(self, lease: str, checks: Sequence[Check]) -> Admission:
+        closed = next((check for check in checks if check.kind in self._closed), None)
+        if closed is None:
+            admission = self._own.decide(lease, [self._share(check) for check in checks])
+        else:
+            admission = Admission((), closed, _UNAVAILABLE_SECONDS, 0, is_unavailable=True)
+        if not admission.is_admitted:
+            self.release(lease)
+        return admission
+
+    def _share(self, check: Check) -> Check:
+        """Returns what of a check is ours alone; a request that is larger than the share may take all of it."""
+        if check.kind is Kind.BUDGET or self._replicas == 1:
+            return check
+        limit = min(check.limit, max(1, check.limit // self._replicas))
+        amount = min(check.amount, limit) if check.amount <= check.limit else check.amount
+        return replace(check, limit=limit, amount=amount)
+
+    def _beat(self) -> Sequence[Command]:
+        places: list[tuple[str, str]] = []
+        if self._clock() - self._renewed >= self._renew_seconds:
+            self._renewed = self._clock()
+            places = [
+                (check.name, lease)
+                for lease, checks in self._leases.items()
+                for check in checks
+                if check.kind is Kind.IN_FLIGHT
+            ]
+        parts = iter(places)
+        beats = [self._scripts.heartbeat(_SEEN_SECONDS, list(islice(parts, _RENEWED_AT_ONCE)))]
+        while part := list(islice(parts, _RENEWED_AT_ONCE)):
+            beats.append(self._scripts.heartbeat(_SEEN_SECONDS, part))
+        return beats
+
+    def _hear(self, answers: Sequence[Answer]) -> None:
+        self._replicas = max([1, *(each for each in answers if isinstance(each, int))])

@@ -1,0 +1,107 @@
+"""Statements about keys, teams and projects, each of which is kept whole, as a document."""
+
+from __future__ import annotations
+
+from typing import Any, Final, TypeVar
+
+import msgspec
+from sqlalchemy import Table, func, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from gateway.records import Project, Team, VirtualKey
+from gateway.storage.base import Owners, OwnersQuery, StorageRefused
+from gateway.storage.engine import Insert
+from gateway.storage.tables import CHANGES, keys, meta, projects, teams
+
+Owner = TypeVar("Owner", VirtualKey, Team, Project)
+_MAX_ID: Final = 512
+_encode: Final = msgspec.json.Encoder().encode
+_TABLES: Final[dict[type, Table]] = {VirtualKey: keys, Team: teams, Project: projects}
+
+
+async def put(connection: AsyncConnection, insert: Insert, owner: VirtualKey | Team | Project) -> int:
+    """Keeps an owner under the next version, and returns that."""
+    if not 0 < len(owner.id) <= _MAX_ID or "\0" in owner.id:
+        raise StorageRefused(f"an id must have up to {_MAX_ID} characters, none of them NUL")
+    new = await counted(connection, CHANGES)
+    table = _TABLES[type(owner)]
+    if isinstance(owner, VirtualKey):
+        same = select(keys.c.id).where(keys.c.digest == owner.digest, keys.c.id != owner.id)
+        if (await connection.execute(same)).first() is not None:
+            raise StorageRefused(f"key {owner.id!r} is the same as one that is there under another id")
+    row = _row(owner, table, new)
+    changed = {name: value for name, value in row.items() if name != "id"}
+    statement = insert(table).values(row).on_conflict_do_update(index_elements=[table.c.id], set_=changed)
+    await connection.execute(statement)
+    return new
+
+
+async def counted(connection: AsyncConnection, name: str) -> int:
+    """Returns the next number of a row of `meta`; whoever asks next waits for the end of this transaction.
+
+    Numbers so become visible in their order, without gaps.
+    """
+    statement = update(meta).where(meta.c.name == name).values(number=meta.c.number + 1).returning(meta.c.number)
+    return int((await connection.execute(statement)).scalar_one())
+
+
+async def version(connection: AsyncConnection) -> int:
+    """Returns the number of the last change."""
+    return int((await connection.execute(select(meta.c.number).where(meta.c.name == CHANGES))).scalar_one())
+
+
+async def changed_since(connection: AsyncConnection, since_version: int) -> Owners:
+    """Returns what was changed after a version."""
+    # The version first: what is changed in between has a higher one, and comes once more.
+    current = await version(connection)
+    if since_version == current:
+        return Owners(current, is_whole=False)
+    # Of a version that never was: another database, or a backup of this one.
+    since = since_version if 0 < since_version < current else 0
+    return Owners(
+        current,
+        is_whole=not since,
+        keys=await _changed(connection, VirtualKey, since),
+        teams=await _changed(connection, Team, since),
+        projects=await _changed(connection, Project, since),
+    )
+
+
+async def _changed(connection: AsyncConnection, kind: type[Owner], since: int) -> tuple[Owner, ...]:
+    table = _TABLES[kind]
+    statement = select(table.c.document).where(table.c.version > since).order_by(table.c.version)
+    decoder = msgspec.json.Decoder(kind)
+    return tuple(decoder.decode(document) for document in (await connection.execute(statement)).scalars())
+
+
+async def one(connection: AsyncConnection, kind: type[Owner], id: str) -> Owner | None:
+    """Returns an owner."""
+    table = _TABLES[kind]
+    document = (await connection.execute(select(table.c.document).where(table.c.id == id))).scalar_one_or_none()
+    return None if document is None else msgspec.json.decode(document, type=kind)
+
+
+async def page(connection: AsyncConnection, kind: type[Owner], query: OwnersQuery) -> list[Owner]:
+    """Returns owners in the order of their ids."""
+    table = _TABLES[kind]
+    statement = select(table.c.document).where(table.c.id > query.after).order_by(table.c.id).limit(query.limit)
+    if query.prefix:
+        # Not LIKE, in which some characters mean something, and others than themselves.
+        folded = _folded(query.prefix)
+        statement = statement.where(func.substr(table.c.folded_name, 1, len(folded)) == folded)
+    for name, id in (("team_id", query.team_id), ("project_id", query.project_id)):
+        if id and name in table.c:
+            statement = statement.where(table.c[name] == id)
+    decoder = msgspec.json.Decoder(kind)
+    return [decoder.decode(document) for document in (await connection.execute(statement)).scalars()]
+
+
+def _row(owner: VirtualKey | Team | Project, table: Table, version: int) -> dict[str, Any]:
+    row: dict[str, Any] = {
+        name: getattr(owner, name) for name in ("id", "digest", "team_id", "project_id") if name in table.c
+    }
+    return {**row, "folded_name": _folded(owner.name), "version": version, "document": _encode(owner)}
+
+
+def _folded(name: str) -> str:
+    return name.casefold().replace("\0", "\N{REPLACEMENT CHARACTER}")

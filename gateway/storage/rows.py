@@ -1,0 +1,131 @@
+"""Records as rows, and as what they add to the sums of their hour."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+
+import msgspec
+from msgspec.structs import asdict
+
+from gateway.records import AttemptRecord, UsageRecord
+from gateway.storage.base import HOUR_MS, LONG_AGO_MS, RecordsRefused
+from gateway.storage.tables import LABELS, OWNER_LABELS, SUMS
+
+Row = dict[str, Any]
+MAX_AMOUNT: Final = 10**15
+"""Most tokens or nano-dollars (a million dollars) of one record. Sums of it fit 64 bits, and a mistake stays out."""
+MAX_AT_MS: Final = 10**14
+MAX_TEXT: Final = 512
+"""Longer texts are cut: they come from upstreams, and an index has a limit."""
+_MAX_STATUS: Final = 999
+_AMOUNTS: Final = (
+    "input_tokens",
+    "cached_tokens",
+    "cache_write_tokens",
+    "output_tokens",
+    "reasoning_tokens",
+    "cost_nano_usd",
+)
+_attempts_encoder: Final = msgspec.json.Encoder()
+_attempts_decoder: Final = msgspec.json.Decoder(tuple[AttemptRecord, ...])
+
+
+def refuse_unfit(records: Iterable[UsageRecord]) -> None:
+    """Raises RecordsRefused if some could not be kept as they are."""
+    reasons = {record.id: reason for record in records if (reason := _unfit(record))}
+    if reasons:
+        raise RecordsRefused(reasons)
+
+
+def _unfit(record: UsageRecord) -> str:
+    if not 0 < len(record.id) <= MAX_TEXT or "\0" in record.id:
+        return f"its id must have up to {MAX_TEXT} characters, none of them NUL"
+    if not HOUR_MS <= record.at_ms <= MAX_AT_MS:
+        return f"at_ms {record.at_ms} is no moment of these times"
+    if not 0 <= record.status <= _MAX_STATUS:
+        return f"status {record.status} is not HTTP's"
+    for name in _AMOUNTS:
+        amount: int = getattr(record, name) or 0
+        if not 0 <= amount <= MAX_AMOUNT:
+            return f"{name} {amount} is not between 0 and {MAX_AMOUNT}"
+    return ""
+
+
+def as_row(record: UsageRecord, stored_at_ms: int) -> Row:
+    """Returns the row of a single record."""
+    row = asdict(record)
+    row["attempts"] = _attempts_encoder.encode(record.attempts).decode()
+    row["stored_at_ms"] = stored_at_ms
+    for name, value in row.items():
+        if type(value) is str and name != "attempts" and name != "id":
+            row[name] = fit_text(value)
+    return row
+
+
+def as_record(row: Mapping[Any, Any]) -> UsageRecord:
+    """Returns the record of a row."""
+    members = {name: row[name] for name in UsageRecord.__struct_fields__}
+    members["attempts"] = _attempts_decoder.decode(members["attempts"])
+    return UsageRecord(**members)
+
+
+def fit_text(text: str) -> str:
+    """Returns a text that every database keeps: PostgreSQL takes no NUL."""
+    return text.replace("\0", "\N{REPLACEMENT CHARACTER}")[:MAX_TEXT]
+
+
+def hour_of(at_ms: int) -> int:
+    """Returns the beginning of the hour."""
+    return at_ms - at_ms % HOUR_MS
+
+
+def sums_of(rows: Iterable[Row]) -> list[Row]:
+    """Returns what these single rows add to the sums."""
+    return merged(map(_as_sum, rows))
+
+
+def folded(rows: Iterable[Row]) -> list[Row]:
+    """Returns what is kept of these sums for good: those of each owner, without an hour."""
+    nothing = dict.fromkeys((name for name in LABELS if name not in OWNER_LABELS), "")
+    return merged({**row, **nothing, "hour_ms": LONG_AGO_MS} for row in rows)
+
+
+def merged(rows: Iterable[Row]) -> list[Row]:
+    """Returns the sums of sums, in an order that is the same for everybody.
+
+    Two transactions that change the same sums then never wait for each other.
+    """
+    sums: dict[tuple[Any, ...], Row] = {}
+    for row in rows:
+        labels = tuple(row[name] for name in LABELS)
+        place = (row["hour_ms"], *labels)
+        if (found := sums.get(place)) is None:
+            named = dict(zip(LABELS, labels, strict=True))
+            found = sums[place] = {
+                "hour_ms": row["hour_ms"],
+                "series": _series(labels),
+                **named,
+                **dict.fromkeys(SUMS, 0),
+            }
+        for name in SUMS:
+            found[name] += row[name]
+    return sorted(sums.values(), key=lambda row: (row["hour_ms"], row["series"]))
+
+
+def _as_sum(row: Row) -> Row:
+    return {
+        **row,
+        "hour_ms": hour_of(row["at_ms"]),
+        "requests": 1,
+        "errors": int(row["status"] >= 400 or row["error"] is not None),
+        "cancelled": int(row["is_cancelled"]),
+        "estimated": int(row["usage_source"] == "estimated"),
+        "unpriced": int(row["cost_nano_usd"] is None),
+        "cost_nano_usd": row["cost_nano_usd"] or 0,
+    }
+
+
+def _series(labels: tuple[str, ...]) -> bytes:
+    return hashlib.blake2b(msgspec.json.encode(labels), digest_size=16).digest()

@@ -1,0 +1,237 @@
+"""A server that is away, stops, comes back empty or forgets: nobody waits for long, and nothing counts twice."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+
+import pytest
+
+from gateway.state.admission import Admission, Charges, Kind
+from gateway.state.lane import DEFAULT_PACE, MAX_QUEUED, Lane, Pace
+from gateway.state.redis import Client
+from gateway.state.scripts import PREFIX, Command, Script
+from tests.state.counting import asker, budget, places, requests, tokens
+from tests.state.replica import WITHIN, eventually
+from tests.state.server import RedisServer
+
+IMPATIENT = Pace(answer_seconds=0.2, beat_seconds=0.1, connect_seconds=5)
+"""Soon gives up on a server that is stopped, but not on one that a busy machine lets wait."""
+
+
+def test_in_real_life_nobody_waits_longer_than_50_ms() -> None:
+    assert Pace(answer_seconds=0.05, beat_seconds=1.0, connect_seconds=1.0) == DEFAULT_PACE
+
+
+async def test_without_a_server_each_replica_decides_alone(absent: RedisServer) -> None:
+    async with asker(absent.url, is_there=False) as one:
+        assert one.admissions.trouble == "connection refused, trying again"
+        assert [await one.goes(requests(3), budget(1000, 300, 500)) for _ in range(2)] == [True, False]
+        one.admissions.settle("l0", Charges(nano_usd=100))
+        assert await one.remaining(requests(3), budget(1000, 1, 500)) == [2, 400]
+
+
+async def test_what_is_closed_is_refused_while_nobody_can_count_it(absent: RedisServer) -> None:
+    async with asker(absent.url, is_there=False, closed=[Kind.BUDGET]) as one:
+        refused = await one.ask(requests(3), budget(1000, 1))
+        assert refused == Admission((), budget(1000, 1), 1.0, 0, is_unavailable=True)
+        assert await one.goes(requests(3))
+        absent.start()
+        await eventually(lambda: not one.admissions.trouble)
+        assert await one.goes(requests(3), budget(1000, 1))
+
+
+async def test_a_server_that_stops_holds_nobody_up(server: RedisServer, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    async with asker(server.url, pace=IMPATIENT) as one:
+        server.suspend()
+        try:
+            began = time.monotonic()
+            answers = await asyncio.gather(*(one.ask(requests(10), places(100)) for _ in range(50)))
+            assert time.monotonic() - began < WITHIN
+            assert sum(answer.is_admitted for answer in answers) == 10
+            assert one.admissions.trouble == "no answer in time, trying again"
+            for _ in range(1000):  # nobody asks any more
+                await one.ask(tokens(10**9, 1))
+            assert time.monotonic() - began < WITHIN
+        finally:
+            server.resume()
+        await eventually(lambda: not one.admissions.trouble)
+    away, back = [each.getMessage() for each in caplog.records if each.name == "anyport.state"]
+    assert away == f"{server.place}: no answer in time; each replica admits requests by its own share of the limits"
+    assert back == f"{server.place} is there again: replicas count limits and budgets together"
+
+
+async def test_what_a_stopped_server_takes_late_is_given_back(server: RedisServer) -> None:
+    async with asker(server.url) as watcher, asker(server.url, pace=IMPATIENT) as one:
+        server.suspend()
+        try:
+            names = [f"late{number}" for number in range(20)]
+            await asyncio.gather(*(one.admissions.admit(name, [places(100), budget(1000, 10)]) for name in names))
+            for name in names:
+                one.admissions.settle(name, Charges(nano_usd=1))
+        finally:
+            server.resume()
+        await eventually(lambda: not one.admissions.trouble and not watcher.admissions.trouble)
+        end = time.monotonic() + WITHIN
+        while (left := await watcher.remaining(places(100), budget(1000, 1)))[0] < 100:
+            assert time.monotonic() < end, left
+        assert left[1] >= 980  # what was taken there was settled by what was used
+
+
+async def test_alone_a_replica_has_its_share_of_rates_and_places(server: RedisServer) -> None:
+    async with asker(server.url) as one, asker(server.url) as other:
+        await eventually(lambda: [getattr(each.admissions, "replicas", 0) for each in (one, other)] == [2, 2])
+        server.kill()
+        await eventually(lambda: one.admissions.trouble)
+        assert [await one.goes(requests(6)) for _ in range(4)] == [True] * 3 + [False]
+        assert [await one.goes(places(5)) for _ in range(3)] == [True] * 2 + [False]
+        assert await one.goes(requests(1, "key:b"))  # at least one
+        assert not await one.goes(requests(0, "key:c"))
+        assert await one.goes(tokens(1000, 900))  # larger than the share: takes all of it
+        assert not await one.goes(tokens(1000, 100))
+        assert await one.goes(budget(1000, 1000))
+
+
+async def test_what_is_under_way_counts_when_the_server_goes_away(server: RedisServer) -> None:
+    async with asker(server.url) as one:
+        assert await one.goes(places(2), budget(1000, 600))
+        server.kill()
+        await eventually(lambda: one.admissions.trouble)
+        assert await one.remaining(places(2), budget(1000, 1)) == [1, 400]
+        one.admissions.settle("l0", Charges(nano_usd=250))
+        assert await one.remaining(places(2), budget(1000, 1)) == [2, 750]
+
+
+async def test_a_server_that_comes_back_empty_begins_with_what_the_ledger_says(server: RedisServer) -> None:
+    async with asker(server.url) as one, asker(server.url) as other:
+        for each in (one, other):
+            assert await each.goes(budget(1000, 100, 200))
+            each.admissions.settle(each.lease, Charges(nano_usd=100))
+        assert await one.goes(budget(1000, 100, 200))
+        under_way = one.lease
+        server.kill()
+        await eventually(lambda: one.admissions.trouble and other.admissions.trouble)
+        server.start()
+        await eventually(lambda: not one.admissions.trouble and not other.admissions.trouble)
+        assert await one.remaining(budget(1000, 1, 400)) == [600]
+        one.admissions.settle(under_way, Charges(nano_usd=100))  # the new server knows nothing of it
+        assert await one.remaining(budget(1000, 1, 400)) == [600]
+        assert await other.remaining(budget(1000, 1, 500)) == [500]
+
+
+async def test_forgotten_scripts_are_sent_again(server: RedisServer) -> None:
+    async with asker(server.url) as one:
+        assert await one.goes(places(5))
+        with server.admin() as admin:
+            admin.script_flush()
+        assert await one.goes(places(5))
+        assert one.admissions.trouble == ""
+        assert await one.remaining(places(5)) == [3]
+
+
+async def test_a_server_that_takes_no_writes_counts_as_away(server: RedisServer) -> None:
+    async with asker(server.url) as one:
+        with server.admin() as admin:
+            admin.config_set("maxmemory", "1")
+            await eventually(lambda: one.admissions.trouble == "it is out of memory, trying again")
+            assert await one.goes(requests(5))
+            admin.config_set("maxmemory", "0")
+        await eventually(lambda: not one.admissions.trouble)
+
+
+async def test_a_connection_that_is_cut_is_made_again(server: RedisServer) -> None:
+    async with asker(server.url) as one:
+        for number in range(5):
+            with server.admin() as admin:
+                admin.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+            await asyncio.sleep(0.2)
+            await eventually(lambda: not one.admissions.trouble)
+            assert await one.goes(places(100))
+            with server.admin() as admin:
+                assert admin.zcard(f"{PREFIX}in_flight:key:a") == number + 1
+
+
+async def test_restarts_under_load_lose_no_place_and_overspend_nothing(server: RedisServer) -> None:
+    """What is under way is counted by the load itself: never more than there are places in one replica."""
+    under_way = most = done = 0
+    async with asker(server.url, pace=IMPATIENT) as one:
+
+        async def load(number: int) -> None:
+            nonlocal under_way, most, done
+            for turn in range(60):
+                name = f"n{number}-{turn}"
+                if (await one.admissions.admit(name, [places(10), requests(10**6)])).is_admitted:
+                    under_way += 1
+                    most = max(most, under_way)
+                    await asyncio.sleep(0.005)
+                    under_way -= 1
+                    done += 1
+                    one.admissions.settle(name, Charges())
+                await asyncio.sleep(0.002)
+
+        async def trouble() -> None:
+            for play in (server.suspend, server.resume, server.kill, server.start):
+                await asyncio.sleep(0.15)
+                await asyncio.to_thread(play)
+
+        await asyncio.gather(trouble(), *(load(number) for number in range(20)))
+        await eventually(lambda: not one.admissions.trouble)
+        assert done > 100
+        # At the moment when the server goes, or comes, those whom the other one admitted may still be under way.
+        assert most <= 20
+        end = time.monotonic() + WITHIN
+        while await one.remaining(places(10)) != [10]:
+            assert time.monotonic() < end
+
+
+async def test_a_cancelled_question_leaves_no_answer_to_another_one(server: RedisServer) -> None:
+    chance = random.Random(7)
+    async with asker(server.url) as one:
+
+        async def ask(number: int) -> bool:
+            """Whether the answer is that to this question: its own limit, of which one was taken."""
+            (figure,) = (await one.admissions.admit(f"c{number}", [requests(number, f"key:{number}")])).figures
+            return (figure.check.owner, figure.remaining) == (f"key:{number}", number - 1)
+
+        for start in range(1, 10_001, 200):
+            tasks = [asyncio.create_task(ask(number)) for number in range(start, start + 200)]
+            answers = [asyncio.create_task(ask(100_000 + number)) for number in range(start, start + 20)]
+            for _ in range(chance.randrange(4)):
+                await asyncio.sleep(0)
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            assert all(await asyncio.gather(*answers))
+        assert one.admissions.trouble == ""
+
+
+async def test_a_server_that_answers_is_not_away_however_much_is_asked_at_once(server: RedisServer) -> None:
+    async with asker(server.url, pace=Pace(answer_seconds=1, beat_seconds=60, connect_seconds=10)) as one:
+        answers = await asyncio.gather(*(one.ask(places(10**6)) for _ in range(5000)))
+        assert all(answer.is_admitted for answer in answers)
+        assert one.admissions.trouble == ""
+
+
+async def test_who_is_cancelled_holds_nothing(server: RedisServer) -> None:
+    async with asker(server.url) as one:
+        for turn in range(100):
+            task = asyncio.create_task(one.admissions.admit(f"c{turn}", [places(1000), budget(1000, 1)]))
+            for _ in range(turn % 10):
+                await asyncio.sleep(0)
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+            if not task.cancelled():
+                one.admissions.release(f"c{turn}")
+        assert await one.remaining(places(1000), budget(1000, 1)) == [1000, 1000]
+
+
+async def test_of_very_much_that_cannot_be_told_the_oldest_is_forgotten() -> None:
+    def connect() -> Client:
+        raise AssertionError("it is not started")
+
+    lane = Lane(connect, "", scripts=[], beat=list, heard=lambda answers: None, clock=time.monotonic)
+    for number in range(20_000):
+        lane.tell(Command(Script("", ""), (str(number),), ()))
+    assert lane.queued == MAX_QUEUED < 20_000

@@ -1,0 +1,132 @@
+"""How the tables are made and kept up to date, beside whatever else is in the database."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import Connection, inspect, text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from gateway.errors import ConfigError
+from gateway.storage.base import Storage, StorageUnavailable, UsageQuery
+from gateway.storage.factory import open_storage
+from gateway.storage.store import SqlStorage
+from gateway.storage.tables import PREFIX, REVISION_TABLE, metadata
+from tests.storage.values import key, opened, record
+
+_UPGRADE = """
+import asyncio, sys
+from pathlib import Path
+from gateway.storage.factory import open_storage
+
+async def main() -> None:
+    storage = open_storage(sys.argv[1], Path("unused"))
+    try:
+        await storage.upgrade()
+        print(*await storage.revision())
+    finally:
+        await storage.aclose()
+
+asyncio.run(main())
+"""
+
+
+async def execute(storage: Storage, *statements: str) -> None:
+    """Changes the database behind the storage's back."""
+    assert isinstance(storage, SqlStorage)
+
+    async def run(connection: AsyncConnection) -> None:
+        for statement in statements:
+            await connection.execute(text(statement))
+
+    await storage._database.write(run)
+
+
+async def tables(storage: Storage) -> set[str]:
+    assert isinstance(storage, SqlStorage)
+
+    async def run(connection: AsyncConnection) -> list[str]:
+        return await connection.run_sync(lambda each: inspect(each).get_table_names())
+
+    return set(await storage._database.read(run))
+
+
+async def test_the_steps_make_the_tables_that_the_code_knows(storage: Storage) -> None:
+    assert isinstance(storage, SqlStorage)
+
+    def compare(connection: Connection) -> object:
+        options = {"version_table": REVISION_TABLE, "compare_type": True}
+        return compare_metadata(MigrationContext.configure(connection, opts=options), metadata)
+
+    assert await storage._database.read(lambda connection: connection.run_sync(compare)) == []
+    assert {name for name in await tables(storage) if not name.startswith(PREFIX)} == set()
+
+
+async def test_an_upgrade_of_what_is_current_changes_nothing(url: str, storage: Storage) -> None:
+    await storage.append([record()])
+    await storage.put_key(key())
+    for _ in range(3):
+        await storage.upgrade()
+    async with opened(url) as other:
+        assert [row.requests for row in await other.usage(UsageQuery())] == [1]
+        assert await other.key("k1") == key()
+
+
+async def test_tables_of_others_are_left_alone(storage: Storage) -> None:
+    await execute(storage, "DROP TABLE anyport_revision", *(f"DROP TABLE {name}" for name in metadata.tables))
+    await execute(
+        storage,
+        "CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL)",
+        "INSERT INTO alembic_version VALUES ('theirs')",
+        "CREATE TABLE keys (id INTEGER)",
+        "INSERT INTO keys VALUES (5)",
+    )
+    assert await storage.revision() == ("", "0001")
+    await storage.upgrade()
+    assert await storage.is_current()
+    assert {"alembic_version", "keys", "anyport_keys"} <= await tables(storage)
+    await execute(storage, "DELETE FROM keys WHERE id = 5", "DELETE FROM alembic_version WHERE version_num = 'theirs'")
+
+
+async def test_a_database_of_a_newer_version_is_refused_and_not_touched(url: str, storage: Storage) -> None:
+    await storage.append([record()])
+    await execute(storage, "UPDATE anyport_revision SET version_num = '9999'")
+    other = open_storage(url, Path("unused"))
+    try:
+        with pytest.raises(ConfigError) as refusal:
+            await other.upgrade()
+        said = str(refusal.value)
+        assert "was written by a newer version of Anyport (tables 9999, this one knows up to 0001)" in said
+        assert "run that version, or restore a backup" in said
+        assert await other.revision() == ("9999", "0001")
+        assert not await other.is_current()
+    finally:
+        await other.aclose()
+    assert [row.requests for row in await storage.usage(UsageQuery())] == [1]
+
+
+async def test_an_upgrade_that_fails_leaves_nothing_behind(storage: Storage) -> None:
+    await execute(storage, "DROP TABLE anyport_revision", *(f"DROP TABLE {name}" for name in metadata.tables))
+    # The last table but one of the first step is in the way.
+    await execute(storage, "CREATE TABLE anyport_audit (theirs INTEGER)")
+    with pytest.raises(StorageUnavailable, match="already exists"):
+        await storage.upgrade()
+    assert {name for name in await tables(storage) if name.startswith(PREFIX)} == {"anyport_audit"}
+    await execute(storage, "DROP TABLE anyport_audit")
+    await storage.upgrade()
+    assert await storage.is_current()
+
+
+async def test_processes_that_start_at_once_upgrade_once(url: str) -> None:
+    command = [sys.executable, "-c", _UPGRADE, url]
+    started = [
+        await asyncio.create_subprocess_exec(*command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) for _ in range(4)
+    ]
+    ended = await asyncio.gather(*(process.communicate() for process in started))
+    assert [(said.decode(), trouble.decode()) for said, trouble in ended] == [("0001 0001\n", "")] * 4

@@ -1,0 +1,102 @@
+"""The parent with workers that are small programs: when it goes on, when it waits, and when it gives up."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import sys
+from collections.abc import Sequence
+
+import pytest
+
+from gateway.workers.parent import Parent
+from tests.reload.gateway import SLACK_SECONDS
+
+pytestmark = pytest.mark.asyncio
+READY = """
+import asyncio, json, os, socket, sys
+from gateway.workers.channel import Channel, read_order
+given = json.loads(sys.argv[1])
+one = socket.socket(fileno=given["channel"])
+order = read_order(one)
+async def main():
+    async def none(body): return b"\\x90"
+    channel = Channel({"figures": none})
+    running = asyncio.ensure_future(channel.run(one))
+    await channel.ask("ready", b"%d" % given["number"], seconds=20)
+    await THEN
+asyncio.run(main())
+"""
+STAYS = READY.replace("THEN", "asyncio.sleep(1000)")
+LEAVES = READY.replace("THEN", "asyncio.sleep(0.3)")
+FAILS = "import sys; sys.exit(3)"
+
+
+class Play:
+    """A parent whose workers run these programs one after the other, the last one again and again."""
+
+    def __init__(self, *programs: str, count: int = 1) -> None:
+        self.started: list[float] = []
+        self.opened = 0
+        self._programs = programs
+        self.parent = Parent(
+            count,
+            command=self._command,
+            open_sockets=self._open,
+            admin=[],
+            read=lambda: b"{}",
+            patience_seconds=1,
+        )
+
+    def _command(self, inherited: str) -> Sequence[str]:
+        program = self._programs[min(len(self.started), len(self._programs) - 1)]
+        self.started.append(asyncio.get_running_loop().time())
+        return [sys.executable, "-c", program, inherited]
+
+    def _open(self) -> list[socket.socket]:
+        self.opened += 1
+        one = socket.socket()
+        one.bind(("127.0.0.1", 0))
+        return [one]
+
+    async def until_started(self, count: int) -> None:
+        async with asyncio.timeout(3 * SLACK_SECONDS):
+            while len(self.started) < count:  # noqa: ASYNC110 - nobody tells
+                await asyncio.sleep(0.02)
+
+
+async def test_a_first_worker_that_cannot_start_is_the_end_with_its_code() -> None:
+    play = Play(FAILS, count=3)
+    assert await play.parent.run() == 3
+    assert len(play.started) == 1
+
+
+async def test_it_gives_up_when_every_start_fails(caplog: pytest.LogCaptureFixture) -> None:
+    play = Play(LEAVES, FAILS)
+    async with asyncio.timeout(3 * SLACK_SECONDS):
+        assert await play.parent.run() == 3
+    assert len(play.started) >= 5
+    assert "no worker can be started; the last one ended with code 3" in caplog.text
+    assert play.opened > 1  # while it waits, its sockets are closed: the others get the connections
+
+
+async def test_pauses_between_workers_that_die_soon_grow() -> None:
+    play = Play(LEAVES)
+    running = asyncio.create_task(play.parent.run())
+    await play.until_started(5)
+    os.kill(os.getpid(), signal.SIGTERM)
+    assert await running == 0
+    gaps = [after - before for before, after in zip(play.started, play.started[1:], strict=False)]
+    assert gaps[3] > gaps[1]
+    assert gaps[3] > 1
+
+
+async def test_it_ends_while_a_worker_waits_for_its_turn() -> None:
+    play = Play(STAYS, FAILS, count=2)
+    running = asyncio.create_task(play.parent.run())
+    await play.until_started(4)
+    os.kill(os.getpid(), signal.SIGTERM)
+    async with asyncio.timeout(SLACK_SECONDS):
+        assert await running == 0
