@@ -2,15 +2,50 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Final
 
 from adapters.types import Usage
-from gateway.registry.facts import Price
+from gateway.registry.facts import ModelFacts, Price, Rates, facts_of
+from gateway.routing.deployment import Deployment
 
 _TOKENS: Final = 1_000_000
 """Prices are for a million."""
 _NANO: Final = 10**9
 _DECIMALS: Final = 9
+
+
+OWN_PRICE: Final = "configuration"
+"""The version of a price that the file gives."""
+_SECONDS: Final = 60
+
+Facts = Callable[[str, str, datetime], ModelFacts]
+
+
+class Prices:
+    """What deployments cost; of each model that is found out once a minute, and prices change on the minute at most."""
+
+    def __init__(self, facts: Facts = facts_of) -> None:
+        self._facts = facts
+        self._minute = 0
+        self._known: dict[tuple[str, str], tuple[Price | None, str]] = {}
+
+    def of(self, deployment: Deployment, at: float) -> tuple[Price | None, str]:
+        """Returns a price, None if it is not known, and where it is from; `at` is in Unix seconds."""
+        own = deployment.price
+        if own is not None and own.is_own:
+            return Price(Rates(own.input, own.output)), OWN_PRICE
+        minute = int(at // _SECONDS)
+        if minute != self._minute:
+            self._minute = minute
+            self._known.clear()
+        name = (deployment.key_ring.spec.id, deployment.target.model)
+        found = self._known.get(name)
+        if found is None:
+            facts = self._facts(*name, datetime.fromtimestamp(minute * _SECONDS, UTC))
+            found = self._known[name] = (facts.price, facts.price_version if facts.price else "")
+        return found
 
 
 def cost_nano_usd(usage: Usage, price: Price) -> int:

@@ -8,22 +8,18 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
 from typing import Final
 
 from adapters.types import Operation, Usage
 from gateway.access.keys import Caller
 from gateway.domain import Attempt, Outcome
-from gateway.engine.cost import cost_nano_usd
+from gateway.engine.cost import Prices, cost_nano_usd
 from gateway.records import AttemptRecord, UsageRecord
-from gateway.registry.facts import ModelFacts, Price, Rates, facts_of
 from gateway.routing.deployment import Deployment
 from gateway.routing.route import Plan
 from gateway.telemetry.access_log import clean
 from gateway.telemetry.counts import overhead_seconds
 
-OWN_PRICE: Final = "configuration"
-"""The version of a price that the file gives."""
 _NOTHING: Final = Usage()
 _BYTES_PER_TOKEN: Final = 4
 _EVENT_BYTES: Final = 400
@@ -32,8 +28,6 @@ _ANSWERED: Final = 200
 _WRITING: Final = (Operation.CHAT.value, Operation.COMPLETIONS.value)
 """Operations whose answers are tokens: numbers of an embedding are none."""
 
-Facts = Callable[[str, str, datetime], ModelFacts]
-
 
 class Settler:
     """Makes the records of one configuration."""
@@ -41,12 +35,12 @@ class Settler:
     def __init__(
         self,
         *,
-        facts: Facts = facts_of,
+        prices: Prices | None = None,
         wall: Callable[[], float] = time.time,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """`wall` gives Unix seconds, `clock` those of the outcome."""
-        self._facts = facts
+        self._prices = prices or Prices()
         self._wall = wall
         self._clock = clock
 
@@ -97,14 +91,8 @@ class Settler:
             return 0, ""
         if deployment is None:
             return None, ""
-        own = deployment.price
-        if own is not None and own.is_own:
-            return cost_nano_usd(usage, Price(Rates(own.input, own.output))), OWN_PRICE
-        provider = deployment.key_ring.spec.id
-        known = self._facts(provider, deployment.target.model, datetime.fromtimestamp(at, UTC))
-        if known.price is None:
-            return None, ""
-        return cost_nano_usd(usage, known.price), known.price_version
+        price, version = self._prices.of(deployment, at)
+        return (None if price is None else cost_nano_usd(usage, price)), version
 
 
 def served_by(outcome: Outcome, plan: Plan) -> Deployment | None:

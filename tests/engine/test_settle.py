@@ -12,6 +12,7 @@ from adapters.failures import Failure, FailureKind
 from adapters.types import Usage
 from gateway.access.keys import ANONYMOUS, Caller
 from gateway.domain import Attempt, Outcome
+from gateway.engine.cost import Prices
 from gateway.engine.settle import Settler
 from gateway.records import Project, Team, UsageRecord, VirtualKey
 from gateway.registry.facts import UNKNOWN, ModelFacts, Price, Rates
@@ -42,7 +43,7 @@ def settle(
     def known(provider: str, model: str, at: datetime) -> ModelFacts:
         return facts
 
-    settler = Settler(facts=known, wall=lambda: 1_000.0, clock=lambda: 12.5)
+    settler = Settler(prices=Prices(known), wall=lambda: 1_000.0, clock=lambda: 12.5)
     return settler.settle(Outcome("req_1", **values), plan, client, "req_1")
 
 
