@@ -18,7 +18,7 @@ from tests.e2e.process import GatewayProcess, clean_environ, start_gateway
 
 SLACK_SECONDS = 20.0
 ADMIN_KEY = "admin-canary-0123456789"
-UPSTREAM_KEYS = ["upstream-canary-1-0123456789", "upstream-canary-2-0123456789"]
+UPSTREAM_KEYS = ("upstream-canary-1-0123456789", "upstream-canary-2-0123456789")
 HELLO: Any = [{"role": "user", "content": "hello"}]
 _ADMIN = re.compile(r"admin API is at (http://\S+)/admin")
 
@@ -37,7 +37,7 @@ def settings(upstream: str, **more: Any) -> dict[str, Any]:
         "discovery": {"enabled": False},
         "admin": {"port": 0, "key": ADMIN_KEY},
         "providers": {
-            "first": {"base_url": f"{upstream}/first/v1", "credentials": UPSTREAM_KEYS},
+            "first": {"base_url": f"{upstream}/first/v1", "credentials": list(UPSTREAM_KEYS)},
             "second": {"base_url": f"{upstream}/second/v1", "requires_credential": False},
         },
         "routes": {"main": {"deployments": [{"model": "first/m"}]}},
