@@ -10,12 +10,14 @@ from typing import Any
 from adapters.types import Operation
 from gateway.http.drain import DrainSignal
 from gateway.http.edge import Edge, Receive, Scope, Send
+from gateway.http.happenings import Happenings
 from gateway.http.ids import Ids
 from gateway.http.inference import InferenceEndpoint
 from gateway.http.models import LIST_PATH, ModelsEndpoint
 from gateway.http.shell import Exposition, build_shell
 from gateway.reload.holder import RuntimeHolder
 from gateway.runtime import Runtime
+from gateway.telemetry.feed import Feed
 
 INFERENCE_PATHS = {
     "/v1/chat/completions": Operation.CHAT,
@@ -31,11 +33,13 @@ class App:
     def __init__(self, runtime: Runtime, drain: DrainSignal, exposition: Exposition) -> None:
         self._drain = drain
         self._ids = Ids()
+        self.feed = Feed()
+        self.happenings = Happenings(self.feed, lambda: self.holder.current)
         self._beside: list[AbstractAsyncContextManager[Any]] = []
         self._shell = build_shell(
             exposition=exposition,
             drain=drain,
-            check=lambda headers: self.holder.current.keys.check(headers),
+            check=lambda headers, peer: self.holder.current.keys.check(headers, peer),
             ids=self._ids,
             lifespan=self._lifespan,
             serves_metrics=runtime.settings.server.metrics_port is None,
@@ -74,6 +78,7 @@ class App:
     def _edge(self, runtime: Runtime) -> Edge:
         server = runtime.settings.server
         models = ModelsEndpoint(runtime)
+        runtime.news.follow(self.happenings.hear)
         return Edge(
             posts={
                 path: InferenceEndpoint(
@@ -85,6 +90,8 @@ class App:
                     ids=self._ids,
                     max_body_bytes=server.max_body_bytes,
                     books=runtime.books,
+                    gate=runtime.gate,
+                    settler=runtime.settler,
                     tells_cost=server.cost_header,
                 )
                 for path, operation in INFERENCE_PATHS.items()
@@ -95,6 +102,7 @@ class App:
             metrics=runtime.metrics,
             ids=self._ids,
             access_log=runtime.access_log,
+            feed=self.feed,
             max_in_flight=server.max_in_flight,
         )
 

@@ -89,6 +89,10 @@ class Books:
             self.ledger.start()
             self._tidier.start()
 
+    async def drain(self, seconds: float) -> bool:
+        """Waits until all that was recorded so far is in storage; says whether it is, after `seconds` at most."""
+        return self.ledger is None or await self.ledger.writer.flush(seconds)
+
     async def append(self, records: Sequence[UsageRecord]) -> None:
         """Brings records into storage (what a `Writer` needs)."""
         await (await self.storage()).append(records)

@@ -6,6 +6,7 @@ Moments are milliseconds since the epoch: they are shared with other processes a
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import Final
 
 from msgspec import Struct
 
@@ -27,6 +28,9 @@ class Limits(Struct, frozen=True):
     max_in_flight: int | None = None
 
 
+NO_LIMITS: Final = Limits()
+
+
 class Budget(Struct, frozen=True):
     """How much money an owner may spend in each window."""
 
@@ -39,7 +43,7 @@ class Team(Struct, frozen=True):
 
     id: str
     name: str
-    limits: Limits = Limits()
+    limits: Limits = NO_LIMITS
     budgets: tuple[Budget, ...] = ()
 
 
@@ -49,7 +53,7 @@ class Project(Struct, frozen=True):
     id: str
     name: str
     team_id: str = ""
-    limits: Limits = Limits()
+    limits: Limits = NO_LIMITS
     budgets: tuple[Budget, ...] = ()
 
 
@@ -67,7 +71,7 @@ class VirtualKey(Struct, frozen=True):
     tags: tuple[str, ...] = ()
     routes: tuple[str, ...] = ()
     """Public model names that it may use, `*` at the end for all that begin so; none means all."""
-    limits: Limits = Limits()
+    limits: Limits = NO_LIMITS
     budgets: tuple[Budget, ...] = ()
     created_at_ms: int = 0
     expires_at_ms: int | None = None

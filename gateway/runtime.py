@@ -8,7 +8,9 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
+from typing import Final
 
+from gateway.access.guesses import Guesses
 from gateway.access.keys import KeyCheck, client_keys
 from gateway.books import Books
 from gateway.credentials.keyring import KeyBook
@@ -17,9 +19,12 @@ from gateway.credentials.scrub import Scrubber
 from gateway.credentials.secret import Secret
 from gateway.domain import ProviderSpec
 from gateway.engine.attempt import Attempter
+from gateway.engine.cost import Prices
 from gateway.engine.executor import Executor
+from gateway.engine.gate import Gate
 from gateway.engine.mirror import Mirror
 from gateway.engine.news import News
+from gateway.engine.settle import Settler
 from gateway.errors import ConfigError, Fault, UnknownModel
 from gateway.registry.adapters import OPTIONS_OF, RULED
 from gateway.registry.builtin import layer, load_builtin, starting_row, to_spec
@@ -38,6 +43,9 @@ from gateway.telemetry.series import MAX_SERIES
 from gateway.transport.base import Transport
 from gateway.transport.builtin import BuiltinTransport
 from gateway.transport.echo import EchoTransport
+
+_DRAIN_SECONDS: Final = 3.0
+"""How long a start waits until what the process before it wrote down counts against budgets."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +77,7 @@ class Runtime:
         owners = client_keys(settings.server.api_keys)
         self._echo = EchoTransport()
         self.shared = shared_after(before.shared if before else None, settings, environ)
-        self.keys = KeyCheck(owners, self.shared.stored.thing.picture)
+        self.keys = KeyCheck(owners, self.shared.stored.thing.picture, _guesses(settings, before))
         self.transport = self.shared.transport.thing
         self.control = self.shared.control.thing
         self.state = self.shared.line.thing.state
@@ -127,6 +135,7 @@ class Runtime:
             router=self.router, executor=self.executor, random=chance, ended=self.metrics.mirrored
         )  # a copy is no client's request: it has no access record
         self.discovery = Discovery(self.catalogue, self.control, changed=self._models_changed, ended=self._probe_ended)
+        self.gate, self.settler = self._accounts()
         self._background: list[asyncio.Task[None]] = []
         self._is_closed = False
         if before is None:
@@ -136,6 +145,19 @@ class Runtime:
     def books(self) -> Books:
         """What every request is recorded in."""
         return self.shared.books.thing
+
+    def _accounts(self) -> tuple[Gate, Settler]:
+        """Returns who takes what requests may need of limits and budgets, and who says what they used."""
+        prices = Prices()
+        gate = Gate(
+            self.shared.admissions.thing,
+            self.shared.stored.thing.spending.spent,
+            prices=prices,
+            wall=time.time,
+            assumed_output_tokens=self.settings.access.assumed_output_tokens,
+            refused=self.metrics.admission_refused,
+        )
+        return gate, Settler(prices=prices)
 
     def take_over(self, before: Runtime) -> None:
         """Takes the place of the runtime that this one was built after: from now on metrics and replicas mean this."""
@@ -148,6 +170,8 @@ class Runtime:
     def _begin(self) -> None:
         self._ear.listen()
         self.metrics.follow(connections=self._connections, resting=self.news.resting)
+        admissions = self.shared.admissions.thing
+        self.metrics.follow_limits(lambda: admissions.trouble)
         self._models_changed()
 
     def models(self) -> list[ModelEntry]:
@@ -171,8 +195,13 @@ class Runtime:
             probing = self._prober.run(settings.health.probe_seconds)
             self._background.append(asyncio.create_task(probing, name="prober"))
         await self.shared.line.thing.start()
-        await self.shared.stored.thing.picture.start()
+        await self.shared.admissions.thing.start()
+        stored = self.shared.stored.thing
+        await stored.picture.start()
         self.books.start()
+        if stored.picture.budgeted():
+            await self.books.drain(_DRAIN_SECONDS)
+        await stored.spending.start()
 
     async def rest(self) -> None:
         """Ends the background work: requests go on, but another runtime looks around now."""
@@ -256,6 +285,13 @@ class Runtime:
             for state, number in (("active", opened - idle), ("idle", idle), ("waiting", waiting)):
                 counts[provider, state] = counts.get((provider, state), 0) + number
         return counts
+
+
+def _guesses(settings: Settings, before: Runtime | None) -> Guesses:
+    """Returns what counts wrong keys; a reload that leaves the limit as it is forgets nothing."""
+    limit = settings.server.bad_keys_per_minute
+    known = before.keys.guesses if before else None
+    return known if known and known.per_minute == limit else Guesses(limit, clock=time.monotonic)
 
 
 def public_name(spec: ProviderSpec, model: str) -> str:

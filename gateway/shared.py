@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 from gateway.access.picture import KeyPicture
 from gateway.access.secrets import Pepper
+from gateway.access.spending import Spending
 from gateway.books import Books
 from gateway.credentials.secret import Secret
 from gateway.errors import ConfigError, Fault
-from gateway.settings.model import Settings, UpstreamSettings
+from gateway.settings.model import Settings, StateSettings, UpstreamSettings
+from gateway.state.admission import Admissions, Kind
 from gateway.state.base import Apply, CoolDown, State
-from gateway.state.factory import open_state
+from gateway.state.factory import open_admissions, open_state
 from gateway.storage.factory import DATA_VARIABLE, DATABASE_FILE, data_directory, open_storage
 from gateway.telemetry.access_log import AccessLog
 from gateway.telemetry.metrics import Metrics
@@ -111,6 +113,8 @@ class Stored:
             now_ms=lambda: time.time_ns() // 1_000_000,
             may_be_absent=lambda: settings.storage.url is None and not _may_exist(self.directory / DATABASE_FILE),
         )
+        self.spending = Spending(lambda: self.storage, self.picture.budgeted, now_ms=self.picture.now_ms)
+        """What owners of budgets have spent, as the ledger has it."""
         self._settings = settings.storage
         self._storage: Storage | None = None
 
@@ -128,7 +132,8 @@ class Stored:
         return self._storage
 
     async def aclose(self) -> None:
-        """Ends the picture's task and drops all connections."""
+        """Ends the tasks that read, and drops all connections."""
+        await self.spending.aclose()
         await self.picture.aclose()
         if self._storage is not None:
             await self._storage.aclose()
@@ -139,9 +144,12 @@ class Shared:
     """Counters, records and connections, as one runtime uses them."""
 
     upstream: UpstreamSettings
+    state: StateSettings
     transport: Counted[Transport]
     control: Counted[ControlClient]
     line: Counted[Line]
+    admissions: Counted[Admissions]
+    """Who counts what owners use."""
     access_log: Counted[AccessLog | None]
     stored: Counted[Stored]
     books: Counted[Books]
@@ -160,21 +168,23 @@ class Shared:
             await each.release()
 
     def _counted(self) -> Sequence[Counted[Any]]:
-        return (self.line, self.transport, self.control, self.access_log, self.books, self.stored)
+        return (self.line, self.admissions, self.transport, self.control, self.access_log, self.books, self.stored)
 
 
 def shared_after(before: Shared | None, settings: Settings, environ: Mapping[str, str]) -> Shared:
     """Returns what `settings` ask for, of `before` whatever they leave as it is; raises ConfigError."""
-    upstream, url = settings.upstream, settings.state.url.get_secret_value()
+    upstream, state, url = settings.upstream, settings.state, settings.state.url.get_secret_value()
     if before is None:
         access_log = _access_log(settings.server.access_log)
         metrics = Metrics(access_records_dropped=lambda: access_log.thing.dropped if access_log.thing else 0)
         stored = Stored(settings, environ)
         return Shared(
             upstream,
+            state,
             _transport(upstream),
             _control(),
             _line(url),
+            _admissions(state),
             access_log,
             Counted(stored, stored.aclose),
             _books(settings, environ, stored),
@@ -184,8 +194,10 @@ def shared_after(before: Shared | None, settings: Settings, environ: Mapping[str
     return replace(
         before,
         upstream=upstream,
+        state=state,
         transport=before.transport if is_same else _transport(upstream),
         line=before.line if url == before.line.thing.url else _line(url),
+        admissions=before.admissions if state == before.state else _admissions(state),
     )
 
 
@@ -223,6 +235,16 @@ def _control() -> Counted[ControlClient]:
 def _line(url: str) -> Counted[Line]:
     line = Line(url, open_state(url))
     return Counted(line, line.state.aclose)
+
+
+def _admissions(state: StateSettings) -> Counted[Admissions]:
+    closed: list[Kind] = []
+    if state.limits_while_away == "refuse":
+        closed += (Kind.REQUESTS, Kind.TOKENS, Kind.IN_FLIGHT)
+    if state.budgets_while_away == "refuse":
+        closed.append(Kind.BUDGET)
+    admissions = open_admissions(state.url.get_secret_value(), closed=closed)
+    return Counted[Admissions](admissions, admissions.aclose)
 
 
 def _may_exist(path: Path) -> bool:

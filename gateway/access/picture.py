@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
+from itertools import chain
 from typing import Any, Final, Protocol
 
 from msgspec import Struct
@@ -70,6 +71,8 @@ class KeyPicture:
         self._teams: dict[str, Team] = {}
         self._by_digest: dict[bytes, VirtualKey] = {}
         self._version = 0
+        self._budgeted: Sequence[VirtualKey | Project | Team] = ()
+        self._budgeted_version = 0
         self._upgrading: asyncio.Task[None] | None = None
         self._seen_at: float | None = None
         self._trouble = "storage was not asked yet"
@@ -91,6 +94,15 @@ class KeyPicture:
     def is_trusted(self) -> bool:
         """Says whether what it knows still counts."""
         return self._seen_at is not None and (not self._trouble or self._clock() - self._seen_at <= TRUST_SECONDS)
+
+    def budgeted(self) -> Sequence[VirtualKey | Project | Team]:
+        """Returns all owners that have a budget, but for keys that nobody may use any more."""
+        if self._budgeted_version != self._version:
+            self._budgeted_version = self._version
+            keys = (key for key in self._keys.values() if key.disabled_at_ms is None)
+            owners = chain[VirtualKey | Project | Team](keys, self._projects.values(), self._teams.values())
+            self._budgeted = [each for each in owners if each.budgets]
+        return self._budgeted
 
     def find(self, presented: bytes) -> Holder | None:
         """Returns whose a key is, None if it knows of none; whether that still counts is `is_trusted`."""

@@ -18,9 +18,11 @@ from gateway.access.keys import ANONYMOUS, KeyCheck
 from gateway.domain import Outcome
 from gateway.errors import Draining, GatewayError, Internal, MethodNotAllowed, Overloaded
 from gateway.http.exchange import ClientConnection
+from gateway.http.happenings import tell_request
 from gateway.http.ids import Ids
 from gateway.http.response_head import clean_header_value
 from gateway.telemetry.access_log import MAX_DROPPED, MAX_VALUE_CHARS, AccessLog
+from gateway.telemetry.feed import Feed
 from gateway.telemetry.metrics import Metrics
 
 Scope = MutableMapping[str, Any]
@@ -52,6 +54,7 @@ class Transaction:
         "headers",
         "is_drained",
         "is_streaming",
+        "limits",
         "outcome",
         "scope",
         "settle",
@@ -71,6 +74,8 @@ class Transaction:
         self.settle: Callable[[], str] | None = None
         """Records what the request used, and returns what it cost if the client is to be told; called once."""
         self.cost = ""
+        self.limits: HeaderList = []
+        """Headers that say how much of its limits the client has left."""
         self._receive = receive
         self._send = send
 
@@ -96,7 +101,7 @@ class Transaction:
                     (b"content-type", b"application/json"),
                     (b"content-length", b"%d" % len(body)),
                     *self._common_headers(now),
-                    *headers,
+                    *self._with_limits(headers),
                 ],
             }
         )
@@ -117,7 +122,7 @@ class Transaction:
                     (b"content-type", b"text/event-stream; charset=utf-8"),
                     (b"x-accel-buffering", b"no"),
                     *self._common_headers(now),
-                    *headers,
+                    *self._with_limits(headers),
                 ],
             }
         )
@@ -168,6 +173,13 @@ class Transaction:
         headers = [(name.encode(), clean_header_value(value).encode("latin-1")) for name, value in error.headers()]
         await self.respond(error.status, error.body(), headers)
 
+    def _with_limits(self, headers: HeaderList) -> HeaderList:
+        """Returns headers with those of the client's own limits, which replace an upstream's."""
+        if not self.limits:
+            return headers
+        names = {name for name, _ in self.limits}
+        return [*(header for header in headers if header[0] not in names), *self.limits]
+
     def _common_headers(self, now: float) -> HeaderList:
         outcome = self.outcome
         headers = [
@@ -205,6 +217,7 @@ class Edge:
         metrics: Metrics,
         access_log: AccessLog | None,
         ids: Ids,
+        feed: Feed,
         max_in_flight: int | None = None,
     ) -> None:
         """`posts` maps exact paths, `gets` path prefixes; the first prefix that fits is taken."""
@@ -215,6 +228,7 @@ class Edge:
         self._ids = ids
         self._metrics = metrics
         self._access_log = access_log
+        self._feed = feed
         self._max_in_flight = max_in_flight
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -259,6 +273,8 @@ class Edge:
             self._metrics.request_ended(outcome)
             if is_recorded and self._access_log is not None:
                 self._access_log.write(outcome)
+            if self._feed.is_heard and is_recorded:
+                tell_request(self._feed, outcome, transaction.client_key.name)
 
     def _get_endpoint(self, path: str) -> Endpoint | None:
         for prefix, endpoint in self._gets:
@@ -267,7 +283,7 @@ class Edge:
         return None
 
     def _admit(self, transaction: Transaction) -> None:
-        transaction.client_key = self._keys.check(transaction.headers)
+        transaction.client_key = self._keys.check(transaction.headers, transaction.scope.get("client"))
         if self._max_in_flight is not None and self._metrics.in_flight > self._max_in_flight:
             raise Overloaded(f"server.max_in_flight ({self._max_in_flight}) requests are at work already")
 

@@ -8,12 +8,14 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from adapters.types import Call, Head, Operation
+from adapters.types import Call, Head, Headers, Operation
+from gateway.access.keys import not_served
 from gateway.books import Books
 from gateway.engine.answer import Answer, Stream
 from gateway.engine.client_errors import passed_on
 from gateway.engine.cost import dollars
 from gateway.engine.executor import Executor
+from gateway.engine.gate import Gate, Lease
 from gateway.engine.hints import read_hints
 from gateway.engine.mirror import Mirror
 from gateway.engine.settle import Settler
@@ -22,7 +24,6 @@ from gateway.errors import (
     GatewayError,
     InvalidRequest,
     LedgerUnavailable,
-    NotForThisKey,
     UnknownModel,
     UnsupportedMedia,
 )
@@ -55,8 +56,9 @@ class InferenceEndpoint:
         drain: DrainSignal,
         ids: Ids,
         max_body_bytes: int,
-        books: Books | None = None,
-        settler: Settler | None = None,
+        books: Books,
+        gate: Gate,
+        settler: Settler,
         tells_cost: bool = False,
     ) -> None:
         """`books` are what each request is recorded in; `tells_cost` says what an answer in one piece has cost."""
@@ -68,7 +70,8 @@ class InferenceEndpoint:
         self._ids = ids
         self._max_body_bytes = max_body_bytes
         self._books = books
-        self._settler = settler or Settler()
+        self._gate = gate
+        self._settler = settler
         self._tells_cost = tells_cost
 
     async def __call__(self, transaction: Transaction) -> None:
@@ -84,34 +87,42 @@ class InferenceEndpoint:
         client = transaction.client_key
         asking = Asking(call, transaction.headers, key_name=client.name, key_tags=client.tags)
         try:
+            if not client.may_use(call.model):
+                raise not_served(call.model)
             plan = self._router.plan(call.model, asking)
         except UnknownModel:
             outcome.model = self._router.show(call.model)
+            if client.is_restricted:
+                raise not_served(outcome.model) from None
             raise
         outcome.model = plan.model
-        if not client.may_use(plan.model):
-            raise NotForThisKey(f"this API key is not for the model {plan.model!r}")
-        if self._books is not None and self._books.is_refusing:
+        if self._books.is_refusing:
             raise LedgerUnavailable("what a request uses cannot be recorded now (storage.on_ledger_failure: refuse)")
         if is_strict and not plan.is_strict:
             plan = replace(plan, is_strict=True)
+        lease = await self._gate.admit(asking, plan, client)
+        if lease is not None:
+            transaction.limits = _encoded(lease.headers)
+        transaction.settle = lambda: self._settle(transaction, plan, lease)
         if plan.route.mirror is not None:
             self._mirror.copy(asking, plan.route.mirror, outcome.request_id)
-        transaction.settle = lambda: self._settle(transaction, plan)
         with Interruption(transaction, self._drain):
             await self._run(call, plan, transaction)
 
-    def _settle(self, transaction: Transaction, plan: Plan) -> str:
+    def _settle(self, transaction: Transaction, plan: Plan, lease: Lease | None) -> str:
         outcome = transaction.outcome
         if not outcome.attempts:
+            if lease is not None:
+                lease.release()
             return ""
         record_id = outcome.request_id
         if b"x-request-id" in transaction.headers:
             # Clients may send the same one twice, and a record counts once.
             record_id = f"{record_id}/{self._ids.next()}"
         record = self._settler.settle(outcome, plan, transaction.client_key, record_id)
-        if self._books is not None:
-            self._books.record(record)
+        self._books.record(record)
+        if lease is not None:
+            lease.settle(record)
         cost = record.cost_nano_usd
         is_told = self._tells_cost and cost is not None and record.usage_source != "none"
         return dollars(cost) if is_told and cost is not None else ""
@@ -241,4 +252,8 @@ def _too_large(limit: int) -> GatewayError:
 
 
 def _passed_on(head: Head) -> HeaderList:
-    return [(name.encode("latin-1"), value.encode("latin-1")) for name, value in passed_on(head)]
+    return _encoded(passed_on(head))
+
+
+def _encoded(headers: Headers) -> HeaderList:
+    return [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers]

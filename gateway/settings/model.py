@@ -54,6 +54,11 @@ class ServerSettings(Strict):
         "and `tags`. An empty list lets everyone in who reaches the port.",
         examples=[["${ANYPORT_API_KEY}", {"key": "${TEAM_A_KEY}", "name": "team-a", "tags": ["gold"]}]],
     )
+    bad_keys_per_minute: Count | None = Field(
+        default=20,
+        description="Unknown keys from one address per minute; more of them get 429, and a right one still passes. "
+        "Null for no limit.",
+    )
     allowed_hosts: list[Host] = Field(
         default=[],
         description="Names that the `Host` header of a request may carry, besides `localhost` and loopback "
@@ -154,13 +159,23 @@ class HealthSettings(Strict):
 
 
 class StateSettings(Strict):
-    """What replicas tell each other and may lose: so far which keys and deployments asked for a pause."""
+    """What replicas tell each other and may lose: who used how much of a limit, and who asked for a pause."""
 
     url: StateUrl = Field(
         default=SecretStr(MEMORY_URL),
         json_schema_extra={"default": MEMORY_URL},
         description="`memory://` for this process alone, or `redis://USER:PASSWORD@HOST:PORT/DATABASE`; "
         "`rediss://` with TLS.",
+    )
+    limits_while_away: Literal["share", "refuse"] = Field(
+        default="share",
+        description="What becomes of limits while `state.url` does not answer: each replica allows its `share` of "
+        "them, or requests that have one are refused with 503.",
+    )
+    budgets_while_away: Literal["ledger", "refuse"] = Field(
+        default="ledger",
+        description="The same of budgets: what the `ledger` says is spent counts, with what this replica spends "
+        "itself, or `refuse`.",
     )
 
 
@@ -207,6 +222,11 @@ class AccessSettings(Strict):
         description="Secret that the digests of virtual keys are made with; replicas need the same one, and another "
         "one makes all virtual keys void. Null: the file `pepper` in `storage.directory`, made with the first key.",
         examples=["${ANYPORT_PEPPER}"],
+    )
+    assumed_output_tokens: Count = Field(
+        default=4096,
+        description="What limits and budgets expect a request to write at most if it does not say so itself "
+        "(`max_tokens`). An answer that is longer may take a budget beyond its end.",
     )
 
 

@@ -1,0 +1,156 @@
+"""What the ledger says that owners of budgets have spent, in memory: budgets are checked against it without waiting.
+
+Theory. The figure of an owner is as old as its last look; what this process has spent since, its own counters know, and
+what other replicas have spent, the shared ones. So an old figure is no fault, and none at all is: of an owner whose
+spending was never read nothing is known, and whoever asks hears that. In each turn of the task all new owners are read,
+those that were asked for, and some of the others.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from typing import Final, Protocol
+
+from gateway.access.admission import Owner, Span, owner_id, span
+from gateway.errors import ConfigError
+from gateway.records import Window
+from gateway.storage.base import StorageError
+
+REFRESH_SECONDS: Final = 2.0
+READ_SECONDS: Final = 5.0
+"""How long one turn may take."""
+_OTHERS: Final = 200
+"""Owners nobody asked for that are read in one turn."""
+
+_log = logging.getLogger("anyport.access")
+
+
+class Spendable(Protocol):
+    """What it needs of storage."""
+
+    async def spent(self, owners: Collection[str], since_ms: int) -> dict[str, int]:
+        """Returns the nano-dollars of each owner since a moment; raises StorageError."""
+        ...
+
+
+class SpendingUnknown(Exception):
+    """Storage has not told yet what an owner has spent."""
+
+    def __init__(self, owner: str) -> None:
+        super().__init__(owner)
+        self.owner = owner
+
+
+class _Figures:
+    """What was read of one owner, and when."""
+
+    __slots__ = ("amounts", "as_of_ms")
+
+    def __init__(self, as_of_ms: int, amounts: Mapping[str, int]) -> None:
+        self.as_of_ms = as_of_ms
+        self.amounts = amounts
+        """By the name of a span."""
+
+
+class Spending:
+    """The figures, and the task that keeps them."""
+
+    def __init__(
+        self,
+        storage: Callable[[], Spendable],
+        owners: Callable[[], Iterable[Owner]],
+        *,
+        now_ms: Callable[[], int],
+        refresh_seconds: float = REFRESH_SECONDS,
+    ) -> None:
+        """`owners` gives all that have budgets; `storage` raises ConfigError where there is none."""
+        self._storage = storage
+        self._owners = owners
+        self._now_ms = now_ms
+        self._refresh_seconds = refresh_seconds
+        self._known: dict[str, _Figures] = {}
+        """Those that were read longest ago are first."""
+        self._asked: set[str] = set()
+        self._trouble = ""
+        self._task: asyncio.Task[None] | None = None
+
+    @property
+    def trouble(self) -> str:
+        """Why the figures are old, empty if they are not."""
+        return self._trouble
+
+    def spent(self, owner: str, at: Span) -> int:
+        """Returns nano-dollars, as of the last look; raises SpendingUnknown."""
+        self._asked.add(owner)
+        known = self._known.get(owner)
+        if known is None:
+            raise SpendingUnknown(owner)
+        amount = known.amounts.get(at.name)
+        if amount is not None:
+            return amount
+        if at.start_ms > known.as_of_ms:
+            return 0  # it has begun since
+        raise SpendingUnknown(owner)
+
+    async def start(self) -> None:
+        """Looks once, and then again and again in a task; a second call does nothing."""
+        if self._task is None:
+            await self.refresh()
+            self._task = asyncio.create_task(self._run(), name="spending")
+
+    async def aclose(self) -> None:
+        """Ends the task."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait([self._task])
+
+    async def refresh(self) -> None:
+        """Reads what is due; what goes wrong is logged, once."""
+        trouble = ""
+        try:
+            async with asyncio.timeout(READ_SECONDS):
+                await self._look()
+        except TimeoutError:
+            trouble = f"storage did not answer within {READ_SECONDS:g} s"
+        except (StorageError, ConfigError) as error:
+            trouble = str(error)
+        if trouble and trouble != self._trouble:
+            _log.error("what was spent of budgets cannot be read: %s", trouble)
+        self._trouble = trouble
+
+    async def _run(self) -> None:
+        while True:
+            await asyncio.sleep(self._refresh_seconds)
+            try:
+                await self.refresh()
+            except Exception as error:
+                self._trouble = f"{type(error).__name__} inside the gateway"
+                _log.exception("what was spent of budgets cannot be read")
+
+    async def _look(self) -> None:
+        owners = {owner_id(each): each for each in self._owners()}
+        self._known = {id: known for id, known in self._known.items() if id in owners}
+        due = self._due(owners)
+        if not due:
+            return
+        now_ms = self._now_ms()
+        found: dict[str, dict[str, int]] = {id: {} for id in due}
+        storage = self._storage()
+        for window in Window:
+            ids = [id for id in due if any(budget.window is window for budget in owners[id].budgets)]
+            if ids:
+                at = span(window, now_ms)
+                for id, amount in (await storage.spent(ids, at.start_ms)).items():
+                    found[id][at.name] = amount
+        for id, amounts in found.items():
+            self._known.pop(id, None)
+            self._known[id] = _Figures(now_ms, amounts)
+
+    def _due(self, owners: Mapping[str, Owner]) -> Sequence[str]:
+        asked, self._asked = self._asked, set()
+        due = dict.fromkeys(id for id in owners if id not in self._known)
+        due |= dict.fromkeys(id for id in asked if id in owners)
+        others = (id for id in self._known if id not in due)
+        return [*due, *(id for id, _ in zip(others, range(_OTHERS), strict=False))]

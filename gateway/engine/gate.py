@@ -1,0 +1,120 @@
+"""Lets a request in if all that its key, project and team may do allows it, and tells their counters what it took.
+
+Theory. Everything is taken at once, for the worst case, before an upstream hears of the request, and put right once
+when its record is made. Only virtual keys have limits; everybody else passes without a word.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable
+from itertools import count
+from typing import Final
+
+from adapters.types import Headers
+from gateway.access.admission import Estimate, Owner, Spent, checks, owners, rate_headers, refusal, worst_cost
+from gateway.access.estimate import Tokens, tokens_of
+from gateway.access.keys import Caller
+from gateway.access.spending import SpendingUnknown
+from gateway.engine.cost import Prices
+from gateway.errors import LimitsUnavailable
+from gateway.records import NO_LIMITS, UsageRecord
+from gateway.registry.facts import Price
+from gateway.routing.asking import Asking
+from gateway.routing.route import Plan
+from gateway.state.admission import Admissions, Charges
+
+_UNAVAILABLE: Final = "unavailable"
+
+
+class Lease:
+    """What one admitted request holds, until it says what it took."""
+
+    __slots__ = ("_admissions", "_name", "headers")
+
+    def __init__(self, admissions: Admissions, name: str, headers: Headers) -> None:
+        self._admissions = admissions
+        self._name = name
+        self.headers = headers
+        """For the response: `x-ratelimit-...`."""
+
+    def settle(self, record: UsageRecord) -> None:
+        """Puts right what was taken; a second call, or one after `release`, does nothing."""
+        tokens = record.input_tokens + record.output_tokens
+        self._admissions.settle(self._name, Charges(tokens, record.cost_nano_usd or 0))
+
+    def release(self) -> None:
+        """Gives all back, except that a request was made."""
+        self._admissions.release(self._name)
+
+
+class Gate:
+    """Admits the requests of one configuration."""
+
+    def __init__(
+        self,
+        admissions: Admissions,
+        spent: Spent,
+        *,
+        prices: Prices,
+        wall: Callable[[], float],
+        assumed_output_tokens: int,
+        refused: Callable[[str], None],
+    ) -> None:
+        """`spent` may raise SpendingUnknown; `refused` hears of each refusal what kind of limit it was."""
+        self._admissions = admissions
+        self._spent = spent
+        self._prices = prices
+        self._wall = wall
+        self._assumed_output_tokens = assumed_output_tokens
+        self._refused = refused
+        self._names = map(f"{secrets.token_hex(8)}-{{}}".format, count(1))
+
+    async def admit(self, asking: Asking, plan: Plan, client: Caller) -> Lease | None:
+        """Returns what the request holds, None if nothing limits it; raises what says which limit refuses it.
+
+        Waits for the shared counters, if there are any, 50 ms at most.
+        """
+        if client.key is None:
+            return None
+        charged = owners(client.key, client.project, client.team)
+        if not any(map(_is_limited, charged)):
+            return None
+        now = self._wall()
+        estimate = self._estimate(asking, plan, now, has_budget=any(owner.budgets for owner in charged))
+        try:
+            wanted = checks(charged, estimate, int(now * 1000), self._spent)
+        except SpendingUnknown as unknown:
+            self._refused(_UNAVAILABLE)
+            message = f"what {unknown.owner.replace(':', ' ', 1)} has spent of its budget is not known now"
+            raise LimitsUnavailable(f"{message}; try again in a moment") from None
+        if not wanted:
+            return None
+        name = next(self._names)
+        admission = await self._admissions.admit(name, wanted)
+        if admission.refused is not None:
+            self._refused(_UNAVAILABLE if admission.is_unavailable else str(admission.refused.kind))
+            raise refusal(admission)
+        return Lease(self._admissions, name, rate_headers(admission))
+
+    def _estimate(self, asking: Asking, plan: Plan, now: float, *, has_budget: bool) -> Estimate:
+        tokens = tokens_of(asking, self._assumed_output_tokens)
+        cost = self._worst_cost(plan, tokens, now) if has_budget else 0
+        return Estimate(tokens.input, tokens.most_output, cost)
+
+    def _worst_cost(self, plan: Plan, tokens: Tokens, now: float) -> int | None:
+        """Returns what the dearest deployment would take that the request may come to; None if no price is known."""
+        deployments = (each for stage in plan.stages for each in stage.route.deployments)
+        prices = (self._prices.of(each, now)[0] for each in deployments)
+        return max((_dearest(price, tokens) for price in prices if price is not None), default=None)
+
+
+def _is_limited(owner: Owner) -> bool:
+    return bool(owner.budgets) or owner.limits != NO_LIMITS
+
+
+def _dearest(price: Price, tokens: Tokens) -> int:
+    """Input may all be written to a cache, and be counted at the rates of the longest prompts."""
+    rates = [price.base, *(tier.rates for tier in price.tiers)]
+    most_input = max(max(each.input, each.cache_write or 0, each.cache_write_1h or 0) for each in rates)
+    return worst_cost(tokens.most_input, tokens.most_output, most_input, max(each.output for each in rates))
