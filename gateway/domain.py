@@ -132,6 +132,8 @@ class Outcome(Struct):
     error_code: str | None = None
     attempts: list[Attempt] = struct_field(default_factory=list[Attempt])
     usage: Usage | None = None
+    cost_nano_usd: int | None = 0
+    """None if a price is not known."""
     response_model: str | None = None
     finish: str | None = None
     is_cancelled: bool = False

@@ -42,8 +42,11 @@ class RequestCounts:
         "cache_read",
         "cache_write",
         "chunk",
+        "cost_nano_usd",
         "disconnects",
         "duration",
+        "estimated_input",
+        "estimated_output",
         "first_token",
         "input_tokens",
         "output_token",
@@ -59,6 +62,9 @@ class RequestCounts:
         self.cache_read = 0
         self.cache_write = 0
         self.reasoning = 0
+        self.estimated_input = 0
+        self.estimated_output = 0
+        self.cost_nano_usd = 0
         self.duration = Histogram(DURATION_BUCKETS)
         self.overhead = Histogram(OVERHEAD_BUCKETS)
         self.first_token = Histogram(FIRST_TOKEN_BUCKETS)
@@ -78,6 +84,7 @@ class RequestCounts:
         usage = outcome.usage
         if usage is not None:
             self._count_tokens(usage)
+            self.cost_nano_usd += outcome.cost_nano_usd or 0
         if outcome.stream and outcome.first_byte is not None:
             self.first_token.observe(outcome.first_byte - outcome.started)
             writing = outcome.ended - outcome.first_byte
@@ -93,6 +100,9 @@ class RequestCounts:
         self.cache_read += usage.cached_prompt
         self.cache_write += usage.cache_write
         self.reasoning += usage.reasoning
+        if usage.estimated:
+            self.estimated_input += usage.prompt
+            self.estimated_output += usage.completion
 
 
 class AttemptCounts:

@@ -29,6 +29,7 @@ from gateway.telemetry.counts import (
 )
 from gateway.telemetry.families import Family
 from gateway.telemetry.figures import Figures, figures_of
+from gateway.telemetry.ledger import NO_LEDGER, LedgerFigures
 from gateway.telemetry.live import LiveCounts, Resting
 from gateway.telemetry.series import Histogram
 
@@ -51,6 +52,8 @@ class Snapshot:
     in_flight: int
     connections: Mapping[tuple[str, str], int]
     access_records_dropped: int
+    ledger: LedgerFigures | None
+    limits_trouble: str
     reloads: Mapping[str, int]
     configured_at: float
     build: Mapping[str, str]
@@ -88,6 +91,8 @@ class _SnapshotCollector(Collector):
         yield from _request_families(snapshot.requests)
         yield from _attempt_families(snapshot.attempts)
         yield from _live_families(snapshot.live)
+        yield _gauge(families.LIMITS_TROUBLE, [((), int(bool(snapshot.limits_trouble)))])
+        yield from _ledger_families(snapshot.ledger)
         yield _gauge(families.EJECTED, Counter(snapshot.resting.ejected).items())
         yield _gauge(families.RESTING, Counter((provider,) for provider in snapshot.resting.keys).items())
         yield from _discovery_families(snapshot.discovery)
@@ -128,6 +133,8 @@ def _request_families(requests: list[tuple[RequestLabels, RequestCounts]]) -> It
         ),
     )
     yield _counter(families.TOKENS, _tokens(requests))
+    yield _counter(families.ESTIMATED_TOKENS, _estimated_tokens(requests))
+    yield _counter(families.COST, (((labels[0], labels[1]), counts.cost_nano_usd) for labels, counts in requests))
     yield _counter(families.DISCONNECTS, ((kinds(labels), counts.disconnects) for labels, counts in requests))
 
 
@@ -138,6 +145,12 @@ def _tokens(requests: list[tuple[RequestLabels, RequestCounts]]) -> Iterator[Lab
         yield (route, provider, "cache_read"), counts.cache_read
         yield (route, provider, "cache_write"), counts.cache_write
         yield (route, provider, "reasoning"), counts.reasoning
+
+
+def _estimated_tokens(requests: list[tuple[RequestLabels, RequestCounts]]) -> Iterator[Labelled]:
+    for (route, provider, *_), counts in requests:
+        yield (route, provider, "input"), counts.estimated_input
+        yield (route, provider, "output"), counts.estimated_output
 
 
 def _attempt_families(attempts: list[tuple[AttemptLabels, AttemptCounts]]) -> Iterator[Metric]:
@@ -165,6 +178,24 @@ def _live_families(live: LiveCounts) -> Iterator[Metric]:
     yield _counter(families.COOL_DOWNS, live.cool_downs.snapshot())
     yield _counter(families.EJECTIONS, live.ejections.snapshot())
     yield _counter(families.READMISSIONS, live.readmissions.snapshot())
+    yield _counter(families.UNPRICED, live.unpriced.snapshot())
+    yield _counter(families.REFUSED, live.refused.snapshot())
+
+
+def _ledger_families(ledger: LedgerFigures | None) -> Iterator[Metric]:
+    def of(*values: Labelled) -> Iterable[Labelled]:
+        return values if ledger is not None else ()
+
+    known = ledger or NO_LEDGER
+    results = (("written",), known.written_records), (("rejected",), known.rejected_records)
+    yield _counter(families.LEDGER_RECORDS, of(*results, (("lost",), known.lost_records)))
+    pending = (("journal",), known.pending_records), (("memory",), known.held_records)
+    yield _gauge(families.LEDGER_PENDING, of(*pending))
+    yield _gauge(families.LEDGER_BYTES, of(((), known.pending_bytes)))
+    yield _gauge(families.LEDGER_OLDEST, of(((), known.oldest_seconds)))
+    yield _gauge(families.LEDGER_TAKEN, () if known.taken_at is None else of(((), known.taken_at)))
+    yield _gauge(families.LEDGER_REFUSING, of(((), int(known.is_refusing))))
+    yield _gauge(families.STORAGE_UP, of(((), int(known.is_storage_up))))
 
 
 def _discovery_families(discovery: list[tuple[str, DiscoveryCounts]]) -> Iterator[Metric]:

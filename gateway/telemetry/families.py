@@ -23,7 +23,7 @@ TOKEN_USAGE: Final = Family(
     "gen_ai_client_token_usage",
     "histogram",
     (*_GEN_AI, "gen_ai_token_type"),
-    "Tokens of one request as the upstream reported them; input includes cached, output includes reasoning.",
+    "Tokens of one request as the upstream reported them, else estimated; input includes cached, output reasoning.",
 )
 CLIENT_DURATION: Final = Family(
     "gen_ai_client_operation_duration_seconds",
@@ -80,6 +80,74 @@ TOKENS: Final = Family(
     "counter",
     ("route", "provider", "type"),
     "Tokens by type: input, output, and the parts cache_read and cache_write of input, reasoning of output.",
+)
+ESTIMATED_TOKENS: Final = Family(
+    "anyport_estimated_tokens_total",
+    "counter",
+    ("route", "provider", "type"),
+    "Of these the ones that no upstream has reported: input and output.",
+)
+COST: Final = Family(
+    "anyport_cost_nano_usd_total",
+    "counter",
+    ("route", "provider"),
+    "What requests have cost, in nano-dollars, where the price is known.",
+)
+UNPRICED: Final = Family(
+    "anyport_unpriced_requests_total",
+    "counter",
+    ("route", "provider", "deployment"),
+    "Requests whose price is not known; deployments that stand in no route are `other`.",
+)
+REFUSED: Final = Family(
+    "anyport_admissions_refused_total",
+    "counter",
+    ("kind",),
+    "Requests that were refused by a limit of their key, project or team: `requests`, `tokens`, `in_flight`, `budget`, "
+    "or `unavailable` if it could not be counted.",
+)
+LIMITS_TROUBLE: Final = Family(
+    "anyport_limits_trouble",
+    "gauge",
+    (),
+    "1 while limits and budgets cannot be counted together with the other replicas.",
+)
+LEDGER_RECORDS: Final = Family(
+    "anyport_ledger_records_total",
+    "counter",
+    ("result",),
+    "Records of requests: `written` to storage, `rejected` by it or damaged and set aside in a file, `lost` since they "
+    "could be kept nowhere.",
+)
+LEDGER_PENDING: Final = Family(
+    "anyport_ledger_pending_records",
+    "gauge",
+    ("place",),
+    "Records that are not in storage yet: in the `journal`, or in `memory` because that cannot be written.",
+)
+LEDGER_BYTES: Final = Family(
+    "anyport_ledger_journal_bytes", "gauge", (), "Bytes of the journal that are not in storage yet."
+)
+LEDGER_OLDEST: Final = Family(
+    "anyport_ledger_oldest_pending_seconds",
+    "gauge",
+    (),
+    "How long the oldest record that is not in storage has been waiting; 0 if there is none.",
+)
+LEDGER_TAKEN: Final = Family(
+    "anyport_ledger_last_success_timestamp_seconds",
+    "gauge",
+    (),
+    "Unix time at which storage last took records; absent before the first.",
+)
+LEDGER_REFUSING: Final = Family(
+    "anyport_ledger_refusing",
+    "gauge",
+    (),
+    "1 while requests are refused because they could not be recorded.",
+)
+STORAGE_UP: Final = Family(
+    "anyport_storage_up", "gauge", (), "1 while storage answers and takes records; of several workers, for all of them."
 )
 ATTEMPTS: Final = Family(
     "anyport_upstream_attempts_total",
@@ -214,7 +282,9 @@ BUILD: Final = Family("anyport_build_info", "info", ("version", "python"), "What
 FAMILIES: Final = (
     *(TOKEN_USAGE, CLIENT_DURATION, CLIENT_FIRST_CHUNK, CLIENT_CHUNK),
     *(SERVER_DURATION, SERVER_FIRST_TOKEN, SERVER_OUTPUT_TOKEN),
-    *(REQUESTS, OVERHEAD, IN_FLIGHT, TOKENS, ATTEMPTS, DEPLOYMENT_ATTEMPTS, RETRIES, PAUSES),
+    *(REQUESTS, OVERHEAD, IN_FLIGHT, TOKENS, ESTIMATED_TOKENS, COST, UNPRICED, REFUSED, LIMITS_TROUBLE),
+    *(LEDGER_RECORDS, LEDGER_PENDING, LEDGER_BYTES, LEDGER_OLDEST, LEDGER_TAKEN, LEDGER_REFUSING, STORAGE_UP),
+    *(ATTEMPTS, DEPLOYMENT_ATTEMPTS, RETRIES, PAUSES),
     *(OVER_BUDGET, FALLBACKS, HEDGES, MIRRORED, COOL_DOWNS, EJECTIONS, READMISSIONS, EJECTED, RESTING),
     *(DISCONNECTS, CONNECTIONS, RECORDS_DROPPED),
     *(DISCOVERY_RUNS, DISCOVERY_SECONDS, DISCOVERY_MODELS, DISCOVERY_SUCCESS),
@@ -225,7 +295,11 @@ FAMILIES: Final = (
 GREATEST: Final = frozenset(
     {
         *(DISCOVERY_MODELS.name, DISCOVERY_SUCCESS.name, CONFIGURED.name),
+        *(LIMITS_TROUBLE.name, LEDGER_OLDEST.name, LEDGER_TAKEN.name, LEDGER_REFUSING.name),
         *("process_start_time_seconds", "process_max_fds"),
     }
 )
-"""Gauges of which the greatest one counts where several workers are one gateway; all others add up."""
+"""Gauges of which the greatest one counts where several workers are one gateway; most others add up."""
+
+LEAST: Final = frozenset({STORAGE_UP.name})
+"""Gauges of which the least one counts there."""

@@ -1,12 +1,14 @@
 """The figures of one process, to be added to those of others.
 
 What a scrape would show is taken as it is: families with samples. Counters and histograms add up, and go on counting
-for a process that is gone. Gauges add up while their process lives, or the greatest counts where a sum means nothing.
+for a process that is gone. Gauges add up while their process lives; where a sum means nothing, the greatest or the
+least one counts.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from operator import add
 from typing import Final
 
 from msgspec import Struct, msgpack
@@ -15,7 +17,7 @@ from prometheus_client.core import Metric
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
-from gateway.telemetry.families import GREATEST
+from gateway.telemetry.families import GREATEST, LEAST
 
 _LASTING: Final = frozenset({"counter", "histogram"})
 Labels = tuple[tuple[str, str], ...]
@@ -77,14 +79,17 @@ def added(groups: Iterable[Iterable[Figures]]) -> list[Figures]:
             if known is None:
                 sums[each.name] = Figures(each.name, each.help, each.kind, dict(each.series))
                 continue
-            is_greatest = each.kind == "info" or each.name in GREATEST
+            join = _join(each)
             for key, value in each.series.items():
                 before = known.series.get(key)
-                if before is None:
-                    known.series[key] = value
-                else:
-                    known.series[key] = max(before, value) if is_greatest else before + value
+                known.series[key] = value if before is None else join(before, value)
     return list(sums.values())
+
+
+def _join(family: Figures) -> Callable[[float, float], float]:
+    if family.kind == "info" or family.name in GREATEST:
+        return max
+    return min if family.name in LEAST else add
 
 
 def expose_figures(figures: Iterable[Figures], accept: str) -> bytes:

@@ -34,3 +34,5 @@ class LiveCounts:
         self.ejections = Tallies()
         self.readmissions = Tallies()
         self.over_budget = Tallies()
+        self.unpriced = Tallies()
+        self.refused = Tallies()

@@ -25,6 +25,7 @@ from gateway.telemetry.counts import (
 )
 from gateway.telemetry.exposition import Snapshot, content_type, expose, gather
 from gateway.telemetry.figures import Figures
+from gateway.telemetry.ledger import AskLedger, AskTrouble
 from gateway.telemetry.live import NOTHING_RESTS, AskResting, LiveCounts, Resting
 from gateway.telemetry.results import by_part, hedge_result, result_of, retries, winner_of
 from gateway.telemetry.series import MAX_SERIES, OTHER, Bounded, Labels
@@ -59,6 +60,8 @@ class Metrics:
         self._connections = connections
         self._access_records_dropped = access_records_dropped
         self._resting = resting
+        self._ledger: AskLedger | None = None
+        self._limits_trouble: AskTrouble | None = None
         self._wall = wall
         self._in_flight = 0
         self._reloads = {OK: 0, "failed": 0}
@@ -80,6 +83,14 @@ class Metrics:
         """Asks others for what is at this moment: another configuration has taken over."""
         self._connections = connections
         self._resting = resting
+
+    def follow_ledger(self, ledger: AskLedger) -> None:
+        """Asks at each scrape how it stands with the ledger."""
+        self._ledger = ledger
+
+    def follow_limits(self, trouble: AskTrouble) -> None:
+        """Asks at each scrape what keeps the replicas from counting limits together."""
+        self._limits_trouble = trouble
 
     def reloaded(self, *, ok: bool, is_counted: bool = True) -> None:
         """Notes that the configuration was read again, and either taken or refused.
@@ -134,12 +145,18 @@ class Metrics:
             self._live.fallbacks.add(model, outcome.fallback)
         if outcome.is_over_budget:
             self._live.over_budget.add(model, self._provider(outcome.provider))
+        if outcome.cost_nano_usd is None:
+            self._live.unpriced.add(model, self._provider(outcome.provider), self._deployment(outcome.deployment))
 
     def mirrored(self, outcome: Outcome) -> None:
         """Counts a copy that was sent elsewhere."""
         model = outcome.model if outcome.model in self._models else OTHER
         is_ok = outcome.status == _ANSWERED and outcome.error_code is None
         self._live.mirrored.add(model, OK if is_ok else "failed" if outcome.status else "cancelled")
+
+    def admission_refused(self, kind: str) -> None:
+        """Counts a request that a limit has refused: `requests`, `tokens`, `in_flight`, `budget` or `unavailable`."""
+        self._live.refused.add(kind)
 
     def cooled(self, provider: str, scope: str, reason: str) -> None:
         """Counts that a key or a deployment has to rest."""
@@ -253,6 +270,8 @@ class Metrics:
             in_flight=self._in_flight,
             connections=dict(self._connections()) if self._connections else {},
             access_records_dropped=self._access_records_dropped() if self._access_records_dropped else 0,
+            ledger=self._ledger() if self._ledger else None,
+            limits_trouble=self._limits_trouble() if self._limits_trouble else "",
             reloads=dict(self._reloads),
             configured_at=self._configured_at,
             build={"version": gateway.__version__, "python": platform.python_version()},

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 from prometheus_client.parser import text_string_to_metric_families
 
 from adapters.types import Usage
 from gateway.domain import Outcome
 from gateway.telemetry.figures import Figures, added, decode_figures, encode_figures, expose_figures, lasting
+from gateway.telemetry.ledger import NO_LEDGER
 from gateway.telemetry.metrics import Metrics
 
 
@@ -70,3 +72,15 @@ def test_one_process_shows_the_same_by_itself_and_through_another_one() -> None:
     figures = asyncio.run(metrics.gather_off_loop())
     through = expose_figures(figures, "").decode().splitlines()
     assert [line for line in through if "process_" not in line and "_info" not in line] == alone
+
+
+def test_storage_is_up_if_it_is_for_all_and_trouble_is_there_if_anybody_has_it() -> None:
+    def process(*, is_up: bool) -> list[Figures]:
+        metrics = Metrics()
+        known = replace(NO_LEDGER, pending_records=2, is_storage_up=is_up, is_refusing=not is_up)
+        metrics.follow_ledger(lambda: known)
+        return asyncio.run(metrics.gather_off_loop())
+
+    total = samples(added([process(is_up=True), process(is_up=False), process(is_up=True)]))
+    assert (total["anyport_storage_up"], total["anyport_ledger_refusing"]) == (0, 1)
+    assert total["anyport_ledger_pending_records"] == 6

@@ -11,6 +11,7 @@ from adapters.failures import Failure, FailureKind
 from adapters.types import Usage
 from gateway.domain import Attempt, Outcome
 from gateway.telemetry.families import FAMILIES
+from gateway.telemetry.ledger import LedgerFigures
 from gateway.telemetry.live import Resting
 from gateway.telemetry.metrics import Metrics
 from gateway.telemetry.series import MAX_SERIES, Histogram, Tallies
@@ -385,6 +386,54 @@ def test_callbacks_are_asked_at_scrape_time() -> None:
     target = Metrics(connections=lambda: {("openai", "idle"): 3}, access_records_dropped=lambda: 12)
     assert value(target, "anyport_upstream_connections", provider="openai", state="idle") == 3
     assert value(target, "anyport_access_records_dropped_total") == 12
+
+
+def test_money_is_counted_and_an_unknown_price_apart_from_it() -> None:
+    target = metrics()
+    settle(target, outcome(cost_nano_usd=1_500), outcome(cost_nano_usd=2), outcome(cost_nano_usd=None))
+    settle(target, outcome(cost_nano_usd=None, model="made-up", deployment="openai/made-up"))
+    assert value(target, "anyport_cost_nano_usd_total", route="fast", provider="openai") == 1_502
+    assert one_sample(target, "anyport_unpriced_requests_total") == [
+        ({"route": "fast", "provider": "openai", "deployment": "openai/gpt"}, 1),
+        ({"route": "other", "provider": "openai", "deployment": "other"}, 1),
+    ]
+
+
+def test_estimated_tokens_are_tokens_and_counted_as_estimated_too() -> None:
+    target = metrics()
+    settle(target, outcome(), outcome(usage=Usage(prompt=7, completion=2, estimated=True)))
+    assert value(target, "anyport_tokens_total", route="fast", provider="openai", type="input") == 107
+    assert one_sample(target, "anyport_estimated_tokens_total") == [
+        ({"route": "fast", "provider": "openai", "type": "input"}, 7),
+        ({"route": "fast", "provider": "openai", "type": "output"}, 2),
+    ]
+
+
+def test_refused_admissions_are_counted_by_kind_and_their_trouble_is_asked_for() -> None:
+    target = metrics()
+    troubles = ["", "redis is away"]
+    target.follow_limits(lambda: troubles[0])
+    for kind in ("requests", "budget", "budget"):
+        target.admission_refused(kind)
+    assert value(target, "anyport_admissions_refused_total", kind="budget") == 2
+    assert value(target, "anyport_limits_trouble") == 0
+    troubles.reverse()
+    assert value(target, "anyport_limits_trouble") == 1
+
+
+def test_the_ledger_is_asked_at_scrape_time_and_absent_where_nothing_is_recorded() -> None:
+    target = metrics()
+    target.follow_ledger(lambda: None)
+    assert value(target, "anyport_storage_up") is None
+    known = LedgerFigures(3, 900, 1, 2.5, 70, 4, 0, 1_000.0, is_storage_up=False, is_refusing=True)
+    target.follow_ledger(lambda: known)
+    found = {name: number for (name, _), number in samples(target).items() if "ledger" in name or "storage" in name}
+    assert found["anyport_storage_up"] == 0
+    assert found["anyport_ledger_refusing"] == 1
+    assert (found["anyport_ledger_journal_bytes"], found["anyport_ledger_oldest_pending_seconds"]) == (900, 2.5)
+    assert found["anyport_ledger_last_success_timestamp_seconds"] == 1_000
+    assert value(target, "anyport_ledger_pending_records", place="memory") == 1
+    assert value(target, "anyport_ledger_records_total", result="rejected") == 4
 
 
 def test_both_text_formats_parse_and_are_named_in_the_content_type() -> None:
