@@ -8,7 +8,8 @@ GatewayError(status, type, code, param, message, headers)
 |   |-- BodyTooLarge          413
 |   |-- UnsupportedMedia      415
 |   |-- Unauthenticated       401     invalid_api_key
-|   |-- NotForThisKey         403     model_not_allowed
+|   |-- RouteNotAllowed       403     route_not_allowed; a client's key at the operator's door
+|   |-- TooManyBadKeys        429     too_many_bad_keys, retry-after
 |   |-- UnknownUrl            404     no such path
 |   |-- MethodNotAllowed      405     with Allow
 |   `-- UnknownModel          404     model_not_found; lists the nearest names
@@ -147,11 +148,19 @@ class Unauthenticated(CallerError):
         return (*super().headers(), ("www-authenticate", "Bearer"))
 
 
-class NotForThisKey(CallerError):
-    """The key exists, and is not for this model."""
+class RouteNotAllowed(CallerError):
+    """The key exists, and is not for this path."""
 
     status = 403
-    code = "model_not_allowed"
+    type = "permission_error"
+    code = "route_not_allowed"
+
+
+class TooManyBadKeys(CallerError):
+    """Too many wrong keys came from one address; a right one still passes."""
+
+    status = 429
+    code = "too_many_bad_keys"
 
 
 class UnknownUrl(CallerError):

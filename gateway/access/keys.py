@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from pydantic import SecretStr
 
-from gateway.access.picture import KeyPicture
+from gateway.access.guesses import Guesses
+from gateway.access.picture import Holder, KeyPicture
 from gateway.access.secrets import PREFIX
 from gateway.credentials.secret import Secret
-from gateway.errors import KeysUnavailable, Unauthenticated
+from gateway.errors import GatewayError, KeysUnavailable, TooManyBadKeys, Unauthenticated, UnknownModel
 from gateway.records import Project, Team, VirtualKey
 from gateway.settings.model import ClientKeySettings
 
+Peer = tuple[str, int] | None
+"""Host and port of a client; None if they are not known, or are not to be counted against."""
 _BEARER = b"bearer "
 _PREFIX = PREFIX.encode()
 _UNKNOWN = "this API key is not known here"
@@ -37,11 +41,25 @@ class Caller:
         """The virtual key, or the name of a key of the file."""
         return self.key.id if self.key else self.name
 
+    @property
+    def is_restricted(self) -> bool:
+        """Says whether there are models that its key is not for."""
+        return self.key is not None and bool(self.key.routes)
+
     def may_use(self, model: str) -> bool:
         """Says whether its key is for a route, by public name."""
         if self.key is None or not self.key.routes:
             return True
         return any(model.startswith(route[:-1]) if route.endswith("*") else model == route for route in self.key.routes)
+
+
+def not_served(shown: str) -> UnknownModel:
+    """Returns what a restricted key hears of a model that it is not for, and of one that is not there.
+
+    It is the same, or keys would find out by asking what they are not to know.
+    """
+    message = f"the model {shown!r} does not exist, or this API key is not for it; GET /v1/models lists what it is for"
+    return UnknownModel(message, param="model")
 
 
 ANONYMOUS = Caller()
@@ -61,21 +79,28 @@ def client_keys(entries: Iterable[SecretStr | ClientKeySettings]) -> list[tuple[
 class KeyCheck:
     """Checks the key that a client presents; where it is certain that there are no keys, everyone passes."""
 
-    def __init__(self, keys: Iterable[tuple[Secret, Caller]], picture: KeyPicture | None = None) -> None:
-        """`picture` has the virtual keys."""
+    def __init__(
+        self,
+        keys: Iterable[tuple[Secret, Caller]],
+        picture: KeyPicture | None = None,
+        guesses: Guesses | None = None,
+    ) -> None:
+        """`picture` has the virtual keys; `guesses` counts the wrong ones."""
         self._owners = tuple((key.digest(), owner) for key, owner in keys)
         self._picture = picture
+        self.guesses = guesses
 
     @property
     def is_open(self) -> bool:
         """True if it is certain that there is no key."""
         return not self._owners and (self._picture is None or self._picture.is_empty)
 
-    def check(self, headers: Mapping[bytes, bytes]) -> Caller:
+    def check(self, headers: Mapping[bytes, bytes], peer: Peer = None) -> Caller:
         """Returns whose key the request carries, else raises Unauthenticated; header names in lower case.
 
-        Raises KeysUnavailable if storage had to be asked and does not answer. The time taken depends on how many keys
-        of the file there are, not on how much of one was guessed.
+        Raises KeysUnavailable if storage had to be asked and does not answer, TooManyBadKeys if `peer`, the client's
+        host and port, has tried too many. The time taken depends on how many keys of the file there are, not on how
+        much of one was guessed.
         """
         if self.is_open:
             return ANONYMOUS
@@ -93,17 +118,23 @@ class KeyCheck:
             return found
         picture = self._picture
         if picture is not None and (presented.startswith(_PREFIX) or not (self._owners or picture.is_trusted)):
-            return _virtual(picture, presented)
-        raise Unauthenticated(_UNKNOWN)
+            holder = picture.find(presented) if picture.is_trusted else None
+            if holder is not None:
+                return _virtual(holder, picture.now_ms())
+            if picture.trouble:
+                raise _unavailable()
+        raise self._unknown(peer)
+
+    def _unknown(self, peer: Peer) -> GatewayError:
+        seconds = self.guesses.wait(peer[0]) if self.guesses and peer else 0.0
+        if not seconds:
+            return Unauthenticated(_UNKNOWN)
+        message = "too many unknown API keys came from your address (server.bad_keys_per_minute); send the right one"
+        return TooManyBadKeys(message, headers=(("retry-after", str(math.ceil(seconds))),))
 
 
-def _virtual(picture: KeyPicture, presented: bytes) -> Caller:
-    holder = picture.find(presented) if picture.is_trusted else None
-    if holder is None:
-        if picture.trouble:
-            raise _unavailable()
-        raise Unauthenticated(_UNKNOWN)
-    key, now_ms = holder.key, picture.now_ms()
+def _virtual(holder: Holder, now_ms: int) -> Caller:
+    key = holder.key
     if key.disabled_at_ms is not None:
         raise Unauthenticated("this API key was revoked; ask whoever gave it to you", code="key_revoked")
     if holder.is_former and now_ms >= (key.former_until_ms or 0):

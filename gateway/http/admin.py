@@ -18,7 +18,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from adapters.codec import decode, is_null
-from gateway.access.keys import ANONYMOUS, KeyCheck
+from gateway.access.keys import ANONYMOUS, KeyCheck, Peer
 from gateway.engine.script import BadScript, Script, read_script
 from gateway.errors import (
     CallerError,
@@ -26,6 +26,7 @@ from gateway.errors import (
     Internal,
     InvalidRequest,
     MethodNotAllowed,
+    RouteNotAllowed,
     Unauthenticated,
     UnknownUrl,
     UnsupportedMedia,
@@ -68,31 +69,31 @@ class AdminApp:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serves one request."""
         try:
-            self._admit(dict(scope["headers"]))
+            self._admit(dict(scope["headers"]), scope.get("client"))
         except GatewayError as error:
             await _response(error, self._ids, scope)(scope, receive, send)
             return
         await self._shell(scope, receive, send)
 
-    def _admit(self, headers: Mapping[bytes, bytes]) -> None:
+    def _admit(self, headers: Mapping[bytes, bytes], peer: Peer) -> None:
         presented = {b"authorization": headers.get(b"authorization", b"")}
         runtime = self._current()
         try:
             if runtime.admin_key is None:
                 raise Unauthenticated("no key is set")
-            KeyCheck([(runtime.admin_key, ANONYMOUS)]).check(presented)
+            KeyCheck([(runtime.admin_key, ANONYMOUS)], guesses=runtime.keys.guesses).check(presented, peer)
         except Unauthenticated:
             clients = runtime.keys
             if not clients.is_open and _passes(clients, headers):
                 message = "a client's key does not open the admin API; send `Authorization: Bearer <admin.key>`"
-                raise Unauthenticated(message, status=403) from None
+                raise RouteNotAllowed(message) from None
             raise Unauthenticated("the admin API demands `Authorization: Bearer <admin.key>`") from None
 
 
 def _passes(keys: KeyCheck, headers: Mapping[bytes, bytes]) -> bool:
     try:
         keys.check(headers)
-    except Unauthenticated:
+    except GatewayError:
         return False
     return True
 

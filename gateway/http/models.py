@@ -6,7 +6,8 @@ import time
 from typing import Any
 
 from adapters.codec import encode
-from gateway.errors import NotForThisKey, UnknownModel
+from gateway.access.keys import not_served
+from gateway.errors import UnknownModel
 from gateway.http.edge import Transaction
 from gateway.runtime import ModelEntry, Runtime
 
@@ -30,9 +31,16 @@ class ModelsEndpoint:
             entries = [self._object(entry) for entry in self._runtime.models() if may_use(entry.id)]
             await transaction.respond(200, encode({"object": "list", "data": entries}), [])
             return
-        if not transaction.client_key.may_use(name):
-            raise NotForThisKey(f"this API key is not for the model {name[:200]!r}")
-        await transaction.respond(200, encode(self._object(self._find(name))), [])
+        client = transaction.client_key
+        try:
+            if not client.may_use(name):
+                raise not_served(name)
+            found = self._find(name)
+        except UnknownModel:
+            if client.is_restricted:
+                raise not_served(self._runtime.router.show(name)) from None
+            raise
+        await transaction.respond(200, encode(self._object(found)), [])
 
     def _find(self, name: str) -> ModelEntry:
         for entry in self._runtime.models():

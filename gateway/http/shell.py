@@ -12,6 +12,7 @@ from fastapi.responses import HTMLResponse, JSONResponse
 from starlette.exceptions import HTTPException
 
 import gateway
+from gateway.access.keys import Peer
 from gateway.errors import GatewayError, Internal, InvalidRequest, MethodNotAllowed, UnknownUrl
 from gateway.http.drain import DrainSignal
 from gateway.http.ids import Ids
@@ -22,7 +23,7 @@ from gateway.telemetry.exposition import content_type
 Lifespan = Callable[[Any], AbstractAsyncContextManager[None]]
 Exposition = Callable[[str], Awaitable[bytes]]
 """Returns metrics in the format that an `Accept` header prefers."""
-Check = Callable[[Mapping[bytes, bytes]], object]
+Check = Callable[[Mapping[bytes, bytes], Peer], object]
 
 
 def build_shell(
@@ -60,7 +61,7 @@ def _add_health(shell: FastAPI, drain: DrainSignal) -> None:
 def _add_metrics(shell: FastAPI, exposition: Exposition, check: Check) -> None:
     @shell.get("/metrics", summary="Prometheus metrics", tags=["operations"])
     async def render(request: Request) -> Response:  # pyright: ignore[reportUnusedFunction]
-        check(dict(request.scope["headers"]))
+        check(dict(request.scope["headers"]), request.scope.get("client"))
         accept = request.headers.get("accept", "")
         return Response(await exposition(accept), media_type=content_type(accept))
 
@@ -68,12 +69,12 @@ def _add_metrics(shell: FastAPI, exposition: Exposition, check: Check) -> None:
 def _add_docs(shell: FastAPI, check: Check) -> None:
     @shell.get("/openapi.json", include_in_schema=False)
     async def schema(request: Request) -> Response:  # pyright: ignore[reportUnusedFunction]
-        check(dict(request.scope["headers"]))
+        check(dict(request.scope["headers"]), request.scope.get("client"))
         return JSONResponse(describe(shell))
 
     @shell.get("/docs", include_in_schema=False)
     async def docs(request: Request) -> Response:  # pyright: ignore[reportUnusedFunction]
-        check(dict(request.scope["headers"]))
+        check(dict(request.scope["headers"]), request.scope.get("client"))
         return HTMLResponse(docs_page(describe(shell), str(request.headers.get("host", "127.0.0.1:8484"))))
 
 

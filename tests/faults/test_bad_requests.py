@@ -12,7 +12,7 @@ from tests.faults.stage import Stage
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 KEY = "virtual-key-of-a-client"
 SETTINGS = {
-    "server": {"api_keys": ["${CLIENT_KEY}"]},
+    "server": {"api_keys": ["${CLIENT_KEY}"], "bad_keys_per_minute": None},
     "routes": {"smart": {"deployments": [{"model": "up/never-called"}]}},
     "providers": {"keyless": {"base_url": "http://127.0.0.1:9/v1"}},
 }
