@@ -19,7 +19,7 @@ _MEDIA_TOKENS: Final = 2_000
 """A part with media: what large pictures cost, and pages of documents."""
 _MEDIA_BYTES_PER_TOKEN: Final = 64
 """Of base64: sound and video, whose tokens grow with their length."""
-_MEDIA_MEMBERS: Final = (b'"image_url"', b'"input_audio"', b'"file"', b'"video_url"', b'"audio_url"')
+_MEDIA_MEMBERS: Final = (b'"image_url":', b'"input_audio":', b'"file":', b'"video_url":', b'"audio_url":')
 _WRITING: Final = (Operation.CHAT, Operation.COMPLETIONS)
 _MOST: Final = 10**9
 

@@ -1,0 +1,150 @@
+"""What owners of budgets have spent is known without waiting, and where it is not known nobody guesses."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Collection
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from gateway.access.admission import owner_id, span
+from gateway.access.spending import Spending, SpendingUnknown
+from gateway.records import Budget, Team, VirtualKey, Window
+from gateway.storage.base import StorageUnavailable
+
+NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
+DAY = Budget(100, Window.DAY)
+MONTH = Budget(1000, Window.MONTH)
+
+
+class Shelf:
+    """Storage: what each owner has spent, by the beginning of the time that is asked for."""
+
+    def __init__(self) -> None:
+        self.now = NOON
+        self.amounts: dict[str, int] = {}
+        self.asked: list[tuple[tuple[str, ...], int]] = []
+        self.is_away = False
+        self.owners: list[VirtualKey | Team] = []
+        self.spending = Spending(lambda: self, lambda: self.owners, now_ms=self.now_ms)
+
+    def now_ms(self) -> int:
+        return int(self.now.timestamp()) * 1000
+
+    async def spent(self, owners: Collection[str], since_ms: int) -> dict[str, int]:
+        self.asked.append((tuple(owners), since_ms))
+        if self.is_away:
+            raise StorageUnavailable("the database is away")
+        return {owner: self.amounts.get(owner, 0) for owner in owners}
+
+    def look(self) -> None:
+        asyncio.run(self.spending.refresh())
+
+    def said(self, owner: VirtualKey | Team, window: Window = Window.DAY) -> int:
+        return self.spending.spent(owner_id(owner), span(window, self.now_ms()))
+
+
+@pytest.fixture
+def shelf() -> Shelf:
+    return Shelf()
+
+
+def key(name: str, *budgets: Budget) -> VirtualKey:
+    return VirtualKey(name, name, name.encode(), budgets=budgets or (DAY,))
+
+
+def test_the_ledgers_figure_counts_once_it_was_read(shelf: Shelf) -> None:
+    one = key("one")
+    shelf.owners, shelf.amounts = [one], {"key:one": 40}
+    with pytest.raises(SpendingUnknown):
+        shelf.said(one)
+    shelf.look()
+    assert shelf.said(one) == 40
+    shelf.amounts["key:one"] = 60
+    shelf.look()
+    assert shelf.said(one) == 60
+
+
+def test_each_window_is_asked_for_from_its_own_beginning(shelf: Shelf) -> None:
+    one, team = key("one", DAY, MONTH), Team("t", "t", budgets=(MONTH,))
+    shelf.owners = [one, team]
+    shelf.look()
+    midnight = int(datetime(2026, 11, 21, tzinfo=UTC).timestamp()) * 1000
+    first = int(datetime(2026, 11, 1, tzinfo=UTC).timestamp()) * 1000
+    assert shelf.asked == [(("key:one",), midnight), (("key:one", "team:t"), first)]
+
+
+def test_nothing_is_asked_where_nobody_has_a_budget(shelf: Shelf) -> None:
+    shelf.look()
+    assert shelf.asked == []
+
+
+def test_the_last_figure_stays_while_storage_is_away_and_the_trouble_is_told(shelf: Shelf) -> None:
+    one = key("one")
+    shelf.owners, shelf.amounts = [one], {"key:one": 40}
+    shelf.look()
+    shelf.is_away = True
+    shelf.look()
+    assert (shelf.said(one), shelf.spending.trouble) == (40, "the database is away")
+    shelf.is_away = False
+    shelf.look()
+    assert shelf.spending.trouble == ""
+
+
+def test_a_window_that_has_begun_since_the_last_look_is_empty(shelf: Shelf) -> None:
+    one = key("one", DAY, MONTH)
+    shelf.owners, shelf.amounts = [one], {"key:one": 40}
+    shelf.look()
+    shelf.is_away = True
+    shelf.now = NOON + timedelta(days=1)
+    shelf.look()
+    assert shelf.said(one) == 0
+    assert shelf.said(one, Window.MONTH) == 40
+
+
+def test_a_clock_that_goes_back_over_midnight_makes_no_spending_up(shelf: Shelf) -> None:
+    one = key("one")
+    shelf.owners, shelf.amounts, shelf.now = [one], {"key:one": 40}, datetime(2026, 11, 21, 0, 30, tzinfo=UTC)
+    shelf.look()
+    shelf.now -= timedelta(hours=1)
+    with pytest.raises(SpendingUnknown):
+        shelf.said(one)
+    shelf.look()
+    assert shelf.said(one) == 40
+
+
+def test_a_budget_that_came_later_is_not_known_before_it_was_read(shelf: Shelf) -> None:
+    shelf.owners = [key("one")]
+    shelf.look()
+    shelf.owners = [key("one", DAY, MONTH)]
+    with pytest.raises(SpendingUnknown):
+        shelf.said(shelf.owners[0], Window.MONTH)
+    shelf.look()
+    assert shelf.said(shelf.owners[0], Window.MONTH) == 0
+
+
+def test_of_many_owners_those_asked_for_are_read_in_each_look_and_the_others_by_turns(shelf: Shelf) -> None:
+    shelf.owners = [key(f"k{number}") for number in range(1000)]
+    shelf.look()
+    assert len(shelf.asked[0][0]) == 1000
+    seen: set[str] = set()
+    for _ in range(5):
+        shelf.asked.clear()
+        shelf.said(shelf.owners[7])
+        shelf.look()
+        read = shelf.asked[0][0]
+        assert "key:k7" in read
+        assert len(read) <= 201
+        seen |= set(read)
+    assert len(seen) == 1000
+
+
+def test_who_has_gone_is_forgotten(shelf: Shelf) -> None:
+    one = key("one")
+    shelf.owners = [one]
+    shelf.look()
+    shelf.owners = []
+    shelf.look()
+    with pytest.raises(SpendingUnknown):
+        shelf.said(one)
