@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
 import tempfile
 import uuid
 from collections.abc import Iterator
@@ -13,6 +15,7 @@ from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
+import psutil
 
 
 def is_there() -> bool:
@@ -36,6 +39,28 @@ class PostgresServer:
             await connection.close()
         parts = urlsplit(self._server.get_uri())
         return urlunsplit(parts._replace(path=f"/{name}"))
+
+    def stop(self) -> None:
+        """Ends it, and all connections."""
+        self._server.stop()
+
+    def start(self) -> None:
+        """Starts it again, at the same place and with the same databases."""
+        self._server.ensure_postgres_running()
+
+    def suspend(self) -> None:
+        """Takes connections from now on, and answers nothing."""
+        self._signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Goes on where it was suspended."""
+        self._signal(signal.SIGCONT)
+
+    def _signal(self, number: signal.Signals) -> None:
+        server = psutil.Process(self._server.get_pid())
+        for process in (server, *server.children(recursive=True)):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.send_signal(number)
 
 
 @contextmanager
