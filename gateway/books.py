@@ -9,9 +9,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Generic, TypeVar
+
+from msgspec import Struct
 
 from gateway.errors import ConfigError, Fault
 from gateway.records import UsageRecord
@@ -20,15 +22,35 @@ from gateway.storage.base import StorageUnavailable
 from gateway.storage.journal import Journal, JournalFailed
 from gateway.storage.ledger import Ledger
 from gateway.storage.tidier import Tidier
+from gateway.telemetry.ledger import LedgerFigures
 
 if TYPE_CHECKING:
     from gateway.storage.base import Storage
 
+CATCH_UP_SECONDS: Final = 2.0
+"""How long a question about usage waits for the records of before it."""
+ANSWER_SECONDS: Final = 5.0
+"""How long such a question waits for storage after that."""
 FLUSH_SECONDS: Final = 3.0
 """How long the end of the process waits for storage; what it does not take by then is there at the next start."""
 _JOURNAL: Final = "journal"
 
+_MAX_UNPRICED: Final = 100
+"""Models without a price that the log names: names may come from clients."""
+
 _log = logging.getLogger("anyport.storage")
+
+Answer = TypeVar("Answer")
+
+
+class Told(Struct, Generic[Answer], frozen=True):
+    """What storage says, and how far that can be relied on."""
+
+    answer: Answer
+    as_of_ms: int
+    """Whatever ended in this process before is in it, but for the pending ones; whatever ended since may be."""
+    pending_records: int
+    """Of this process, from before, that are not in storage yet."""
 
 
 class Books:
@@ -53,7 +75,8 @@ class Books:
         self._is_started = False
         self._storage: Storage | None = None
         self._opening = asyncio.Lock()
-        self._tidier = Tidier(self, now_ms=lambda: time.time_ns() // 1_000_000)
+        self._tidier = Tidier(self, now_ms=_now_ms)
+        self._unpriced: set[str] = set()
 
     @property
     def is_refusing(self) -> bool:
@@ -61,7 +84,9 @@ class Books:
         return self.ledger is not None and self.ledger.is_refusing
 
     def record(self, record: UsageRecord) -> None:
-        """Writes the record of a finished request down."""
+        """Writes the record of a finished request down; of a model without a price the log says so, once."""
+        if record.cost_nano_usd is None:
+            self._say_unpriced(record.deployment)
         if self.ledger is not None:
             self.ledger.record(record)
 
@@ -114,11 +139,59 @@ class Books:
                 self._storage = storage
             return self._storage
 
+    async def told(self, ask: Callable[[Storage], Awaitable[Answer]]) -> Told[Answer]:
+        """Returns what storage answers once it has the records of before, within `CATCH_UP_SECONDS`.
+
+        Raises StorageUnavailable, also if it takes longer than `ANSWER_SECONDS` after that, and StorageRefused.
+        """
+        as_of_ms = _now_ms()
+        pending = 0
+        if self.ledger is not None:
+            pending = await self.ledger.catch_up(CATCH_UP_SECONDS)
+        try:
+            async with asyncio.timeout(ANSWER_SECONDS):
+                return Told(await ask(await self.storage()), as_of_ms, pending)
+        except TimeoutError:
+            raise StorageUnavailable(f"storage did not answer within {ANSWER_SECONDS:g} s") from None
+
+    def figures(self) -> LedgerFigures | None:
+        """Returns how it stands with the ledger, None if nothing is recorded."""
+        ledger = self.ledger
+        if ledger is None:
+            return None
+        journal, writer = ledger.journal, ledger.writer
+        return LedgerFigures(
+            pending_records=journal.pending_records,
+            pending_bytes=journal.pending_bytes,
+            held_records=ledger.held_records,
+            oldest_seconds=writer.oldest_age_seconds,
+            written_records=writer.written_records,
+            rejected_records=writer.rejected_records,
+            lost_records=ledger.lost_records,
+            taken_at=writer.taken_at,
+            is_storage_up=not writer.is_away,
+            is_refusing=ledger.is_refusing,
+        )
+
+    def _say_unpriced(self, deployment: str) -> None:
+        if deployment in self._unpriced or len(self._unpriced) >= _MAX_UNPRICED:
+            return
+        self._unpriced.add(deployment)
+        _log.warning(
+            "the price of %s is not known: what it costs is not counted, and no budget holds it. "
+            "Set `price` of a deployment of it in anyport.yaml",
+            deployment,
+        )
+
     async def aclose(self) -> None:
         """Brings what is in the journal into storage, as far as there is time; storage itself stays open."""
         await self._tidier.aclose()
         if self.ledger is not None:
             await self.ledger.aclose(FLUSH_SECONDS)
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000
 
 
 def _load() -> None:

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 from adapters.types import Usage
+from gateway.registry.catalogue import DEMO
 from gateway.registry.facts import ModelFacts, Price, Rates, facts_of
 from gateway.routing.deployment import Deployment
 
@@ -19,6 +20,7 @@ _DECIMALS: Final = 9
 OWN_PRICE: Final = "configuration"
 """The version of a price that the file gives."""
 _SECONDS: Final = 60
+_FREE: Final = Price(Rates(0, 0))
 
 Facts = Callable[[str, str, datetime], ModelFacts]
 
@@ -36,6 +38,8 @@ class Prices:
         own = deployment.price
         if own is not None and own.is_own:
             return Price(Rates(own.input, own.output)), OWN_PRICE
+        if deployment.provider == DEMO:
+            return _FREE, ""
         minute = int(at // _SECONDS)
         if minute != self._minute:
             self._minute = minute

@@ -45,13 +45,14 @@ class Settler:
         self._clock = clock
 
     def settle(self, outcome: Outcome, plan: Plan, client: Caller, record_id: str) -> UsageRecord:
-        """Returns the record of a request that had attempts; an estimate is noted in the outcome, too."""
+        """Returns the record of a request that had attempts; the outcome learns of an estimate and of the cost."""
         now, at = self._clock(), self._wall()
         deployment = served_by(outcome, plan)
         if outcome.usage is None and _was_worked_on(outcome):
             outcome.usage = _estimate(outcome)
         usage = outcome.usage
         cost, version = self._cost(usage, deployment, at)
+        outcome.cost_nano_usd = cost
         counts = usage or _NOTHING
         total_seconds = now - outcome.started
         return UsageRecord(

@@ -53,6 +53,15 @@ class Segment:
     opened_at: float = 0.0
 
 
+Mark = tuple[tuple[Segment, int], ...]
+"""Segments, and up to where each was written at some moment."""
+
+
+def is_drained(mark: Mark) -> bool:
+    """Says whether all that was written then is in storage."""
+    return all(segment.drained >= size for segment, size in mark)
+
+
 def _new_name() -> str:
     return secrets.token_hex(8)
 
@@ -161,6 +170,10 @@ class Journal:
         """Returns the segment that is to be drained next, None if all are."""
         return next((segment for segment in self._segments if segment.drained < segment.size), None)
 
+    def mark(self) -> Mark:
+        """Returns what is written at this moment."""
+        return tuple((segment, segment.size) for segment in self._segments if segment.drained < segment.size)
+
     def unsynced(self) -> list[Segment]:
         """Returns the ended segments that may not be on the disk yet."""
         return [segment for segment in self._segments if not (segment.is_open or segment.is_synced)]
@@ -212,7 +225,9 @@ class Journal:
         self._segments.clear()
 
     def _claimed(self) -> Claim:
-        self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        # One at a time: those that `parents` makes on the way are open to everybody.
+        for directory in (self.directory.parent, self.directory):
+            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         while (made := claim(self.directory, self._names(), is_new=True)) is None:
             continue
         return made

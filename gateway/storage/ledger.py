@@ -67,6 +67,13 @@ class Ledger:
         if self._has_trouble:
             self._put_back()
 
+    async def catch_up(self, timeout: float) -> int:
+        """Waits until storage has all that was recorded before; returns of how many records that is not so by then."""
+        self._retry()
+        if await self.writer.catch_up(timeout):
+            return len(self._held)
+        return len(self._held) + self.journal.pending_records
+
     async def aclose(self, flush_seconds: float) -> None:
         """Brings into storage what it takes within `flush_seconds`; the rest stays in the journal."""
         self._retry()

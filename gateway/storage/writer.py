@@ -17,7 +17,7 @@ from typing import Final, Protocol
 
 from gateway.records import UsageRecord
 from gateway.storage.base import RecordsRefused, StorageRefused
-from gateway.storage.journal import Journal, Segment
+from gateway.storage.journal import Journal, Segment, is_drained
 from gateway.storage.segments import count_lines, line_of, read_lines, set_aside, sync
 
 _log = logging.getLogger("anyport.storage")
@@ -74,6 +74,8 @@ class Writer:
         """Attempts to append that failed."""
         self.is_away = False
         """Storage did not take the last batch."""
+        self.taken_at: float | None = None
+        """Unix time at which storage last took records."""
         self._journal = journal
         self._storage = storage
         self._pace = pace
@@ -86,6 +88,7 @@ class Writer:
         self._failures_in_a_row = 0
         self._wake = asyncio.Event()
         self._idle = asyncio.Event()
+        self._moved = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
     @property
@@ -108,6 +111,20 @@ class Writer:
                 await self._idle.wait()
         return self._journal.next_segment() is None
 
+    async def catch_up(self, timeout: float) -> bool:
+        """Waits until all that was appended before this call is in storage; says whether it is, as `flush` does.
+
+        What is appended meanwhile it does not wait for, so that it ends however busy the journal is.
+        """
+        mark = self._journal.mark()
+        self._wake.set()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(timeout):
+                while not is_drained(mark):
+                    self._moved.clear()
+                    await self._moved.wait()
+        return is_drained(mark)
+
     async def aclose(self) -> None:
         """Ends the task; what is left stays in the journal."""
         if self._task is not None:
@@ -118,6 +135,7 @@ class Writer:
         while True:
             try:
                 if await self._round():
+                    self._moved.set()
                     continue
                 self._oldest_at_ms = None
                 self._idle.set()
@@ -182,6 +200,7 @@ class Writer:
             await self._pause(error)
             return records
         self.written_records += len(records)
+        self.taken_at = self._wall_clock()
         self._came_back()
         return ()
 

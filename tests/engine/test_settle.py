@@ -106,3 +106,18 @@ def test_a_record_names_the_key_and_whose_it_is() -> None:
 def test_the_numbers_of_an_embedding_are_no_tokens() -> None:
     record = settle(operation="embeddings", bytes_out=40_000)
     assert (record.usage_source, record.input_tokens, record.output_tokens) == ("estimated", 100, 0)
+
+
+@pytest.mark.parametrize(("facts", "cost"), [(KNOWN, 40), (UNKNOWN, None)])
+def test_metrics_hear_of_the_cost_and_of_an_unknown_one(facts: ModelFacts, cost: int | None) -> None:
+    deployment = Fleet().add(NAME)
+    outcome = Outcome("req_1", operation="chat", deployment=NAME, status=200, usage=Usage(10, 5))
+    plan = Plan("fast", (Stage(Route("fast", (deployment,))),))
+    settler = Settler(prices=Prices(lambda provider, model, at: facts), wall=lambda: 1_000.0, clock=lambda: 1.0)
+    settler.settle(outcome, plan, ANONYMOUS, "req_1")
+    assert outcome.cost_nano_usd == cost
+
+
+def test_the_echo_of_the_demo_costs_nothing() -> None:
+    echo = replace(Fleet().add("demo/echo"), provider="demo")
+    assert Prices(lambda provider, model, at: UNKNOWN).of(echo, 0.0) == (Price(Rates(0, 0)), "")

@@ -332,3 +332,32 @@ async def test_connections_that_break_in_the_middle_of_batches_lose_and_double_n
     assert sums.requests == 3000
     await ended(writer, journal)
     await storage.aclose()
+
+
+async def test_whoever_asks_waits_for_what_was_before_and_not_for_what_comes_meanwhile(tmp_path: Path) -> None:
+    shelf, journal = Shelf(), Journal(tmp_path)
+    writer = Writer(journal, shelf, pace=FAST)
+    writer.start()
+    journal.append(record("before"))
+
+    async def more(records: Sequence[UsageRecord]) -> None:
+        journal.append(record(f"later-{len(shelf.records)}"))  # so that the journal is never empty
+
+    shelf.after = more
+    assert await writer.catch_up(10)
+    assert "before" in shelf.records
+    shelf.after = None
+    await ended(writer, journal)
+
+
+async def test_whoever_asks_while_storage_is_away_waits_no_longer_than_it_wants_to(tmp_path: Path) -> None:
+    shelf, journal, trouble = Shelf(), Journal(tmp_path), Trouble(StorageUnavailable("away"))
+    shelf.before = trouble
+    writer = Writer(journal, shelf, pace=FAST)
+    writer.start()
+    assert await writer.catch_up(0.05)  # nothing waits
+    journal.append(record("r"))
+    assert not await writer.catch_up(0.05)
+    trouble.error = None
+    assert await writer.catch_up(10)
+    await ended(writer, journal)
