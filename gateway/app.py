@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import gc
+import time
 from collections.abc import AsyncGenerator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from typing import Any
 
 from adapters.types import Operation
+from gateway.access.repeats import Repeats
 from gateway.http.drain import DrainSignal
 from gateway.http.edge import Edge, Receive, Scope, Send
 from gateway.http.happenings import Happenings
@@ -33,6 +35,7 @@ class App:
     def __init__(self, runtime: Runtime, drain: DrainSignal, exposition: Exposition) -> None:
         self._drain = drain
         self._ids = Ids()
+        self._repeats = Repeats(clock=time.monotonic)
         self.feed = Feed()
         self.happenings = Happenings(self.feed, lambda: self.holder.current)
         self._beside: list[AbstractAsyncContextManager[Any]] = []
@@ -92,6 +95,7 @@ class App:
                     books=runtime.books,
                     gate=runtime.gate,
                     settler=runtime.settler,
+                    repeats=self._repeats,
                     tells_cost=server.cost_header,
                 )
                 for path, operation in INFERENCE_PATHS.items()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Final
@@ -17,6 +17,7 @@ from gateway.credentials.keyring import KeyBook
 from gateway.credentials.resolve import is_local_host
 from gateway.credentials.scrub import Scrubber
 from gateway.credentials.secret import Secret
+from gateway.credentials.urls import passwords_in
 from gateway.domain import ProviderSpec
 from gateway.engine.attempt import Attempter
 from gateway.engine.cost import Prices
@@ -83,11 +84,9 @@ class Runtime:
         self.state = self.shared.line.thing.state
         self.access_log = self.shared.access_log.thing
         self.metrics = self.shared.metrics
-        secrets = [*self.catalogue.secrets(), *(key for key, _ in owners), *_deployments_keys(settings)]
         self.admin_key = None if settings.admin.key is None else Secret(settings.admin.key.get_secret_value())
         """What the admin API demands."""
-        own = [key for key in (self.admin_key, self.shared.stored.thing.pepper) if key]
-        self.scrubber = Scrubber([*secrets, *own])
+        self.scrubber = Scrubber([*self.catalogue.secrets(), *(key for key, _ in owners), *_secrets(settings)])
         self.catalogue.watch(self.scrubber.add)
         if before:
             self.catalogue.inherit(before.catalogue)
@@ -344,10 +343,13 @@ def _refuse(wrong: Mapping[str, str]) -> None:
         raise ConfigError([Fault("anyport.yaml", 0, 0, f"providers.{name}", text) for name, text in wrong.items()])
 
 
-def _deployments_keys(settings: Settings) -> list[Secret]:
-    return [
-        Secret(key.get_secret_value())
-        for route in settings.routes.values()
-        for deployment in route.deployments
-        for key in deployment.keys or ()
-    ]
+def _secrets(settings: Settings) -> Iterator[Secret]:
+    """Yields what is secret besides clients' keys and providers' credentials."""
+    deployments = (deployment for route in settings.routes.values() for deployment in route.deployments)
+    keys = [key for deployment in deployments for key in deployment.keys or ()]
+    for key in (*keys, settings.admin.key, settings.access.pepper):
+        if key is not None:
+            yield Secret(key.get_secret_value())
+    for url in (settings.state.url, settings.storage.url):
+        if url is not None:
+            yield from passwords_in(url.get_secret_value())

@@ -26,8 +26,10 @@ def serve(
     worker: Annotated[str | None, typer.Option(hidden=True)] = None,
 ) -> None:
     """Start the gateway and serve until SIGTERM or Ctrl-C."""
+    from gateway.cli.privacy import keep_memory_private
     from gateway.http.server import BindError
 
+    keep_memory_private()
     source = Source(config, host, port, allow_unauthenticated)
     try:
         code = _serve(source, workers=workers, watch=watch, worker=worker)

@@ -8,7 +8,8 @@ import secrets
 from collections.abc import Iterable
 from typing import Final
 
-_CLIENT_ID: Final = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
+_CLIENT_ID: Final = re.compile(rb"(?!sk-)[A-Za-z0-9._:-]{1,128}")
+"""What begins as keys do is taken for one: ids are written down."""
 
 
 class Ids:

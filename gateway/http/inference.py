@@ -10,6 +10,7 @@ from msgspec.structs import replace
 
 from adapters.types import Call, Head, Headers, Operation
 from gateway.access.keys import not_served
+from gateway.access.repeats import IDEMPOTENCY_KEY, Repeats
 from gateway.books import Books
 from gateway.engine.answer import Answer, Stream
 from gateway.engine.client_errors import passed_on
@@ -59,6 +60,7 @@ class InferenceEndpoint:
         books: Books,
         gate: Gate,
         settler: Settler,
+        repeats: Repeats,
         tells_cost: bool = False,
     ) -> None:
         """`books` are what each request is recorded in; `tells_cost` says what an answer in one piece has cost."""
@@ -72,6 +74,7 @@ class InferenceEndpoint:
         self._books = books
         self._gate = gate
         self._settler = settler
+        self._repeats = repeats
         self._tells_cost = tells_cost
 
     async def __call__(self, transaction: Transaction) -> None:
@@ -84,6 +87,9 @@ class InferenceEndpoint:
         call = read_call(self._operation, body, id="chatcmpl-" + self._ids.next(), created=int(time.time()))
         outcome.stream = call.stream
         is_strict = asks_strictly(transaction)
+        if IDEMPOTENCY_KEY in transaction.headers:
+            given = [value for name, value in transaction.scope["headers"] if name == IDEMPOTENCY_KEY]
+            self._repeats.check(transaction.headers, given, self._operation.value, body)
         client = transaction.client_key
         asking = Asking(call, transaction.headers, key_name=client.name, key_tags=client.tags)
         try:
