@@ -33,7 +33,9 @@ def hint_of(key: Secret) -> str:
 
 
 def digest_of(key: bytes, pepper: bytes) -> bytes:
-    """Returns HMAC-SHA-256 of a key."""
+    """Returns HMAC-SHA-256 of a key; raises ValueError for a pepper that keeps nothing secret."""
+    if len(pepper) < _MIN_PEPPER_BYTES:
+        raise ValueError(f"a pepper must have {_MIN_PEPPER_BYTES} bytes at least, not {len(pepper)}")
     return hmac.digest(pepper, key, "sha256")
 
 

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Discriminator, Field, SecretStr, model_validator
 from pydantic import Tag as Shape
 
-from gateway.settings.provider import ProviderRow, SecretText, Strict, shape_of
+from gateway.settings.provider import LongSecretText, ProviderRow, SecretText, Strict, shape_of
 from gateway.settings.route import RouteSettings
 from gateway.settings.scalars import (
     DEFAULT_PORT,
@@ -217,7 +217,7 @@ class StorageSettings(Strict):
 class AccessSettings(Strict):
     """Virtual keys: those that `anyport keys create` gives out."""
 
-    pepper: SecretText | None = Field(
+    pepper: LongSecretText | None = Field(
         default=None,
         description="Secret that the digests of virtual keys are made with; replicas need the same one, and another "
         "one makes all virtual keys void. Null: the file `pepper` in `storage.directory`, made with the first key.",

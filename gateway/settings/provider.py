@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr
 
@@ -35,6 +35,7 @@ Protocol = Literal[
     "huggingface",
     "tgi",
 ]
+MIN_LONG_SECRET: Final = 16
 Range = tuple[float | None, float | None]
 ToolChoiceKey = Literal["auto", "none", "required", "named"]
 
@@ -59,8 +60,16 @@ def _usable(secret: SecretStr) -> SecretStr:
     return secret
 
 
+def _long(secret: SecretStr) -> SecretStr:
+    if len(secret.get_secret_value()) < MIN_LONG_SECRET:
+        raise ValueError(f"must have at least {MIN_LONG_SECRET} characters; `openssl rand -hex 32` makes one")
+    return secret
+
+
 SecretText = Annotated[SecretStr, AfterValidator(_usable)]
 """A key as it goes into an HTTP header; shown nowhere."""
+LongSecretText = Annotated[SecretText, AfterValidator(_long)]
+"""One that nobody may find by trying; shown nowhere."""
 
 
 class ModelRulesRow(Strict):

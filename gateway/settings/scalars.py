@@ -19,6 +19,7 @@ _TAG = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/-]{0,63}")
 _HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,64}")
 _STATE_URL = re.compile(r"rediss?://[^\s]+")
 _STORAGE_URL = re.compile(r"sqlite:///[^?]+|postgres(?:ql)?://[^\s]+")
+_EMPTY_PASSWORD = re.compile(r"[a-z]+://[^\s/?#:@]*:@")
 _CUSTOM = re.compile(r"(?:anthropic-)?custom:https?://[^\s/?#@]+(/[^\s?#]*)?")
 
 
@@ -99,12 +100,19 @@ def _sticky_by(what: str) -> str:
 def _state_url(url: SecretStr) -> SecretStr:
     if url.get_secret_value() != MEMORY_URL and not _STATE_URL.fullmatch(url.get_secret_value()):
         raise ValueError("must be memory:// or redis://HOST:PORT/DATABASE (rediss:// with TLS)")
-    return url
+    return _with_its_password(url)
 
 
 def _storage_url(url: SecretStr) -> SecretStr:
     if not _STORAGE_URL.fullmatch(url.get_secret_value()):
         raise ValueError("must be sqlite:///PATH or postgresql://USER:PASSWORD@HOST:PORT/DATABASE")
+    return _with_its_password(url)
+
+
+def _with_its_password(url: SecretStr) -> SecretStr:
+    # `redis://:${PASSWORD}@host` with an empty variable: to go there without a password is not what was meant.
+    if _EMPTY_PASSWORD.match(url.get_secret_value()):
+        raise ValueError("has an empty password; write HOST alone where there is none")
     return url
 
 

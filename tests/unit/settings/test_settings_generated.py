@@ -23,7 +23,7 @@ ENVIRON = {
     "ANYPORT_API_KEY": "client",
     "TEAM_A_KEY": "team",
     "ANYPORT_ADMIN_KEY": "admin",
-    "ANYPORT_PEPPER": "pepper",
+    "ANYPORT_PEPPER": "pepper-of-16-or-more",
     "OPENAI_KEY_A": "a",
     "OPENAI_KEY_B": "b",
 }
