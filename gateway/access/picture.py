@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
 from itertools import chain
 from typing import Any, Final, Protocol
 
 from msgspec import Struct
 
+from gateway.access.premises import is_limited
 from gateway.access.secrets import Pepper, PepperMissing, digest_of
 from gateway.errors import ConfigError
 from gateway.records import Project, Team, VirtualKey
@@ -57,14 +58,19 @@ class KeyPicture:
         clock: Callable[[], float],
         now_ms: Callable[[], int],
         may_be_absent: Callable[[], bool] = lambda: False,
+        changed: Callable[[], Awaitable[None]] | None = None,
         refresh_seconds: float = REFRESH_SECONDS,
     ) -> None:
-        """`may_be_absent` says whether storage that cannot be made means that there are no keys."""
+        """`may_be_absent` says whether storage that cannot be made means that there are no keys.
+
+        `changed` is awaited after a look that brought something new.
+        """
         self.pepper = pepper
         self.now_ms = now_ms
         self._storage = storage
         self._clock = clock
         self._may_be_absent = may_be_absent
+        self._changed = changed
         self._refresh_seconds = refresh_seconds
         self._keys: dict[str, VirtualKey] = {}
         self._projects: dict[str, Project] = {}
@@ -103,6 +109,11 @@ class KeyPicture:
             owners = chain[VirtualKey | Project | Team](keys, self._projects.values(), self._teams.values())
             self._budgeted = [each for each in owners if each.budgets]
         return self._budgeted
+
+    def limited(self) -> Iterator[str]:
+        """Gives the name of each owner that has limits or budgets; may be called beside the event loop."""
+        for owners in (self._keys, self._projects, self._teams):
+            yield from (each.name for each in tuple(owners.values()) if is_limited(each))
 
     def find(self, presented: bytes) -> Holder | None:
         """Returns whose a key is, None if it knows of none; whether that still counts is `is_trusted`."""
@@ -158,10 +169,13 @@ class KeyPicture:
     async def _look(self) -> None:
         storage = self._storage()
         await self._upgraded(storage)
-        self._take(await storage.owners(self._version))
+        before = self._version
+        self._take(await storage.owners(before))
         if self._keys and self._pepper_bytes is None:
             self._pepper_bytes = self.pepper.read()
         self._seen_at = self._clock()
+        if self._changed is not None and self._version != before:
+            await self._changed()
 
     async def _upgraded(self, storage: Owned) -> None:
         if self._upgrading is None:
