@@ -12,6 +12,7 @@ from typing import Final
 
 from gateway.access.guesses import Guesses
 from gateway.access.keys import KeyCheck, client_keys
+from gateway.access.premises import ALONE, Standing
 from gateway.books import Books
 from gateway.credentials.keyring import KeyBook
 from gateway.credentials.resolve import is_local_host
@@ -67,18 +68,24 @@ class Runtime:
         *,
         chance: Callable[[], float] = random.random,
         before: Runtime | None = None,
+        standing: Standing = ALONE,
     ) -> None:
         """Raises ConfigError; opens no connection yet. `chance` gives numbers from 0 to 1.
 
         `before` is the runtime that this one is to replace: what may go on is shared with it, and nothing that it sees
         is changed before `take_over`. So this may run beside the event loop.
         """
-        self.settings = settings
+        self.settings, self.standing = settings, standing
         self.catalogue = build_catalogue(settings, environ, before.catalogue.keys if before else None)
         owners = client_keys(settings.server.api_keys)
         self._echo = EchoTransport()
         self.shared = shared_after(before.shared if before else None, settings, environ)
-        self.keys = KeyCheck(owners, self.shared.stored.thing.picture, _guesses(settings, before))
+        self.keys = KeyCheck(
+            owners,
+            self.shared.stored.thing.picture,
+            _guesses(settings, before),
+            is_demanding=standing.demands_keys,
+        )
         self.transport = self.shared.transport.thing
         self.control = self.shared.control.thing
         self.state = self.shared.line.thing.state

@@ -84,15 +84,23 @@ class KeyCheck:
         keys: Iterable[tuple[Secret, Caller]],
         picture: KeyPicture | None = None,
         guesses: Guesses | None = None,
+        *,
+        is_demanding: bool = False,
     ) -> None:
-        """`picture` has the virtual keys; `guesses` counts the wrong ones."""
+        """`picture` has the virtual keys; `guesses` counts the wrong ones.
+
+        One that is demanding lets nobody pass without a key.
+        """
         self._owners = tuple((key.digest(), owner) for key, owner in keys)
         self._picture = picture
         self.guesses = guesses
+        self._is_demanding = is_demanding
 
     @property
     def is_open(self) -> bool:
-        """True if it is certain that there is no key."""
+        """True if it is certain that there is no key, and none is demanded."""
+        if self._is_demanding:
+            return False
         return not self._owners and (self._picture is None or self._picture.is_empty)
 
     def check(self, headers: Mapping[bytes, bytes], peer: Peer = None) -> Caller:

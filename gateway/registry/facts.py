@@ -186,7 +186,7 @@ class _Listing(NamedTuple):
 def facts_of(provider_id: str, model: str, at: datetime) -> ModelFacts:
     """Returns what is known of `provider_id`'s own model `model`; some prices depend on the time.
 
-    The first call of a process reads the data: tens of milliseconds, which no request should wait for.
+    The first call of a process reads the data, unless `read_facts` has done so.
     """
     if len(model) > MAX_NAME_CHARACTERS or not model.isprintable():
         return UNKNOWN
@@ -199,6 +199,13 @@ def facts_of(provider_id: str, model: str, at: datetime) -> ModelFacts:
         return ModelFacts(window, own.price, own.price_version)
     price = listed.price(at)
     return ModelFacts(window, price, "" if price is None else _catalogue_version())
+
+
+def read_facts() -> None:
+    """Reads all data: tens of milliseconds, which no request should wait for; so it may run in a thread."""
+    _own_rows()
+    _catalogue()
+    _catalogue_version()
 
 
 @lru_cache(_REMEMBERED)

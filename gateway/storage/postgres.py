@@ -45,7 +45,7 @@ def _connector(url: str) -> Callable[..., Awaitable[Any]]:
         try:
             return await package.connect(url, timeout=_CONNECT_SECONDS, command_timeout=_ANSWER_SECONDS)
         except ValueError:  # would quote parts of the URL
-            raise OSError(0, "storage.url cannot be read: write special characters of the password as %XX") from None
+            raise unusable("cannot be read: look at its options, and write special characters as %XX") from None
 
     return connect
 

@@ -20,7 +20,7 @@ Scrub = Callable[[str], str]
 MAX_MESSAGE_CHARS: Final = 4000
 MAX_TRACE_CHARS: Final = 32_000
 _FLUSH_SECONDS: Final = 1.0
-_QUIET: Final = ("httpx2", "httpcore2", "httpx", "httpcore", "hpack", "asyncio", "uvicorn")
+_QUIET: Final = ("httpx2", "httpcore2", "httpx", "httpcore", "hpack", "asyncio", "uvicorn", "alembic")
 """Loggers that print URLs, headers, a line per request or their own progress below WARNING."""
 
 

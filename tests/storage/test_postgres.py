@@ -128,7 +128,7 @@ def test_a_url_that_cannot_be_read_is_refused_and_not_shown(url: str) -> None:
 async def test_options_that_the_driver_refuses_are_told_without_the_url() -> None:
     storage = open_storage("postgresql://user:hunter2@127.0.0.1:1/base?sslmode=perhaps", Path("unused"))
     try:
-        with pytest.raises(StorageUnavailable, match=r"storage\.url cannot be read") as trouble:
+        with pytest.raises(ConfigError, match=r"storage\.url  cannot be read") as trouble:
             await storage.ping()
         assert "hunter2" not in str(trouble.value)
     finally:
