@@ -93,6 +93,15 @@ class Desk:
         now_ms = self._picture.now_ms()
         return {"data": [described(each, now_ms) for each in found], "has_more": len(found) == query.limit}
 
+    async def remove(self, word: str, id: str) -> dict[str, Any]:
+        """Takes away a `project` or `team` to which nothing belongs; what it has used stays in the sums."""
+        await self._one(word, id)
+        entry = AuditEntry(self._picture.now_ms(), self._actor, f"{word}.delete", f"{word}:{id}")
+        storage = self._storage
+        await _asked({"project": storage.remove_project, "team": storage.remove_team}[word](id, entry))
+        await self._picture.refresh()
+        return {"id": id, "deleted": True}
+
     async def audits(self, *, subject: str, before: int | None, limit: int) -> dict[str, Any]:
         """Returns a page of the audit log, the newest first."""
         rows = await _asked(self._storage.audits(subject=subject, before=before, limit=limit))

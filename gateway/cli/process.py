@@ -87,9 +87,9 @@ def serve_runtime(runtime: Runtime, source: Source, around: Surroundings) -> int
     drain = DrainSignal()
     app = create_app(runtime, drain=drain, exposition=around.exposition)
     holder = app.holder
-    reloader = Reloader(holder, source.build)
+    reloader = Reloader(holder, source.build, app.happenings.reloaded)
     if around.admin:
-        app.beside(AdminListener(lambda: holder.current, around.reload(reloader), around.admin))
+        app.beside(AdminListener(lambda: holder.current, around.reload(reloader), around.admin, app.feed))
     for manager in around.beside(app, reloader):
         app.beside(manager)
     announce = around.announce

@@ -72,7 +72,12 @@ class News:
         self._resting: dict[str, tuple[str, KeyState]] = {}
         self._ejected: dict[str, Deployment] = {}
         self._said_at: dict[tuple[str, str, str], float] = {}
+        self._followers: list[Callable[[Event], None]] = []
         state.subscribe(self.apply)
+
+    def follow(self, hear: Callable[[Event], None]) -> None:
+        """Has `hear` called with everything that this process finds out by itself; it must not raise."""
+        self._followers.append(hear)
 
     def inherit(self, before: News) -> None:
         """Takes over what rests and what was said; of deployments only those that the file still has, or never had."""
@@ -86,6 +91,8 @@ class News:
     def hear(self, events: Iterable[Event]) -> None:
         """Takes what an attempt has led to; never raises."""
         for event in events:
+            for hear in self._followers:
+                hear(event)
             match event.turn:
                 case Turn.KEY_COOLED:
                     self._key_cooled(event)

@@ -2,124 +2,86 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, Final
+from collections.abc import Callable
+from typing import Final
 
-from fastapi import FastAPI, Request, Response
-from starlette.requests import ClientDisconnect
-
-from adapters.codec import decode
 from gateway.access.desk import Desk
-from gateway.errors import InvalidRequest, UnsupportedMedia
-from gateway.http.inbound import split
+from gateway.access.premises import refuse_uncountable
+from gateway.http.admin_door import Answering, Door
+from gateway.http.admin_live import ACTOR
+from gateway.http.admin_reading import Asked
 from gateway.runtime import Runtime
-from gateway.storage.base import MAX_PAGE, OwnersQuery
+from gateway.storage.base import OwnersQuery
 
 _WORDS: Final = {"keys": "key", "projects": "project", "teams": "team"}
-_QUERY: Final = {"keys": ("team_id", "project_id"), "projects": ("team_id",), "teams": ()}
-Answered = Callable[[Request, object], Response]
+_PAGE: Final = 100
 
 
-def add_key_routes(shell: FastAPI, current: Callable[[], Runtime], answered: Answered) -> None:
-    """Adds the routes to an application that nobody reaches without the operator's key."""
+def add_key_paths(door: Door, current: Callable[[], Runtime]) -> None:
+    """Adds the paths; `current` returns the runtime that is in use."""
 
     def desk() -> Desk:
         runtime = current()
         stored = runtime.shared.stored.thing
-        return Desk(stored.storage, stored.picture, is_served=runtime.is_served, actor="admin API")
+        return Desk(
+            stored.storage,
+            stored.picture,
+            is_served=runtime.is_served,
+            actor=ACTOR,
+            refuse=lambda owner: refuse_uncountable(owner, runtime.settings.state, runtime.standing),
+        )
 
     for path, word in _WORDS.items():
-        _add_owner_routes(shell, path, word, desk, answered)
-    _add_key_actions(shell, desk, answered)
+        _add_owner_paths(door, path, word, desk)
+    for path in ("projects", "teams"):
+        _add_removal(door, path, desk)
+    _add_key_actions(door, desk)
 
-    @shell.get("/admin/audit")
-    async def audit(request: Request) -> Response:  # pyright: ignore[reportUnusedFunction]
-        query = _query(request, ("subject", "before", "limit"))
-        before = _number(query, "before", 2**62) if "before" in query else None
-        limit = _limit(query)
-        found = await desk().audits(subject=query.get("subject", ""), before=before, limit=limit)
-        return answered(request, found)
+    async def audit(asked: Asked) -> object:
+        query = asked.query
+        return await desk().audits(
+            subject=query.get("subject", ""), before=query.get("before"), limit=query.get("limit", _PAGE)
+        )
 
-
-def _add_owner_routes(shell: FastAPI, path: str, word: str, desk: Callable[[], Desk], answered: Answered) -> None:
-    @shell.post(f"/admin/{path}")
-    async def create(request: Request) -> Response:  # pyright: ignore[reportUnusedFunction]
-        return answered(request, await desk().create(word, await _body(request)))
-
-    @shell.get(f"/admin/{path}")
-    async def listed(request: Request) -> Response:  # pyright: ignore[reportUnusedFunction]
-        query = _query(request, ("prefix", "after", "limit", *_QUERY[path]))
-        texts = {name: value for name, value in query.items() if name != "limit"}
-        try:
-            wanted = OwnersQuery(**texts, limit=_limit(query))
-        except ValueError as error:
-            raise InvalidRequest(str(error), code="invalid_value", param="prefix") from None
-        return answered(request, await desk().list(word, wanted))
-
-    @shell.get(f"/admin/{path}/{{id}}")
-    async def show(request: Request, id: str) -> Response:  # pyright: ignore[reportUnusedFunction]
-        return answered(request, await desk().show(word, id))
-
-    @shell.patch(f"/admin/{path}/{{id}}")
-    async def change(request: Request, id: str) -> Response:  # pyright: ignore[reportUnusedFunction]
-        return answered(request, await desk().change(word, id, await _body(request)))
+    door.add("GET", "/admin/audit", audit)
 
 
-def _add_key_actions(shell: FastAPI, desk: Callable[[], Desk], answered: Answered) -> None:
-    @shell.post("/admin/keys/{id}/rotate")
-    async def rotate(request: Request, id: str) -> Response:  # pyright: ignore[reportUnusedFunction]
-        wishes = await _body(request, ("overlap_seconds",))
-        return answered(request, await desk().rotate(id, wishes.get("overlap_seconds", 0)))
+def _add_owner_paths(door: Door, path: str, word: str, desk: Callable[[], Desk]) -> None:
+    async def create(asked: Asked) -> object:
+        return await desk().create(word, asked.fields)
 
-    def switch(action: str, *, is_enabled: bool) -> Callable[[Request, str], Awaitable[Response]]:
-        async def run(request: Request, id: str) -> Response:
-            await _body(request, ())
-            return answered(request, await desk().enable(id, is_enabled=is_enabled))
+    async def listed(asked: Asked) -> object:
+        return await desk().list(word, OwnersQuery(**asked.query))
 
-        return shell.post(f"/admin/keys/{{id}}/{action}")(run)
+    async def show(asked: Asked) -> object:
+        return await desk().show(word, asked.id)
 
-    switch("enable", is_enabled=True)
-    switch("disable", is_enabled=False)
+    async def change(asked: Asked) -> object:
+        return await desk().change(word, asked.id, asked.fields)
 
-
-async def _body(request: Request, known: tuple[str, ...] | None = None) -> dict[str, Any]:
-    """Returns the members of the body; with `known` it may be left out, and have no others."""
-    try:
-        body = await request.body()
-    except ClientDisconnect:
-        raise InvalidRequest("the body did not arrive", code="empty_body") from None
-    if known is not None and not body.strip():
-        return {}
-    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
-        raise UnsupportedMedia("the body must be JSON in UTF-8; send `content-type: application/json`")
-    fields: dict[str, Any] = {name: decode(value) for name, value in split(body).items()}
-    if known is not None:
-        _refuse_unknown(fields, known)
-    return fields
+    door.add("POST", f"/admin/{path}", create)
+    door.add("GET", f"/admin/{path}", listed)
+    door.add("GET", f"/admin/{path}/{{id}}", show)
+    door.add("PATCH", f"/admin/{path}/{{id}}", change)
 
 
-def _query(request: Request, known: tuple[str, ...]) -> dict[str, str]:
-    query = dict(request.query_params)
-    _refuse_unknown(query, known)
-    return query
+def _add_removal(door: Door, path: str, desk: Callable[[], Desk]) -> None:
+    async def remove(asked: Asked) -> object:
+        return await desk().remove(_WORDS[path], asked.id)
+
+    door.add("DELETE", f"/admin/{path}/{{id}}", remove)
 
 
-def _refuse_unknown(given: Mapping[str, Any], known: tuple[str, ...]) -> None:
-    for name in given:
-        if name not in known:
-            message = f"unknown field {name[:64]!r}; known are {', '.join(known) or 'none'}"
-            raise InvalidRequest(message, code="invalid_value", param=name[:64])
+def _add_key_actions(door: Door, desk: Callable[[], Desk]) -> None:
+    async def rotate(asked: Asked) -> object:
+        return await desk().rotate(asked.id, asked.fields.get("overlap_seconds", 0))
 
+    def switching(*, is_enabled: bool) -> Answering:
+        async def switch(asked: Asked) -> object:
+            return await desk().enable(asked.id, is_enabled=is_enabled)
 
-def _limit(query: Mapping[str, str]) -> int:
-    limit = _number(query, "limit", MAX_PAGE) if "limit" in query else 100
-    if not limit:
-        raise InvalidRequest(f"limit must be a number from 1 to {MAX_PAGE}", code="invalid_value", param="limit")
-    return limit
+        return switch
 
-
-def _number(query: Mapping[str, str], name: str, most: int) -> int:
-    text = query[name]
-    if not (text.isascii() and text.isdigit() and len(text) < 20 and int(text) <= most):
-        raise InvalidRequest(f"{name} must be a number up to {most}", code="invalid_value", param=name)
-    return int(text)
+    door.add("POST", "/admin/keys/{id}/rotate", rotate)
+    door.add("POST", "/admin/keys/{id}/enable", switching(is_enabled=True))
+    door.add("POST", "/admin/keys/{id}/disable", switching(is_enabled=False))

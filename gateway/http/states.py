@@ -88,8 +88,53 @@ class DeploymentState(Struct, frozen=True):
     limits: Mapping[str, int | None]
 
 
+class RouteState(Struct, frozen=True):
+    """One route of the file."""
+
+    route: str
+    aliases: Sequence[str]
+    strategy: str
+    deployments: Sequence[str]
+    """Those that can be called."""
+    lacking: Mapping[str, str]
+    """Those that cannot, and why."""
+    fallbacks: Sequence[str]
+    mirror: str
+    """Where copies go, "" for nowhere."""
+    is_served: bool
+    reason: str
+    """Why it is not."""
+
+
+def route_states(runtime: Runtime) -> list[RouteState]:
+    """Returns every route of the file; what a wildcard stands for is known with a name."""
+    return [_route(runtime, name) for name in runtime.settings.routes]
+
+
+def _route(runtime: Runtime, name: str) -> RouteState:
+    said = runtime.settings.routes[name]
+    found = runtime.routes.route(name, "")
+    is_served = isinstance(found, Route)
+    return RouteState(
+        route=name,
+        aliases=said.aliases,
+        strategy=said.strategy,
+        deployments=[each.id for each in found.deployments] if isinstance(found, Route) else [],
+        lacking=dict(found.lacking) if isinstance(found, Route) else {},
+        fallbacks=[each if isinstance(each, str) else each.route for each in said.fallbacks],
+        mirror=said.mirror.to if said.mirror else "",
+        is_served=is_served,
+        reason="" if isinstance(found, Route) else found,
+    )
+
+
 def deployment_states(runtime: Runtime, now: float) -> list[DeploymentState]:
     """Returns every deployment of the file, and those that requests have named."""
+    return [deployment_state(each, names, now) for each, names in known_deployments(runtime)]
+
+
+def known_deployments(runtime: Runtime) -> list[tuple[Deployment, Sequence[str]]]:
+    """Returns the same with the names of the routes that each belongs to."""
     names: dict[int, list[str]] = {}
     found: dict[int, Deployment] = {}
     for route in _routes(runtime):
@@ -99,7 +144,7 @@ def deployment_states(runtime: Runtime, now: float) -> list[DeploymentState]:
             known = names.setdefault(key, [])
             if route.name not in known:
                 known.append(route.name)
-    return [_deployment(each, names[key], now) for key, each in found.items()]
+    return [(each, names[key]) for key, each in found.items()]
 
 
 def _routes(runtime: Runtime) -> Iterator[Route]:
@@ -113,7 +158,8 @@ def _routes(runtime: Runtime) -> Iterator[Route]:
         yield from (route for route, _ in chain.links)
 
 
-def _deployment(deployment: Deployment, routes: Sequence[str], now: float) -> DeploymentState:
+def deployment_state(deployment: Deployment, routes: Sequence[str], now: float) -> DeploymentState:
+    """Returns one of them as it is now."""
     vitals: Vitals = deployment.vitals
     counts = vitals.counts.copy()
     counts.advance(now)

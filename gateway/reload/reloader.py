@@ -65,9 +65,13 @@ Build = Callable[[Runtime, bytes | None], Built]
 class Reloader:
     """Reloads one at a time; nothing of the running configuration changes before the new one is whole."""
 
-    def __init__(self, holder: RuntimeHolder[Any], build: Build) -> None:
+    def __init__(
+        self, holder: RuntimeHolder[Any], build: Build, told: Callable[[str, Reloaded], None] | None = None
+    ) -> None:
+        """`told` hears of every reload that is not quiet: at whose wish, and what became of it."""
         self._holder = holder
         self._build = build
+        self._told = told
         self._lock = asyncio.Lock()
 
     async def reload(self, why: str, data: bytes | None = None, *, is_quiet: bool = False) -> Reloaded:
@@ -76,23 +80,29 @@ class Reloader:
         `is_quiet` if another process has told already what is new.
         """
         async with self._lock:
-            began = time.monotonic()
-            old = self._holder.current
-            try:
-                built = await asyncio.to_thread(self._build, old, data)
-                changes = changes_between(old.settings, built.said)
-                await self._holder.swap(built.runtime)
-            except ConfigError as error:
-                return self._refused(error, why, time.monotonic() - began)
-            except Exception:
-                old.metrics.reloaded(ok=False)
-                _log.exception("the configuration was not reloaded (%s)", why)
-                fault = _fault("the gateway failed; its log has details")
-                return Reloaded(False, time.monotonic() - began, faults=[fault])
-            built.runtime.metrics.reloaded(ok=True, is_counted=not is_quiet)
-            if not is_quiet:
-                _tell(why, changes, [each for each in built.runtime.warnings if each not in old.warnings])
-            return Reloaded(True, time.monotonic() - began, changes, warnings=built.runtime.warnings)
+            reloaded = await self._reload(why, data, is_quiet=is_quiet)
+        if self._told is not None and not is_quiet:
+            self._told(why, reloaded)
+        return reloaded
+
+    async def _reload(self, why: str, data: bytes | None, *, is_quiet: bool) -> Reloaded:
+        began = time.monotonic()
+        old = self._holder.current
+        try:
+            built = await asyncio.to_thread(self._build, old, data)
+            changes = changes_between(old.settings, built.said)
+            await self._holder.swap(built.runtime)
+        except ConfigError as error:
+            return self._refused(error, why, time.monotonic() - began)
+        except Exception:
+            old.metrics.reloaded(ok=False)
+            _log.exception("the configuration was not reloaded (%s)", why)
+            fault = _fault("the gateway failed; its log has details")
+            return Reloaded(False, time.monotonic() - began, faults=[fault])
+        built.runtime.metrics.reloaded(ok=True, is_counted=not is_quiet)
+        if not is_quiet:
+            _tell(why, changes, [each for each in built.runtime.warnings if each not in old.warnings])
+        return Reloaded(True, time.monotonic() - began, changes, warnings=built.runtime.warnings)
 
     def _refused(self, error: ConfigError, why: str, seconds: float) -> Reloaded:
         self._holder.current.metrics.reloaded(ok=False)

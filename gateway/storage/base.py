@@ -235,6 +235,17 @@ class Storage(Protocol):
         """Does the same for a project."""
         ...
 
+    async def remove_team(self, id: str, entry: AuditEntry | None = None) -> None:
+        """Forgets a team, or does nothing if there is none; what it has used stays in the sums.
+
+        Raises StorageRefused if a project or a key belongs to it.
+        """
+        ...
+
+    async def remove_project(self, id: str, entry: AuditEntry | None = None) -> None:
+        """Does the same for a project; raises StorageRefused if a key belongs to it."""
+        ...
+
     async def key(self, id: str) -> VirtualKey | None:
         """Returns one key."""
         ...

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Final, TypeVar
 
 import msgspec
-from sqlalchemy import Table, func, select, update
+from sqlalchemy import Table, delete, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.records import Project, Team, VirtualKey
@@ -24,6 +24,7 @@ async def put(connection: AsyncConnection, insert: Insert, owner: VirtualKey | T
     if not 0 < len(owner.id) <= _MAX_ID or "\0" in owner.id:
         raise StorageRefused(f"an id must have up to {_MAX_ID} characters, none of them NUL")
     new = await counted(connection, CHANGES)
+    await _refuse_dangling(connection, owner)
     table = _TABLES[type(owner)]
     if isinstance(owner, VirtualKey):
         same = select(keys.c.id).where(keys.c.digest == owner.digest, keys.c.id != owner.id)
@@ -34,6 +35,28 @@ async def put(connection: AsyncConnection, insert: Insert, owner: VirtualKey | T
     statement = insert(table).values(row).on_conflict_do_update(index_elements=[table.c.id], set_=changed)
     await connection.execute(statement)
     return new
+
+
+async def remove(connection: AsyncConnection, kind: type[Team] | type[Project], id: str) -> None:
+    """Forgets an owner; raises StorageRefused if others belong to it."""
+    await counted(connection, CHANGES)  # whoever puts something into it meanwhile waits, and is refused
+    column = "team_id" if kind is Team else "project_id"
+    for table, word in ((projects, "project"), (keys, "key")):
+        if column in table.c:
+            statement = select(table.c.id).where(table.c[column] == id).order_by(table.c.id).limit(1)
+            found = (await connection.execute(statement)).scalar_one_or_none()
+            if found is not None:
+                raise StorageRefused(f"{id!r} cannot be deleted: {word} {found!r}, maybe others too, belongs to it")
+    table = _TABLES[kind]
+    await connection.execute(delete(table).where(table.c.id == id))
+
+
+async def _refuse_dangling(connection: AsyncConnection, owner: VirtualKey | Team | Project) -> None:
+    """Raises StorageRefused for an owner that belongs to one that is not there: nobody's limits would hold for it."""
+    for column, table in (("team_id", teams), ("project_id", projects)):
+        id: str = getattr(owner, column, "")
+        if id and (await connection.execute(select(table.c.id).where(table.c.id == id))).first() is None:
+            raise StorageRefused(f"{column}: there is no {id!r}")
 
 
 async def counted(connection: AsyncConnection, name: str) -> int:

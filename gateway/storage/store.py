@@ -106,6 +106,22 @@ class SqlStorage:
 
         return await self._database.write(run)
 
+    async def remove_team(self, id: str, entry: AuditEntry | None = None) -> None:
+        """Forgets a team to which nothing belongs."""
+        await self._remove(Team, id, entry)
+
+    async def remove_project(self, id: str, entry: AuditEntry | None = None) -> None:
+        """Forgets a project to which nothing belongs."""
+        await self._remove(Project, id, entry)
+
+    async def _remove(self, kind: type[Team] | type[Project], id: str, entry: AuditEntry | None) -> None:
+        async def run(connection: AsyncConnection) -> None:
+            await owners.remove(connection, kind, id)
+            if entry is not None:
+                await audit_log.write(connection, entry)
+
+        await self._database.write(run)
+
     async def key(self, id: str) -> VirtualKey | None:
         """Returns one key."""
         return await self._database.read(lambda connection: owners.one(connection, VirtualKey, id))

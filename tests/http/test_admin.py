@@ -199,14 +199,14 @@ def test_the_body_that_is_explained_is_the_one_that_would_go_out(running: Runnin
 @pytest.mark.parametrize(
     ("body", "status", "code", "param", "said"),
     [
-        ({"model": "r", "models": 1}, 400, "invalid_value", "models", "known are model, body, fail, seed"),
+        ({"model": "r", "models": 1}, 400, "unknown_parameter", "models", "known are model, body, fail, seed"),
         ({}, 400, "missing_required_parameter", "model", "model"),
         ({"model": 1}, 400, "invalid_type", "model", "a string"),
         ({"model": "r", "fail": 1}, 400, "invalid_type", "fail", "a string"),
         ({"model": "r", "fail": "0=later"}, 400, "invalid_value", "fail", "'later'"),
-        ({"model": "r", "seed": "x"}, 400, "invalid_value", "seed", "whole number"),
-        ({"model": "r", "seed": -1}, 400, "invalid_value", "seed", "whole number"),
-        ({"model": "r", "seed": True}, 400, "invalid_value", "seed", "whole number"),
+        ({"model": "r", "seed": "x"}, 400, "invalid_type", "seed", "whole number"),
+        ({"model": "r", "seed": -1}, 400, "invalid_value", "seed", "between 0 and"),
+        ({"model": "r", "seed": True}, 400, "invalid_type", "seed", "whole number"),
         ({"model": "r", "body": []}, 400, "invalid_type", None, "object"),
         ({"model": "r", "body": {"x": 1}}, 400, "missing_required_parameter", "body", "messages"),
         ({"model": "r", "body": {"messages": []}}, 400, "empty_array", "messages", "messages"),

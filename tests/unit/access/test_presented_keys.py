@@ -6,6 +6,7 @@ from gateway.access.keys import ANONYMOUS, Caller, KeyCheck
 from gateway.credentials.secret import Secret
 from gateway.http.edge import Edge, Message, Receive, Scope, Send, Transaction
 from gateway.http.ids import Ids
+from gateway.telemetry.feed import Feed
 from gateway.telemetry.metrics import Metrics
 
 TEAM = Caller("team-a", frozenset({"gold"}))
@@ -32,7 +33,14 @@ async def _ask(key: bytes) -> tuple[list[Caller], int]:
 
     keys = KeyCheck([(Secret("sk-plain"), ANONYMOUS), (Secret("sk-team"), TEAM)])
     edge = Edge(
-        posts={"/v1/x": endpoint}, gets=(), shell=_shell, keys=keys, metrics=Metrics(), access_log=None, ids=Ids()
+        posts={"/v1/x": endpoint},
+        gets=(),
+        shell=_shell,
+        keys=keys,
+        metrics=Metrics(),
+        access_log=None,
+        ids=Ids(),
+        feed=Feed(),
     )
     scope: Scope = {"type": "http", "path": "/v1/x", "method": "POST", "headers": [(b"x-api-key", key)]}
     await edge(scope, receive, send)
