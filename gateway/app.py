@@ -6,6 +6,7 @@ import gc
 import time
 from collections.abc import AsyncGenerator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 from adapters.types import Operation
@@ -16,10 +17,12 @@ from gateway.http.happenings import Happenings
 from gateway.http.ids import Ids
 from gateway.http.inference import InferenceEndpoint
 from gateway.http.models import LIST_PATH, ModelsEndpoint
+from gateway.http.own_usage import OWN_SNAPSHOT_PATH, OWN_USAGE_PATH, UsageEndpoint
 from gateway.http.shell import Exposition, build_shell
 from gateway.reload.holder import RuntimeHolder
 from gateway.runtime import Runtime
 from gateway.telemetry.feed import Feed
+from gateway.telemetry.ledger import LedgerFigures
 
 INFERENCE_PATHS = {
     "/v1/chat/completions": Operation.CHAT,
@@ -48,6 +51,7 @@ class App:
             serves_metrics=runtime.settings.server.metrics_port is None,
         )
         self.holder = RuntimeHolder(runtime, self._edge)
+        runtime.metrics.follow_ledger(lambda: ledger_figures(self.holder.current))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serves one ASGI connection; a request keeps its runtime until it has ended."""
@@ -80,7 +84,7 @@ class App:
 
     def _edge(self, runtime: Runtime) -> Edge:
         server = runtime.settings.server
-        models = ModelsEndpoint(runtime)
+        models, usage = ModelsEndpoint(runtime), UsageEndpoint(runtime)
         runtime.news.follow(self.happenings.hear)
         return Edge(
             posts={
@@ -100,7 +104,7 @@ class App:
                 )
                 for path, operation in INFERENCE_PATHS.items()
             },
-            gets=[(LIST_PATH, models), (LIST_PATH + "/", models)],
+            gets=[(LIST_PATH, models), (LIST_PATH + "/", models), (OWN_USAGE_PATH, usage), (OWN_SNAPSHOT_PATH, usage)],
             shell=self._shell,
             keys=runtime.keys,
             metrics=runtime.metrics,
@@ -109,6 +113,14 @@ class App:
             feed=self.feed,
             max_in_flight=server.max_in_flight,
         )
+
+
+def ledger_figures(runtime: Runtime) -> LedgerFigures | None:
+    """Returns how it stands with the ledger; storage is up if keys could be read there a moment ago, too."""
+    figures = runtime.books.figures()
+    if figures is None or not runtime.shared.stored.thing.picture.trouble:
+        return figures
+    return replace(figures, is_storage_up=False)
 
 
 def create_app(runtime: Runtime, *, drain: DrainSignal, exposition: Exposition | None = None) -> App:
