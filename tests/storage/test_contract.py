@@ -307,7 +307,42 @@ async def test_an_owner_has_an_id_that_can_be_kept(storage: Storage, id: str) ->
         await storage.put_team(Team(id, "Team"))
 
 
+async def test_what_others_belong_to_is_not_forgotten(storage: Storage) -> None:
+    await storage.put_team(Team("t1", "Team"))
+    await storage.put_project(Project("p1", "Project", "t1"))
+    await storage.put_key(key("k1", project_id="p1"))
+    with pytest.raises(StorageRefused, match="'t1' cannot be deleted: project 'p1', maybe others too, belongs to it"):
+        await storage.remove_team("t1")
+    with pytest.raises(StorageRefused, match="'p1' cannot be deleted: key 'k1'"):
+        await storage.remove_project("p1")
+    assert await storage.team("t1") is not None
+    await storage.put_key(key("k1"))
+    await storage.remove_project("p1")
+    entry = AuditEntry(START_MS, "admin API", "team.delete", "team:t1")
+    await storage.remove_team("t1", entry)
+    assert (await storage.team("t1"), await storage.project("p1")) == (None, None)
+    assert [row.entry for row in await storage.audits()] == [entry]
+    await storage.remove_team("t1")
+
+
+async def test_nothing_belongs_to_what_is_not_there(url: str, storage: Storage) -> None:
+    for owner in (key("k1", team_id="t1"), key("k1", project_id="p1")):
+        with pytest.raises(StorageRefused, match="there is no"):
+            await storage.put_key(owner)
+    with pytest.raises(StorageRefused, match="team_id: there is no 't1'"):
+        await storage.put_project(Project("p1", "Project", "t1"))
+    async with opened(url) as other, asyncio.timeout(60):
+        for number in range(20):
+            await storage.put_team(Team("t1", "Team"))
+            made = key(f"k{number}", team_id="t1")
+            put, removed = await asyncio.gather(storage.put_key(made), other.remove_team("t1"), return_exceptions=True)
+            assert isinstance(put, StorageRefused) is not isinstance(removed, StorageRefused)
+            await storage.put_key(replace(made, team_id=""))
+
+
 async def test_keys_come_in_pages_in_the_order_of_their_ids(storage: Storage) -> None:
+    for number in range(2):
+        await storage.put_team(Team(f"t{number}", "Team"))
     for number in range(25):
         await storage.put_key(key(f"k{number:02}", team_id=f"t{number % 2}"))
     seen: list[str] = []
