@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import logging
 import os
+import secrets
 import sqlite3
 import time
-from contextlib import closing
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -117,16 +118,37 @@ def _prepare(path: Path) -> None:
         raise unusable(f"needs SQLite 3.35 or newer, and Python has {sqlite3.sqlite_version}; use PostgreSQL instead")
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        if not path.exists():
+            _make(path)
+        wrong = errno.EISDIR if path.is_dir() else 0 if os.access(path, os.R_OK | os.W_OK) else errno.EACCES
+        if wrong:
+            raise OSError(wrong, os.strerror(wrong))
     except OSError as error:
         advice = "set storage.url or storage.directory to a place that can be written"
         raise unusable(f"{path} cannot be written: {error.strerror or type(error).__name__}; {advice}") from None
     _check(path)
 
 
+def _make(path: Path) -> None:
+    """Makes an empty file that only this user may read.
+
+    A file that is there is opened by SQLite alone: whichever descriptor of it a process closes, all locks that the
+    process has on it are gone (POSIX). Others would then take the database for nobody's, and remove its `-wal` file
+    with all that is still to be written into it.
+    """
+    draft = path.with_name(f"{path.name}.{os.getpid()}-{secrets.token_hex(4)}")
+    os.close(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+    try:
+        # A link appears closed already, and never in the place of another's.
+        with contextlib.suppress(FileExistsError):
+            os.link(draft, path)
+    finally:
+        draft.unlink()
+
+
 def _check(path: Path) -> None:
     try:
-        with closing(sqlite3.connect(path, timeout=BUSY_MS / 1000)) as connection:
+        with contextlib.closing(sqlite3.connect(path, timeout=BUSY_MS / 1000)) as connection:
             _turn_on_wal(connection)
             if path.stat().st_size <= _MAX_CHECKED_BYTES:
                 found = connection.execute("PRAGMA quick_check(1)").fetchone()[0]

@@ -66,6 +66,25 @@ async def test_readers_do_not_wait_for_the_writer(path: Path, storage: Storage) 
         other.execute("ROLLBACK")
 
 
+async def test_what_another_process_does_with_the_file_takes_nothing_away_from_a_gateway_that_has_it_open(
+    path: Path, storage: Storage
+) -> None:
+    await storage.append([record("r1")])
+    await storage.upgrade()  # as keys and ledger of one process do, each for itself
+    look = "import sqlite3, sys; file = sqlite3.connect(sys.argv[1]); "
+    look += "print(*file.execute('SELECT count(*) FROM anyport_records').fetchone()); file.close()"
+    for count in (1, 2):
+        # The last one to close a database removes what it takes for nobody's any more.
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-c", look, str(path), stdout=asyncio.subprocess.PIPE
+        )
+        said, _ = await process.communicate()
+        assert said == b"%d\n" % count
+        await storage.append([record(f"r{count + 1}")])
+    async with opened(f"sqlite:///{path}") as other:
+        assert await requests(other) == 3
+
+
 async def test_a_lock_of_five_seconds_is_waited_for(path: Path, storage: Storage) -> None:
     with closing(sqlite3.connect(path, isolation_level=None, check_same_thread=False)) as other:
         other.execute("BEGIN EXCLUSIVE")
