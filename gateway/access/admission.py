@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Final
 
 from msgspec import Struct
@@ -14,11 +15,15 @@ from msgspec import Struct
 from adapters.types import Headers
 from gateway.errors import BudgetExceeded, GatewayError, LimitsUnavailable, RateLimited
 from gateway.records import Budget, Limits, Project, Team, VirtualKey, Window
-from gateway.state.admission import MAX_IN_FLIGHT, MAX_NANO_USD, MAX_RATE, Admission, Check, Figure, Kind
+from gateway.state.admission import MAX_IN_FLIGHT, MAX_NANO_USD, MAX_RATE, Admission, Check, Figure, Kind, figure_of
 
 _TOKENS: Final = 1_000_000
 """Prices are for a million."""
 _NANO: Final = 10**9
+_HOUR_MS: Final = 3_600_000
+_REMEMBERED_CHECKS: Final = 4096
+_REMEMBERED: Final = 16
+"""Windows of this hour, and of those that tests and clocks jump to."""
 
 
 class Span(Struct, frozen=True):
@@ -51,6 +56,11 @@ def worst_cost(input_tokens: int, max_output_tokens: int, input_rate: int, outpu
 
 def span(window: Window, now_ms: int) -> Span:
     """Returns the window that a moment is in; they begin at midnight UTC, weeks on Monday."""
+    return _span_of(window, now_ms // _HOUR_MS * _HOUR_MS)
+
+
+@lru_cache(_REMEMBERED)
+def _span_of(window: Window, now_ms: int) -> Span:
     day = datetime.fromtimestamp(now_ms // 1000, UTC).replace(hour=0, minute=0, second=0)
     if window is Window.TOTAL:
         return Span("total", 0, None)
@@ -95,8 +105,10 @@ def rate_headers(admission: Admission) -> Headers:
     """Returns OpenAI's `x-ratelimit-...` headers: of several limits of a kind, the one that is nearest."""
     found: list[tuple[str, str]] = []
     for kind in (Kind.REQUESTS, Kind.TOKENS):
-        nearest = min((each for each in admission.figures if each.check.kind is kind), key=_nearness, default=None)
-        if nearest is not None:
+        pairs = zip(admission.checks, admission.levels, strict=True)
+        figures = [figure_of(check, level) for check, level in pairs if check.kind is kind]
+        if figures:
+            nearest = figures[0] if len(figures) == 1 else min(figures, key=_nearness)
             found.append((f"x-ratelimit-limit-{kind}", str(nearest.check.limit)))
             found.append((f"x-ratelimit-remaining-{kind}", str(nearest.remaining)))
             found.append((f"x-ratelimit-reset-{kind}", duration(nearest.reset_seconds or 0.0)))
@@ -157,11 +169,11 @@ def _checks(owner: Owner, estimate: Estimate, now_ms: int, spent: Spent) -> Iter
     id, limits = owner_id(owner), owner.limits
     label = f"{id.partition(':')[0]} '{owner.name}'"
     if limits.requests_per_minute is not None:
-        yield Check(Kind.REQUESTS, id, limits.requests_per_minute, label=label)
+        yield _fixed(Kind.REQUESTS, id, limits.requests_per_minute, label)
     if limits.tokens_per_minute is not None:
         yield Check(Kind.TOKENS, id, limits.tokens_per_minute, _tokens(estimate, limits.tokens_per_minute), label=label)
     if limits.max_in_flight is not None:
-        yield Check(Kind.IN_FLIGHT, id, limits.max_in_flight, label=label)
+        yield _fixed(Kind.IN_FLIGHT, id, limits.max_in_flight, label)
     if estimate.cost_nano_usd == 0:
         return  # what costs nothing needs no money
     amount = 1 if estimate.cost_nano_usd is None else estimate.cost_nano_usd
@@ -170,6 +182,12 @@ def _checks(owner: Owner, estimate: Estimate, now_ms: int, spent: Spent) -> Iter
         left = None if now.end_ms is None else (now.end_ms - now_ms) / 1000
         known = min(MAX_NANO_USD, max(0, spent(id, now)))
         yield Check(Kind.BUDGET, id, limit, amount, now.name, known, left, label)
+
+
+@lru_cache(_REMEMBERED_CHECKS)
+def _fixed(kind: Kind, owner: str, limit: int, label: str) -> Check:
+    """Returns the check that is the same for every request of an owner."""
+    return Check(kind, owner, limit, label=label)
 
 
 def _tokens(estimate: Estimate, limit: int) -> int:

@@ -38,7 +38,7 @@ def tokens_of(asking: Asking, assumed_output: int) -> Tokens:
     """Returns the tokens of a request; one that says no maximum is taken to write `assumed_output` at most."""
     body, media = asking.call.body, 0
     size = len(body)
-    if asking.uses & {"images", "audio"} or any(member in body for member in _MEDIA_MEMBERS):
+    if any(member in body for member in _MEDIA_MEMBERS):
         size, media = _without_media(body)
     return Tokens(
         size // BYTES_PER_TOKEN + media,

@@ -14,6 +14,7 @@ from enum import StrEnum
 from typing import Final, Protocol
 
 from msgspec import Struct
+from msgspec.structs import force_setattr
 
 UNIT: Final = 60_000
 """What one request or token is in a bucket: the milliseconds of a minute."""
@@ -59,6 +60,12 @@ class Check(Struct, frozen=True):
     """Of a budget: until its window ends, None if that never does."""
     label: str = ""
     """The owner, for people."""
+    name: str = ""
+    """Made here: what its counter is called, wherever it is."""
+    take: int = 0
+    """Made here: what the request takes, in the counter's own unit."""
+    capacity: int = 0
+    """Made here: how far the counter goes."""
 
     def __post_init__(self) -> None:
         largest = _LARGEST[self.kind]
@@ -66,21 +73,11 @@ class Check(Struct, frozen=True):
             raise ValueError(
                 f"{self.kind} of {self.owner}: limit {self.limit}, amount {self.amount}; up to {largest} can be counted"
             )
-
-    @property
-    def name(self) -> str:
-        """What its counter is called, wherever it is."""
-        return f"{self.kind}:{self.owner}:{self.window}" if self.window else f"{self.kind}:{self.owner}"
-
-    @property
-    def take(self) -> int:
-        """What the request takes, in the counter's own unit."""
-        return in_units(self.kind, self.amount)
-
-    @property
-    def capacity(self) -> int:
-        """How far the counter goes."""
-        return self.limit * UNIT if is_rate(self.kind) else self.limit
+        # Asked for again and again while one request is decided.
+        name = f"{self.kind.value}:{self.owner}"
+        force_setattr(self, "name", f"{name}:{self.window}" if self.window else name)
+        force_setattr(self, "take", in_units(self.kind, self.amount))
+        force_setattr(self, "capacity", self.limit * UNIT if is_rate(self.kind) else self.limit)
 
 
 class Charges(Struct, frozen=True):
@@ -103,8 +100,9 @@ class Figure(Struct, frozen=True):
 class Admission(Struct, frozen=True):
     """The answer: all was taken, or nothing."""
 
-    figures: tuple[Figure, ...] = ()
-    """In the order of the checks."""
+    checks: tuple[Check, ...] = ()
+    levels: tuple[int, ...] = ()
+    """How far each counter is filled after the answer."""
     refused: Check | None = None
     """The check that refuses; of several, the one with the longest wait."""
     wait_seconds: float | None = None
@@ -113,6 +111,11 @@ class Admission(Struct, frozen=True):
     """Of a refusal: what that check still has."""
     is_unavailable: bool = False
     """Refused since the shared counters are away, and the operator wants no guess."""
+
+    @property
+    def figures(self) -> tuple[Figure, ...]:
+        """How it stands with each check, in their order."""
+        return tuple(figure_of(check, level) for check, level in zip(self.checks, self.levels, strict=True))
 
     @property
     def is_admitted(self) -> bool:
@@ -180,17 +183,20 @@ def used(check: Check, charges: Charges) -> int:
 def judged(checks: Sequence[Check], levels: Sequence[int]) -> Admission:
     """Returns the answer for counters that stood at `levels` before."""
     worst: tuple[float, Check, int] | None = None
+    filled: list[int] = []
     for check, level in zip(checks, levels, strict=True):
-        if level + check.take > check.capacity:
+        after = level + check.take
+        filled.append(after)
+        if after > check.capacity:
             wait = _wait_seconds(check, level)
             if worst is None or wait > worst[0]:
                 worst = (wait, check, level)
     if worst is None:
-        pairs = zip(checks, levels, strict=True)
-        return Admission(tuple(_figure(check, level + check.take) for check, level in pairs))
-    figures = tuple(_figure(check, level) for check, level in zip(checks, levels, strict=True))
+        return Admission(tuple(checks), tuple(filled))
     wait, refused, level = worst
-    return Admission(figures, refused, None if wait == _NEVER else wait, _remaining(refused, level))
+    return Admission(
+        tuple(checks), tuple(levels), refused, None if wait == _NEVER else wait, _remaining(refused, level)
+    )
 
 
 _NEVER: Final = float("inf")
@@ -213,7 +219,8 @@ def _remaining(check: Check, level: int) -> int:
     return left // UNIT if is_rate(check.kind) else left
 
 
-def _figure(check: Check, level: int) -> Figure:
+def figure_of(check: Check, level: int) -> Figure:
+    """Returns how it stands with a check whose counter is filled to `level`."""
     reset = check.seconds_left
     if is_rate(check.kind) and check.limit:
         reset = -(-level // check.limit) / 1000

@@ -151,18 +151,26 @@ class Counters:
         """Takes what all checks want, or nothing; raises ValueError for a lease that is held already."""
         now_ms = self._now_ms()
         self._refuse_held(lease)
-        admission = judged(checks, [self._counter(check).level(check, now_ms) for check in checks])
-        if admission.is_admitted:
-            self._take(lease, checks, now_ms)
-        self._drop_idle(now_ms, len(checks) + 1)
+        before = len(self._counters)
+        counters = [self._counter(check) for check in checks]
+        levels = [counter.level(check, now_ms) for counter, check in zip(counters, checks, strict=True)]
+        admission = judged(checks, levels)
+        if admission.refused is None:
+            for counter, check in zip(counters, checks, strict=True):
+                counter.take(check, now_ms)
+            self._leases[lease] = tuple(checks)
+        self._drop_idle(now_ms, 2 * (len(self._counters) - before) + 1)
         return admission
 
     def hold(self, lease: str, checks: Sequence[Check]) -> None:
         """Takes what was admitted elsewhere, without a question."""
         now_ms = self._now_ms()
         self._refuse_held(lease)
-        self._take(lease, checks, now_ms)
-        self._drop_idle(now_ms, len(checks) + 1)
+        before = len(self._counters)
+        for check in checks:
+            self._counter(check).take(check, now_ms)
+        self._leases[lease] = tuple(checks)
+        self._drop_idle(now_ms, 2 * (len(self._counters) - before) + 1)
 
     def settle(self, lease: str, charges: Charges) -> None:
         """Corrects what was taken, once."""
@@ -181,11 +189,6 @@ class Counters:
     def _refuse_held(self, lease: str) -> None:
         if lease in self._leases:
             raise ValueError(f"lease {lease} is held already; every admission needs one of its own")
-
-    def _take(self, lease: str, checks: Sequence[Check], now_ms: int) -> None:
-        for check in checks:
-            self._counter(check).take(check, now_ms)
-        self._leases[lease] = tuple(checks)
 
     def _counter(self, check: Check) -> _Counter:
         name = check.name

@@ -113,7 +113,7 @@ class SharedCounters:
         if closed is None:
             admission = self._own.decide(lease, [self._share(check) for check in checks])
         else:
-            admission = Admission((), closed, _UNAVAILABLE_SECONDS, 0, is_unavailable=True)
+            admission = Admission(refused=closed, wait_seconds=_UNAVAILABLE_SECONDS, is_unavailable=True)
         if not admission.is_admitted:
             self.release(lease)
         return admission

@@ -239,7 +239,7 @@ def test_a_budget_that_has_too_little_says_how_much() -> None:
 
 def test_limits_that_nobody_can_count_now_are_our_own_fault() -> None:
     (check,) = wanted(key(Limits(requests_per_minute=5)), Estimate(1))
-    error = refusal(Admission((), check, 1.0, is_unavailable=True))
+    error = refusal(Admission(refused=check, wait_seconds=1.0, is_unavailable=True))
     assert isinstance(error, LimitsUnavailable)
     assert (error.status, error.code, dict(error.headers())["retry-after"]) == (503, "limits_unavailable", "1")
 
