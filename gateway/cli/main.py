@@ -21,6 +21,7 @@ from gateway.cli.owner_groups import projects_group, teams_group
 from gateway.cli.providers import providers_group
 from gateway.cli.reload import reload
 from gateway.cli.serve import serve
+from gateway.cli.usage import usage_group
 from gateway.cli.version import version
 
 COMMANDS: Final[Mapping[str, Callable[..., None]]] = {
@@ -38,6 +39,7 @@ GROUPS: Final[Mapping[str, Callable[[], typer.Typer]]] = {
     "keys": keys_group,
     "teams": teams_group,
     "projects": projects_group,
+    "usage": usage_group,
     "db": db_group,
 }
 

@@ -21,7 +21,7 @@ PRICE = {"input_usd_per_million": 2, "output_usd_per_million": 10}
 class Ledgered:
     """The process, its two ports, and what a client and an operator do with them."""
 
-    def __init__(self, directory: Path, storage_url: str | None = None, **server: Any) -> None:
+    def __init__(self, directory: Path, storage_url: str | None = None, *, admin_port: int = 0, **server: Any) -> None:
         self.directory = directory
         storage: dict[str, Any] = {"directory": str(directory / "data")}
         if storage_url:
@@ -29,7 +29,7 @@ class Ledgered:
         self.config: dict[str, Any] = {
             "server": {"access_log": "off", **server},
             "discovery": {"enabled": False},
-            "admin": {"port": 0, "key": ADMIN_KEY},
+            "admin": {"port": admin_port, "key": ADMIN_KEY},
             "storage": storage,
             "routes": {name: {"deployments": [{"model": "demo/echo", "price": PRICE}]} for name in ("fast", "slow")},
         }

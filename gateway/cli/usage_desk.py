@@ -1,0 +1,104 @@
+"""Where the commands about usage ask: the running gateway, else its storage."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TYPE_CHECKING, Any, NoReturn
+from urllib.parse import urlencode
+
+import typer
+
+from gateway.cli.configuration import Configuration, located
+from gateway.cli.exits import Exit
+from gateway.cli.owner_desk import OwnerDesk
+
+if TYPE_CHECKING:
+    from gateway.runtime import Runtime
+
+Parameters = Sequence[tuple[str, str]]
+
+
+class UsageDesk:
+    """Asks the admin API, or storage itself if that does not answer; what is wrong ends the command."""
+
+    def __init__(self, configuration: Configuration) -> None:
+        self._configuration = configuration
+        self._owners = OwnerDesk(configuration)
+
+    def sums(self, parameters: Parameters) -> dict[str, Any]:
+        """Returns what `GET /admin/usage` answers."""
+        from starlette.datastructures import QueryParams
+
+        async def directly(runtime: Runtime) -> dict[str, Any]:
+            from gateway.http.sums import as_rows, reliance
+            from gateway.http.usage import asked, read_usage_query
+
+            query = read_usage_query(QueryParams(list(parameters)))
+            told = await asked(runtime.books, lambda storage: storage.usage(query))
+            return {"data": as_rows(told.answer), **reliance(told)}
+
+        return self._ask("/admin/usage", parameters, directly)
+
+    def snapshot(self, models_from: str | None = None) -> dict[str, Any]:
+        """Returns what `GET /admin/usage/snapshot` answers."""
+        from starlette.datastructures import QueryParams
+
+        parameters = [("from", models_from)] if models_from else []
+
+        async def directly(runtime: Runtime) -> dict[str, Any]:
+            import msgspec
+
+            from gateway.http.sums import moment
+            from gateway.http.usage import taken_snapshot
+
+            start = moment(QueryParams(parameters), "from")
+            return msgspec.to_builtins(await taken_snapshot(runtime, {}, start))
+
+        return self._ask("/admin/usage/snapshot", parameters, directly)
+
+    def id_of(self, word: str, said: str) -> str:
+        """Returns the id of a key, project or team that is called so; what nobody is called is an id."""
+        found = [each["id"] for each in self._owners.all(word, said) if each["name"] == said]
+        if len(found) > 1:
+            end(f"several {word}s are called {said!r}: {', '.join(found)}; say which by its id")
+        return found[0] if found else said
+
+    def names(self, word: str) -> dict[str, str]:
+        """Returns what keys, projects or teams are called, by their ids."""
+        return {each["id"]: each["name"] for each in self._owners.all(word)}
+
+    def _ask(
+        self, path: str, parameters: Parameters, directly: Callable[[Runtime], Awaitable[dict[str, Any]]]
+    ) -> dict[str, Any]:
+        from gateway.cli.admin_client import AdminRefusal, AdminUnavailable, ask_admin
+        from gateway.errors import GatewayError
+
+        query = f"?{urlencode(parameters)}" if parameters else ""
+        try:
+            return ask_admin(self._configuration.settings.admin, "GET", path + query)
+        except AdminRefusal as error:
+            end(str(error))
+        except AdminUnavailable as error:
+            typer.echo(f"directly from storage, without what a gateway has not stored yet, since {error}", err=True)
+        try:
+            with located(self._configuration.path):
+                return asyncio.run(self._directly(directly))
+        except GatewayError as error:
+            end(error.message)
+
+    async def _directly(self, work: Callable[[Runtime], Awaitable[dict[str, Any]]]) -> dict[str, Any]:
+        from gateway.runtime import Runtime
+
+        runtime = Runtime(self._configuration.settings, self._configuration.environ)
+        try:
+            return await work(runtime)
+        finally:
+            await runtime.aclose()
+
+
+def end(message: str) -> NoReturn:
+    """Ends the command with a message."""
+    print(message, file=sys.stderr)
+    raise typer.Exit(Exit.FAILURE)
