@@ -35,7 +35,7 @@ async def test_without_a_server_each_replica_decides_alone(absent: RedisServer) 
 async def test_what_is_closed_is_refused_while_nobody_can_count_it(absent: RedisServer) -> None:
     async with asker(absent.url, is_there=False, closed=[Kind.BUDGET]) as one:
         refused = await one.ask(requests(3), budget(1000, 1))
-        assert refused == Admission((), budget(1000, 1), 1.0, 0, is_unavailable=True)
+        assert refused == Admission(refused=budget(1000, 1), wait_seconds=1.0, is_unavailable=True)
         assert await one.goes(requests(3))
         absent.start()
         await eventually(lambda: not one.admissions.trouble)
