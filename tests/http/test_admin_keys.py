@@ -179,6 +179,25 @@ def test_what_is_not_there_is_not_found(gateway: Gateway) -> None:
     assert gateway.admin("GET", "keys?limit=0")[0] == gateway.admin("GET", "keys?x=1")[0] == 400
 
 
+def test_a_team_is_taken_away_when_nothing_belongs_to_it(gateway: Gateway) -> None:
+    team = gateway.made("teams", name="short")
+    project = gateway.made("projects", name="lived", team_id=team["id"])
+    key = gateway.made("keys", name="owned", project_id=project["id"])
+    status, answer = gateway.admin("DELETE", f"teams/{team['id']}")
+    assert status == 400
+    assert f"project '{project['id']}'" in answer["error"]["message"]
+    status, answer = gateway.admin("DELETE", f"projects/{project['id']}")
+    assert (status, f"key '{key['id']}'" in answer["error"]["message"]) == (400, True)
+    assert gateway.admin("PATCH", f"keys/{key['id']}", {"project_id": None})[0] == 200
+    assert gateway.admin("DELETE", f"projects/{project['id']}") == (200, {"id": project["id"], "deleted": True})
+    assert gateway.admin("DELETE", f"teams/{team['id']}")[0] == 200
+    assert gateway.admin("GET", f"teams/{team['id']}")[0] == gateway.admin("DELETE", f"teams/{team['id']}")[0] == 404
+    rows = gateway.admin("GET", f"audit?subject=team:{team['id']}")[1]["data"]
+    assert [row["action"] for row in rows] == ["team.delete", "team.create"]
+    assert gateway.chat(key["key"]) == (200, None)
+    assert gateway.admin("DELETE", f"keys/{key['id']}")[0] == 405
+
+
 def test_every_change_is_in_the_audit_log(gateway: Gateway) -> None:
     key = gateway.made("keys", name="noted")
     gateway.admin("POST", f"keys/{key['id']}/disable")
