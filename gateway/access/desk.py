@@ -32,12 +32,24 @@ Answer = TypeVar("Answer")
 class Desk:
     """Makes and changes owners; raises GatewayError about what cannot be."""
 
-    def __init__(self, storage: Storage, picture: KeyPicture, *, is_served: Callable[[str], bool], actor: str) -> None:
-        """`is_served` says whether there is a route of this name; `actor` is who the audit log names."""
+    def __init__(
+        self,
+        storage: Storage,
+        picture: KeyPicture,
+        *,
+        is_served: Callable[[str], bool],
+        actor: str,
+        refuse: Callable[[Owner], None] = lambda owner: None,
+    ) -> None:
+        """`is_served` says whether there is a route of this name; `actor` is who the audit log names.
+
+        `refuse` raises GatewayError about owners that cannot be served.
+        """
         self._storage = storage
         self._picture = picture
         self._is_served = is_served
         self._actor = actor
+        self._refuse = refuse
 
     async def create(self, word: str, wishes: Mapping[str, Any]) -> dict[str, Any]:
         """Makes a `key`, `project` or `team`; the answer is the only place where a key itself ever is."""
@@ -81,6 +93,15 @@ class Desk:
         await self._put(made, "enable" if is_enabled else "disable", {})
         return described(made, now_ms)
 
+    async def remove(self, word: str, id: str) -> dict[str, Any]:
+        """Takes away a `project` or `team` to which nothing belongs; what it has used stays in the sums."""
+        await self._one(word, id)
+        entry = AuditEntry(self._picture.now_ms(), self._actor, f"{word}.delete", f"{word}:{id}")
+        storage = self._storage
+        await _asked({"project": storage.remove_project, "team": storage.remove_team}[word](id, entry))
+        await self._picture.refresh()
+        return {"id": id, "deleted": True}
+
     async def show(self, word: str, id: str) -> dict[str, Any]:
         """Returns one owner."""
         return described(await self._one(word, id), self._picture.now_ms())
@@ -92,15 +113,6 @@ class Desk:
         found = await _asked(work)
         now_ms = self._picture.now_ms()
         return {"data": [described(each, now_ms) for each in found], "has_more": len(found) == query.limit}
-
-    async def remove(self, word: str, id: str) -> dict[str, Any]:
-        """Takes away a `project` or `team` to which nothing belongs; what it has used stays in the sums."""
-        await self._one(word, id)
-        entry = AuditEntry(self._picture.now_ms(), self._actor, f"{word}.delete", f"{word}:{id}")
-        storage = self._storage
-        await _asked({"project": storage.remove_project, "team": storage.remove_team}[word](id, entry))
-        await self._picture.refresh()
-        return {"id": id, "deleted": True}
 
     async def audits(self, *, subject: str, before: int | None, limit: int) -> dict[str, Any]:
         """Returns a page of the audit log, the newest first."""
@@ -164,6 +176,7 @@ class Desk:
         return secret, digest_of(secret.reveal().encode(), value)
 
     async def _put(self, owner: Owner, action: str, details: Mapping[str, Any]) -> None:
+        self._refuse(owner)
         word = _WORDS[type(owner)]
         text = msgspec.json.encode(details).decode()
         entry = AuditEntry(self._picture.now_ms(), self._actor, f"{word}.{action}", f"{word}:{owner.id}", text)

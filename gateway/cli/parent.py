@@ -27,17 +27,19 @@ if TYPE_CHECKING:
 _FIGURES_SECONDS = 10.0
 
 
-def serve_by_workers(source: Source, count: int, console: Console, *, watch: bool) -> int:
+def serve_by_workers(source: Source, console: Console, *, watch: bool) -> int:
     """Serves until a signal and returns the exit code; raises ConfigError and BindError."""
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until there is somebody to hear it
-    settings = source.load().settings
+    configuration = source.load()
+    source.examine(configuration)
+    settings = configuration.settings
     port = _free_port(settings.server)
     admin = bind_admin(settings.admin)
     if admin:
         console.print(f"The admin API is at {url_of(admin[0])}/admin")
     detach = setup()
     try:
-        return asyncio.run(_run(source, count, console, settings.server, port, admin, watch=watch))
+        return asyncio.run(_run(source, console, settings.server, port, admin, watch=watch))
     finally:
         detach()
 
@@ -60,7 +62,6 @@ def _open(host: str, port: int) -> list[socket.socket]:
 
 async def _run(
     source: Source,
-    count: int,
     console: Console,
     server: ServerSettings,
     port: int,
@@ -69,7 +70,7 @@ async def _run(
     watch: bool,
 ) -> int:
     parent = Parent(
-        count,
+        source.workers,
         command=lambda inherited: _command(source, port, inherited),
         open_sockets=lambda: _open(server.host, port),
         admin=admin,
@@ -85,6 +86,7 @@ async def _run(
 
 def _command(source: Source, port: int, inherited: str) -> Sequence[str]:
     command = [sys.executable, "-m", "gateway", "serve", "--port", str(port), "--worker", inherited]
+    command += ["--workers", str(source.workers)]
     if source.config is not None:
         command += ["--config", str(source.config)]
     if source.host is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import socket
+import threading
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
@@ -18,6 +19,7 @@ from gateway.http.drain import DrainSignal
 from gateway.http.limits import GuardLimits
 from gateway.http.metrics_port import HOST, serve_metrics
 from gateway.http.server import bind, default_allowed_hosts, run
+from gateway.registry.facts import read_facts
 from gateway.reload.reloader import Reload, Reloader
 from gateway.reload.triggers import triggers
 from gateway.telemetry.log import setup
@@ -92,7 +94,13 @@ def serve_runtime(runtime: Runtime, source: Source, around: Surroundings) -> int
         app.beside(AdminListener(lambda: holder.current, around.reload(reloader), around.admin, app.feed))
     for manager in around.beside(app, reloader):
         app.beside(manager)
-    announce = around.announce
+
+    def ready(url: str) -> None:
+        # Not before: a start should not share its core. A daemon, since nobody who leaves should wait for it.
+        threading.Thread(target=read_facts, name="model-facts", daemon=True).start()
+        if around.announce is not None:
+            around.announce(holder.current, url)
+
     detach = setup(scrub=holder.scrub, sink=around.log)
     try:
         runtime.books.open()
@@ -104,7 +112,7 @@ def serve_runtime(runtime: Runtime, source: Source, around: Surroundings) -> int
             grace_seconds=server.grace_seconds,
             drain_delay_seconds=server.drain_delay_seconds,
             drain=drain,
-            on_ready=None if announce is None else lambda url: announce(holder.current, url),
+            on_ready=ready,
         )
     finally:
         detach()

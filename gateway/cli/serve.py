@@ -30,16 +30,16 @@ def serve(
     from gateway.http.server import BindError
 
     keep_memory_private()
-    source = Source(config, host, port, allow_unauthenticated)
+    source = Source(config, host, port, allow_unauthenticated, workers)
     try:
-        code = _serve(source, workers=workers, watch=watch, worker=worker)
+        code = _serve(source, watch=watch, worker=worker)
     except (BindError, OSError) as error:
         print(error, file=sys.stderr)
         code = Exit.FAILURE
     raise typer.Exit(code)
 
 
-def _serve(source: Source, *, workers: int, watch: bool, worker: str | None) -> int:
+def _serve(source: Source, *, watch: bool, worker: str | None) -> int:
     from rich.console import Console
 
     console = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -47,10 +47,10 @@ def _serve(source: Source, *, workers: int, watch: bool, worker: str | None) -> 
         from gateway.cli.worker import serve_as_worker
 
         return serve_as_worker(source, worker, console)
-    if workers > 1:
+    if source.workers > 1:
         from gateway.cli.parent import serve_by_workers
 
-        return serve_by_workers(source.pinned(), workers, console, watch=watch)
+        return serve_by_workers(source.pinned(), console, watch=watch)
     from gateway.cli.process import serve_alone
 
     return serve_alone(source.pinned(), console, watch=watch)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from gateway.cli.configuration import Configuration, load_configuration, located
 
 if TYPE_CHECKING:
+    from gateway.access.premises import Standing
     from gateway.reload.reloader import Built
     from gateway.runtime import Runtime
     from gateway.settings.model import ServerSettings
@@ -22,6 +23,8 @@ class Source:
     host: str | None = None
     port: int | None = None
     allow_unauthenticated: bool = False
+    workers: int = 1
+    """Processes that serve as one."""
 
     def pinned(self) -> Source:
         """Returns the same, but held to the file that is there now: that it vanishes must not mean all defaults."""
@@ -56,17 +59,30 @@ class Source:
 
         return Configuration(configuration.path, with_server(configuration.settings, given), configuration.environ)
 
-    def first(self, data: bytes | None = None) -> Runtime:
-        """Returns the runtime that a process starts with; raises ConfigError."""
-        from gateway.runtime import Runtime
+    def examine(self, configuration: Configuration) -> None:
+        """Looks into storage, and refuses settings that what is there must not be served with; raises ConfigError."""
+        from gateway.cli.premises import refuse, stock_of
 
-        configuration = self.load(data)
-        _refuse_open_doors(configuration.settings.server, self.allow_unauthenticated)
-        with located(configuration.path, data):
-            return Runtime(configuration.settings, configuration.environ)
+        settings = configuration.settings
+        with located(configuration.path):
+            refuse(settings, self._standing(settings.server), stock_of(settings, configuration.environ))
+
+    def first(self) -> Runtime:
+        """Returns the runtime that a process starts with, once storage was examined; raises ConfigError."""
+        configuration = self.load()
+        runtime = self._runtime(configuration, None)
+        with located(configuration.path):
+            runtime.books.open()
+        self.examine(configuration)
+        return runtime
+
+    def examined(self, data: bytes | None) -> Runtime:
+        """Returns the runtime that a worker starts with, by the text that its parent has read; raises ConfigError."""
+        return self._runtime(self.load(data), data)
 
     def build(self, before: Runtime, data: bytes | None = None) -> Built:
         """Returns a runtime to take the place of `before`; raises ConfigError."""
+        from gateway.cli.premises import Stock, refuse
         from gateway.reload.changes import with_fixed
         from gateway.reload.reloader import Built
         from gateway.runtime import Runtime
@@ -75,21 +91,23 @@ class Source:
         data = source.read() if data is None else data
         configuration = source.load(data)
         settings = with_fixed(before.settings, configuration.settings)
-        _refuse_open_doors(settings.server, self.allow_unauthenticated)
+        standing = self._standing(settings.server)
+        picture = before.shared.stored.thing.picture
         with located(configuration.path, data):
-            runtime = Runtime(settings, configuration.environ, before=before)
+            refuse(settings, standing, Stock(not picture.is_empty, next(picture.limited(), "")))
+            runtime = Runtime(settings, configuration.environ, before=before, standing=standing)
         return Built(runtime, configuration.settings)
 
+    def _runtime(self, configuration: Configuration, data: bytes | None) -> Runtime:
+        from gateway.runtime import Runtime
 
-def _refuse_open_doors(server: ServerSettings, allow_unauthenticated: bool) -> None:
-    """Without keys the gateway spends its owner's money for everyone who reaches the port."""
-    from gateway.errors import ConfigError, Fault
-    from gateway.http.server import is_loopback
+        settings = configuration.settings
+        with located(configuration.path, data):
+            return Runtime(settings, configuration.environ, standing=self._standing(settings.server))
 
-    if server.api_keys or allow_unauthenticated or is_loopback(server.host):
-        return
-    message = (
-        f"no API key is configured, and other machines can reach {server.host}: set server.api_keys, "
-        "listen on 127.0.0.1, or start with --allow-unauthenticated"
-    )
-    raise ConfigError([Fault("anyport", 0, 0, "server.api_keys", message)])
+    def _standing(self, server: ServerSettings) -> Standing:
+        from gateway.access.premises import Standing
+        from gateway.http.server import is_loopback
+
+        # Without keys the gateway spends its owner's money for everyone who reaches the port.
+        return Standing(self.workers, not (self.allow_unauthenticated or is_loopback(server.host)))

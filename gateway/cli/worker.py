@@ -35,7 +35,7 @@ def serve_as_worker(source: Source, inherited: str, console: Console) -> int:
     given = json.decode(inherited, type=Inheritance)
     one = socket.socket(fileno=given.channel)
     order = read_order(one)
-    runtime = source.first(order.data)
+    runtime = source.examined(order.data)
     worker = _Worker(given.number, one, runtime.metrics)
     announcing: set[asyncio.Task[None]] = set()
 
