@@ -133,12 +133,13 @@ class Router:
         return "provider/model", single
 
     def _message(self, model: str, reason: str) -> str:
+        shown = self.show(model)[:128]
         if reason:
-            return f"the model {model[:128]!r} cannot be served: {reason}"
+            return f"the model {shown!r} cannot be served: {reason}"
         near = _nearest(model[:_MOST_CHARS], list(self._known_names()))
         form = "" if "/" in model else "a model is named `provider/model`; "
         hint = f"did you mean {', '.join(near)}?" if near else f"{form}GET /v1/models lists what is served"
-        return f"the model {model[:128]!r} does not exist; {hint}"
+        return f"the model {shown!r} does not exist; {hint}"
 
 
 class Chain:
