@@ -144,6 +144,15 @@ async def until(holds: Any, seconds: float = SLACK_SECONDS) -> float:
         await asyncio.sleep(0.02)
 
 
+async def count_stored(url: str) -> int:
+    """Returns how many requests a database knows of."""
+    storage = open_storage(url, Path("unused"))
+    try:
+        return sum(row.requests for row in await storage.usage(UsageQuery()))
+    finally:
+        await storage.aclose()
+
+
 async def stored(url: str) -> tuple[list[UsageRecord], dict[str, UsageRow]]:
     """Returns all single records of a database, and its sums by key."""
     storage = open_storage(url, Path("unused"))
@@ -180,7 +189,8 @@ class Ledger:
         for reply in told:
             if reply.is_answered:
                 assert reply.is_own, (reply.number, reply.body)
-                assert truth.answered[reply.number] == 1
+                times = truth.answered[reply.number], truth.asked[reply.number]
+                assert times[0] == 1, (reply, times, self.records[reply.number])
         for number, (record,) in self.records.items():
             assert record.key_id == keys.get(asked[number].key, "")
             _check(record, number, truth)

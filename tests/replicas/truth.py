@@ -46,7 +46,7 @@ class Truth(AbstractAsyncContextManager["Truth"]):
         self.asked: Counter[int] = Counter()
         """How often a number came; a request that failed over came more than once."""
         self.answered: Counter[int] = Counter()
-        """How often its answer was sent, to the last byte."""
+        """How often its answer was sent, to the end of what it says."""
         self.latency_seconds = 0.0
         """Before an answer, and between the pieces of a stream."""
         self.held: asyncio.Event | None = None
@@ -89,17 +89,17 @@ class Truth(AbstractAsyncContextManager["Truth"]):
         is_stream = b'"stream":true' in request.body.replace(b" ", b"")
         return Answer(self._play(number, _stream(number) if is_stream else _whole(number)))
 
-    def _play(self, number: int, steps: list[Step]) -> Iterator[Step]:
+    def _play(self, number: int, steps: list[bytes]) -> Iterator[Step]:
         self.under_way += 1
         self.most_under_way = max(self.most_under_way, self.under_way)
         try:
             if self.held is not None:
                 yield self.held
-            for place, step in enumerate(steps, 1):
+            for step in steps:
                 if self.latency_seconds:
                     yield self.latency_seconds
-                # Before the last write: whoever got it may be killed before anybody comes back here.
-                self.answered[number] += place == len(steps)
+                # Before it is written: whoever got it may be killed before anybody comes back here.
+                self.answered[number] += len(steps) == 1 or b"[DONE]" in step
                 yield step
         finally:
             self.under_way -= 1
@@ -110,11 +110,11 @@ def _usage(number: int) -> dict[str, int]:
     return {"prompt_tokens": prompt, "completion_tokens": output, "total_tokens": prompt + output}
 
 
-def _whole(number: int) -> list[Step]:
-    return list(json_response({**completion(canary(number)), "usage": _usage(number)}).steps)
+def _whole(number: int) -> list[bytes]:
+    return _bytes(json_response({**completion(canary(number)), "usage": _usage(number)}))
 
 
-def _stream(number: int) -> list[Step]:
+def _stream(number: int) -> list[bytes]:
     events: list[Any] = [
         chunk({"role": "assistant", "content": ""}),
         chunk({"content": canary(number)}),
@@ -122,4 +122,8 @@ def _stream(number: int) -> list[Step]:
         chunk({}, "stop"),
         chunk(usage=_usage(number)),
     ]
-    return list(sse_response(events).steps)
+    return _bytes(sse_response(events))
+
+
+def _bytes(answer: Answer) -> list[bytes]:
+    return [step for step in answer.steps if isinstance(step, bytes)]

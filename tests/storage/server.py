@@ -38,7 +38,8 @@ class PostgresServer:
         finally:
             await connection.close()
         parts = urlsplit(self._server.get_uri())
-        return urlunsplit(parts._replace(path=f"/{name}"))
+        # Settings take no empty password.
+        return urlunsplit(parts._replace(netloc=parts.netloc.replace(":@", "@"), path=f"/{name}"))
 
     def stop(self) -> None:
         """Ends it, and all connections."""
