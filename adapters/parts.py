@@ -101,9 +101,19 @@ def sum_usage(usages: Iterable[Usage | None]) -> Usage | None:
         completion=sum(usage.completion for usage in known),
         cached_prompt=sum(usage.cached_prompt for usage in known),
         cache_write=sum(usage.cache_write for usage in known),
+        cache_write_1h=sum(usage.cache_write_1h for usage in known),
         reasoning=sum(usage.reasoning for usage in known),
         estimated=len(known) < len(every) or any(usage.estimated for usage in known),
+        billed=_sum_billed(known),
+        calls=sum(usage.calls for usage in known),
     )
+
+
+def _sum_billed(known: Sequence[Usage]) -> tuple[int, int] | None:
+    if all(usage.billed is None for usage in known):
+        return None
+    billed = [usage.billed or (usage.prompt, usage.completion) for usage in known]
+    return sum(prompt for prompt, _ in billed), sum(completion for _, completion in billed)
 
 
 class StreamJoiner:

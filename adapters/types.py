@@ -115,6 +115,12 @@ class Usage(Struct, frozen=True):
     cache_write: int = 0
     reasoning: int = 0
     estimated: bool = False
+    cache_write_1h: int = 0
+    """The part of `cache_write` that is kept for an hour, where that costs more."""
+    billed: tuple[int, int] | None = None
+    """Input and output that are charged for, where the provider says that these are others than it has counted."""
+    calls: int = 1
+    """How many calls these are the counts of: prices may depend on how long the prompt of each one was."""
 
 
 class Reply(Struct, frozen=True):

@@ -35,6 +35,7 @@ class Counts:
         """Takes a `usage` object, or whatever stands in its place."""
         members = as_object(value)
         self._take(members, "input_tokens", "output_tokens", "cache_read_input_tokens", "cache_creation_input_tokens")
+        self._take(as_object(members.get("cache_creation")), "ephemeral_1h_input_tokens")
         self._take(as_object(members.get("output_tokens_details")), "thinking_tokens")
 
     def _take(self, members: dict[str, Any], *names: str) -> None:
@@ -56,5 +57,6 @@ class Counts:
             completion=completion,
             cached_prompt=read,
             cache_write=written,
+            cache_write_1h=min(found.get("ephemeral_1h_input_tokens", 0), written),
             reasoning=min(found.get("thinking_tokens", 0), completion),
         )

@@ -196,7 +196,15 @@ def read_usage(value: JSON) -> Usage | None:
     fresh, output = _count(members.get("inputTokens")), _count(members.get("outputTokens"))
     if "inputTokens" not in members and "outputTokens" not in members:
         return None
-    return Usage(prompt=fresh + read + written, completion=output, cached_prompt=read, cache_write=written)
+    details = map(as_object, as_list(members.get("cacheDetails")))
+    hour = sum(_count(each.get("inputTokens")) for each in details if each.get("ttl") == "1h")
+    return Usage(
+        prompt=fresh + read + written,
+        completion=output,
+        cached_prompt=read,
+        cache_write=written,
+        cache_write_1h=min(hour, written),
+    )
 
 
 def _count(value: JSON) -> int:

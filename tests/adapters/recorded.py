@@ -159,7 +159,11 @@ def outcome(
 ) -> dict[str, Any]:
     told: dict[str, Any] = msgspec.to_builtins(failure) if failure else {}
     said = {name: value for name, value in told.items() if value not in (None, False)} or None
-    return {"usage": msgspec.to_builtins(usage), "model": model, "finish": finish, "failure": said}
+    counts = msgspec.json.decode(msgspec.json.encode(usage))
+    for name, usual in (("cache_write_1h", 0), ("billed", None), ("calls", 1)):
+        if counts and counts[name] == usual:
+            del counts[name]
+    return {"usage": counts, "model": model, "finish": finish, "failure": said}
 
 
 def sent(case: Case) -> dict[str, Any]:

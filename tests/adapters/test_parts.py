@@ -102,7 +102,7 @@ def test_choices_are_numbered_and_counts_added_up() -> None:
         "prompt_tokens_details": {"cached_tokens": 2, "cache_write_tokens": 4},
         "completion_tokens_details": {"reasoning_tokens": 8},
     }
-    assert joined.usage == Usage(prompt=6, completion=10, cached_prompt=2, cache_write=4, reasoning=8)
+    assert joined.usage == Usage(6, 10, 2, 4, 8, calls=2)
     assert (joined.model, joined.finish) == ("m", "length")
 
 

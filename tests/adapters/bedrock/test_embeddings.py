@@ -90,7 +90,7 @@ def test_the_answers_of_parts_are_joined_in_order() -> None:
     ]
     joined = join_replies(call, replies)
     assert [item["embedding"] for item in json.loads(joined.body)["data"]] == [[0.5, 1], [0.5, 2]]
-    assert joined.usage == Usage(prompt=6)
+    assert joined.usage == Usage(prompt=6, calls=2)
 
 
 @pytest.mark.parametrize(
