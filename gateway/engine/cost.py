@@ -58,14 +58,14 @@ def cost_nano_usd(usage: Usage, price: Price) -> int:
     Cached and written tokens are part of the input, those of reasoning part of the output. What has no rate of its own
     costs what all input costs.
     """
-    prompt = usage.prompt
-    rates = price.rates(prompt)
+    prompt, completion = usage.billed or (usage.prompt, usage.completion)
+    rates = price.rates(-(-usage.prompt // usage.calls))
     cached = min(usage.cached_prompt, prompt)
     written = min(usage.cache_write, prompt - cached)
     cached_rate = rates.input if rates.cached_input is None else rates.cached_input
     write_rate = rates.input if rates.cache_write is None else rates.cache_write
     total = (prompt - cached - written) * rates.input
-    total += cached * cached_rate + written * write_rate + usage.completion * rates.output
+    total += cached * cached_rate + written * write_rate + completion * rates.output
     whole, rest = divmod(total, _TOKENS)
     return whole + (2 * rest > _TOKENS or (2 * rest == _TOKENS and whole % 2))
 
