@@ -297,7 +297,7 @@ def _guesses(settings: Settings, before: Runtime | None) -> Guesses:
     """Returns what counts wrong keys; a reload that leaves the limit as it is forgets nothing."""
     limit = settings.server.bad_keys_per_minute
     known = before.keys.guesses if before else None
-    return known if known and known.per_minute == limit else Guesses(limit, clock=time.monotonic)
+    return known if known is not None and known.per_minute == limit else Guesses(limit, clock=time.monotonic)
 
 
 def public_name(spec: ProviderSpec, model: str) -> str:

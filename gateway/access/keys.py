@@ -134,7 +134,7 @@ class KeyCheck:
         raise self._unknown(peer)
 
     def _unknown(self, peer: Peer) -> GatewayError:
-        seconds = self.guesses.wait(peer[0]) if self.guesses and peer else 0.0
+        seconds = self.guesses.wait(peer[0]) if self.guesses is not None and peer else 0.0
         if not seconds:
             return Unauthenticated(_UNKNOWN)
         message = "too many unknown API keys came from your address (server.bad_keys_per_minute); send the right one"
