@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping
+from operator import itemgetter
 from typing import Any, Final
 
 import msgspec
@@ -28,6 +29,7 @@ _AMOUNTS: Final = (
     "reasoning_tokens",
     "cost_nano_usd",
 )
+_place_of: Final = itemgetter("hour_ms", *LABELS)
 _attempts_encoder: Final = msgspec.json.Encoder()
 _attempts_decoder: Final = msgspec.json.Decoder(tuple[AttemptRecord, ...])
 
@@ -56,11 +58,11 @@ def _unfit(record: UsageRecord) -> str:
 def as_row(record: UsageRecord, stored_at_ms: int) -> Row:
     """Returns the row of a single record."""
     row = asdict(record)
+    for name, value in row.items():
+        if type(value) is str and (len(value) > MAX_TEXT or "\0" in value):
+            row[name] = fit_text(value)
     row["attempts"] = _attempts_encoder.encode(record.attempts).decode()
     row["stored_at_ms"] = stored_at_ms
-    for name, value in row.items():
-        if type(value) is str and name != "attempts" and name != "id":
-            row[name] = fit_text(value)
     return row
 
 
@@ -99,18 +101,16 @@ def merged(rows: Iterable[Row]) -> list[Row]:
     """
     sums: dict[tuple[Any, ...], Row] = {}
     for row in rows:
-        labels = tuple(row[name] for name in LABELS)
-        place = (row["hour_ms"], *labels)
+        place = _place_of(row)
         if (found := sums.get(place)) is None:
+            hour_ms, *labels = place
             named = dict(zip(LABELS, labels, strict=True))
-            found = sums[place] = {
-                "hour_ms": row["hour_ms"],
-                "series": _series(labels),
-                **named,
-                **dict.fromkeys(SUMS, 0),
-            }
+            amounts = {name: row[name] for name in SUMS}
+            sums[place] = {"hour_ms": hour_ms, "series": _series(tuple(labels)), **named, **amounts}
+            continue
         for name in SUMS:
-            found[name] += row[name]
+            if amount := row[name]:
+                found[name] += amount
     return sorted(sums.values(), key=lambda row: (row["hour_ms"], row["series"]))
 
 

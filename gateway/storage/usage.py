@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from functools import cache
 from typing import Any, Final, cast
 
 from sqlalchemy import ColumnElement, Select, and_, delete, func, literal, or_, select, tuple_
@@ -49,7 +50,7 @@ async def append(connection: AsyncConnection, insert: Insert, batch: Sequence[Us
     fitting = {record.id: record for record in reversed(batch)}
     # In order: two processes that append the same records then never wait for each other.
     ids = sorted(fitting)
-    statement = insert(records).on_conflict_do_nothing(index_elements=[records.c.id]).returning(records.c.id)
+    statement = _adding_records(insert)
     sums: list[Row] = []
     for start in range(0, len(ids), _ROWS_AT_ONCE):
         rows = {id: as_row(fitting[id], now_ms) for id in ids[start : start + _ROWS_AT_ONCE]}
@@ -59,12 +60,23 @@ async def append(connection: AsyncConnection, insert: Insert, batch: Sequence[Us
 
 
 async def _add(connection: AsyncConnection, insert: Insert, sums: list[Row]) -> None:
-    if not sums:
-        return
+    if sums:
+        await connection.execute(_adding_sums(insert), sums)
+
+
+# Made once for each dialect: making one costs as much as thirty records.
+
+
+@cache
+def _adding_records(insert: Insert) -> Any:
+    return insert(records).on_conflict_do_nothing(index_elements=[records.c.id]).returning(records.c.id)
+
+
+@cache
+def _adding_sums(insert: Insert) -> Any:
     statement = insert(hours)
     more = {name: hours.c[name] + statement.excluded[name] for name in SUMS}
-    statement = statement.on_conflict_do_update(index_elements=[hours.c.hour_ms, hours.c.series], set_=more)
-    await connection.execute(statement, sums)
+    return statement.on_conflict_do_update(index_elements=[hours.c.hour_ms, hours.c.series], set_=more)
 
 
 async def usage(connection: AsyncConnection, query: UsageQuery) -> list[UsageRow]:

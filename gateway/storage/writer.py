@@ -40,7 +40,7 @@ class Pace:
     append_seconds: float = 30.0
     """For storage to take a batch."""
     gather_seconds: float = 0.1
-    """Between two looks at a journal with nothing in it."""
+    """From having brought everything into storage to the next look."""
     first_pause_seconds: float = 0.1
     last_pause_seconds: float = 5.0
     """Between two attempts while storage is away: twice as long each time, up to this."""
@@ -146,7 +146,7 @@ class Writer:
                 await self._pause(error)
 
     async def _round(self) -> bool:
-        """Brings the next batch into storage; says whether there was one."""
+        """Brings the next batch into storage; says whether more had been there when it was read."""
         if self._each_round is not None:
             self._each_round()
         self._journal.rotate_if_old()
@@ -154,10 +154,9 @@ class Writer:
         segment = self._journal.next_segment()
         if segment is None:
             return False
+        size = segment.size
         try:
-            lines = await asyncio.to_thread(
-                read_lines, segment.path, segment.drained, segment.size, self._pace.batch_records
-            )
+            lines = await asyncio.to_thread(read_lines, segment.path, segment.drained, size, self._pace.batch_records)
         except FileNotFoundError:
             _log.error("records lost: %d; %s was removed before they were stored", segment.records, segment.path)
             self._journal.give_up(segment)
@@ -171,7 +170,7 @@ class Writer:
             self.torn_records += 1
             _log.warning("the last record of %s is broken off and was left out", segment.path)
         self._journal.advance(segment, lines.end, len(lines.records) + len(lines.damaged))
-        return True
+        return lines.end < size or not segment.is_open
 
     async def _adopt(self) -> None:
         if self._clock() < self._adopt_at:
@@ -258,10 +257,10 @@ class Writer:
             _log.warning("%s may not survive the machine: %s", segment.path, error.strerror)
 
     async def _rest(self, seconds: float) -> None:
-        self._wake.clear()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._wake.wait()
+        self._wake.clear()
 
 
 def _said(error: Exception) -> str:
