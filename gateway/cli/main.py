@@ -21,6 +21,7 @@ from gateway.cli.owner_groups import projects_group, teams_group
 from gateway.cli.providers import providers_group
 from gateway.cli.reload import reload
 from gateway.cli.serve import serve
+from gateway.cli.top import top
 from gateway.cli.usage import usage_group
 from gateway.cli.version import version
 
@@ -28,6 +29,7 @@ COMMANDS: Final[Mapping[str, Callable[..., None]]] = {
     "serve": serve,
     "check": check,
     "reload": reload,
+    "top": top,
     "models": models,
     "discover": discover,
     "explain": explain,
