@@ -39,7 +39,8 @@ class Replica:
     def records(self) -> list[dict[str, Any]]:
         """Returns the access records of all that ran in the directory."""
         logs = sorted(self.directory.glob("stdout*.log"))
-        return [json.loads(line) for log in logs for line in log.read_text().splitlines()]
+        lines = (line for log in logs for line in log.read_text().splitlines(keepends=True))
+        return [json.loads(line) for line in lines if line.endswith("\n")]  # not one that is just being written
 
 
 class Replicas:

@@ -32,9 +32,7 @@ async def client_of(port: int, key: str) -> AsyncIterator[httpx2.AsyncClient]:
 
 
 async def begin(replicas: Replicas) -> list[Replica]:
-    """Makes the tables as compose.yaml does, then starts two replicas at the same moment."""
-    said = await asyncio.to_thread(replicas.run, "tables", "db", "upgrade")
-    assert "up to date" in said
+    """Starts two replicas at the same moment."""
     return await asyncio.gather(*(asyncio.to_thread(replicas.start, name) for name in ("one", "two")))
 
 
@@ -46,6 +44,7 @@ async def test_both_replicas_serve_and_each_knows_the_keys_that_the_other_one_ma
     kind: Kind, replicas: Replicas
 ) -> None:
     replicas.stage.play(json_response(completion("Hi")))
+    assert "up to date" in await asyncio.to_thread(replicas.run, "tables", "db", "upgrade")  # as compose.yaml does
     started = await begin(replicas)
     async with balancer([each.port for each in started], kind) as port:
         async with client_of(port, replicas.environ["ANYPORT_API_KEY"]) as client:
@@ -108,8 +107,12 @@ async def test_a_rolling_restart_under_load_fails_no_request(kind: Kind, replica
         load = [asyncio.create_task(ask(client, stream=number % 2 == 0)) for number in range(6)]
         for name, replica in zip(("one", "two"), started, strict=True):
             assert await asyncio.to_thread(replica.process.stop) == 0, replica.process.errors
-            await asyncio.to_thread(replicas.start, name, replica.port)
-            await asyncio.sleep(4 * CHECK_SECONDS)  # the balancer sees it before the other one goes
+            before = len(chats(replica))
+            successor = await asyncio.to_thread(replicas.start, name, replica.port)
+            end = time.monotonic() + SLACK_SECONDS
+            while len(chats(successor)) == before:  # the balancer has seen it before the other one goes
+                assert time.monotonic() < end
+                await asyncio.sleep(CHECK_SECONDS)
         over.set()
         await asyncio.gather(*load)
     assert len(statuses) > 20
