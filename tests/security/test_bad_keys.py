@@ -53,6 +53,13 @@ def test_the_operators_door_counts_as_well(gateway: House) -> None:
     assert gateway.admin("GET", "/admin/keys", key=ADMIN_KEY).status == 200
 
 
+def test_no_header_makes_another_address_of_a_client(gateway: House) -> None:
+    for number in range(3 * LIMIT):
+        address = f"10.0.0.{number}"
+        reply = gateway.chat("guess", x_forwarded_for=address, x_real_ip=address, forwarded=f"for={address}")
+    assert reply.code == "too_many_bad_keys"
+
+
 def test_a_reload_forgets_nothing_and_may_switch_it_off(gateway: House) -> None:
     file = gateway.directory / "anyport.yaml"
     for number in range(3 * LIMIT):

@@ -84,6 +84,23 @@ def test_every_path_of_the_operators_door_is_for_the_operator(paths: dict[str, s
     assert {(route.method, route.path) for route in ROUTES} == FOR_THE_OPERATOR
 
 
+OF_ALL = {"name", "limits", "budgets"}
+BODIES = {
+    "POST /admin/explain": {"model", "body", "fail", "seed"},
+    "POST /admin/keys/{id}/rotate": {"overlap_seconds"},
+    "PATCH /admin/keys/{id}": {*OF_ALL, "team_id", "project_id", "tags", "routes", "expires_at_ms"},
+    "PATCH /admin/projects/{id}": {*OF_ALL, "team_id"},
+    "PATCH /admin/teams/{id}": OF_ALL,
+}
+
+
+def test_every_field_that_the_operator_may_send_is_one_that_was_thought_of() -> None:
+    bodies = {f"{route.method} {route.path}": set(route.body["properties"]) for route in ROUTES if route.body}
+    made = {f"POST /admin/{what}": BODIES[f"PATCH /admin/{what}/{{id}}"] for what in ("keys", "projects", "teams")}
+    assert {path: names for path, names in bodies.items() if names} == {**BODIES, **made}
+    assert all(route.body["additionalProperties"] is False for route in ROUTES if route.body)
+
+
 @pytest.fixture(scope="module")
 def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     with house(tmp_path_factory.mktemp("doors")) as one:
