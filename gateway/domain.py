@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from types import MappingProxyType
+from typing import NamedTuple
 
 from msgspec import Struct
 from msgspec import field as struct_field
@@ -94,6 +95,46 @@ class ProviderSpec:
     """Variables that say the same."""
     label: str = ""
     """Name in metrics where it differs from the id."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rates:
+    """Integers of nano-dollars for a million tokens; per token many prices would not be integers.
+
+    `output` is 0 where the catalogue names none: embeddings, rankings.
+    """
+
+    input: int
+    output: int
+    cached_input: int | None = None
+    """Input that the provider's cache had; None if it has no price of its own."""
+    cache_write: int | None = None
+    """Input that went into the cache for the usual time."""
+    cache_write_1h: int | None = None
+    """Input that went into it for an hour."""
+
+
+class Tier(NamedTuple):
+    """What every token of a request costs that has more input tokens than this."""
+
+    above_input_tokens: int
+    rates: Rates
+
+
+@dataclass(frozen=True, slots=True)
+class Price:
+    """What text costs, at the standard service tier.
+
+    Left out: audio, images and video, fees for a request or a search, other service tiers (batch, priority).
+    """
+
+    base: Rates
+    tiers: tuple[Tier, ...] = ()
+    """Ascending."""
+
+    def rates(self, input_tokens: int) -> Rates:
+        """Returns what the tokens of a request with that many input tokens cost."""
+        return next((tier.rates for tier in reversed(self.tiers) if input_tokens > tier.above_input_tokens), self.base)
 
 
 class Attempt(Struct):

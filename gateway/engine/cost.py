@@ -7,8 +7,9 @@ from datetime import UTC, datetime
 from typing import Final
 
 from adapters.types import Usage
+from gateway.domain import Price, Rates
 from gateway.registry.catalogue import DEMO
-from gateway.registry.facts import ModelFacts, Price, Rates, facts_of
+from gateway.registry.facts import ModelFacts, facts_of
 from gateway.routing.deployment import Deployment
 
 _TOKENS: Final = 1_000_000
@@ -35,9 +36,8 @@ class Prices:
 
     def of(self, deployment: Deployment, at: float) -> tuple[Price | None, str]:
         """Returns a price, None if it is not known, and where it is from; `at` is in Unix seconds."""
-        own = deployment.price
-        if own is not None and own.is_own:
-            return Price(Rates(own.input, own.output)), OWN_PRICE
+        if deployment.is_price_own:
+            return deployment.price, OWN_PRICE
         if deployment.provider == DEMO:
             return _FREE, ""
         minute = int(at // _SECONDS)
@@ -56,16 +56,19 @@ def cost_nano_usd(usage: Usage, price: Price) -> int:
     """Returns nano-dollars; every token counts at one rate and once, whatever an upstream says of its parts.
 
     Cached and written tokens are part of the input, those of reasoning part of the output. What has no rate of its own
-    costs what all input costs.
+    costs what all input costs, and an hour in the cache what the usual time does.
     """
     prompt, completion = usage.billed or (usage.prompt, usage.completion)
     rates = price.rates(-(-usage.prompt // usage.calls))
     cached = min(usage.cached_prompt, prompt)
     written = min(usage.cache_write, prompt - cached)
     cached_rate = rates.input if rates.cached_input is None else rates.cached_input
+    for_hour = min(usage.cache_write_1h, written)
     write_rate = rates.input if rates.cache_write is None else rates.cache_write
+    hour_rate = write_rate if rates.cache_write_1h is None else rates.cache_write_1h
     total = (prompt - cached - written) * rates.input
-    total += cached * cached_rate + written * write_rate + completion * rates.output
+    total += cached * cached_rate + (written - for_hour) * write_rate + for_hour * hour_rate
+    total += completion * rates.output
     whole, rest = divmod(total, _TOKENS)
     return whole + (2 * rest > _TOKENS or (2 * rest == _TOKENS and whole % 2))
 

@@ -16,10 +16,10 @@ from gateway.access.admission import Estimate, Owner, Spent, checks, owners, rat
 from gateway.access.estimate import Tokens, tokens_of
 from gateway.access.keys import Caller
 from gateway.access.spending import SpendingUnknown
+from gateway.domain import Price
 from gateway.engine.cost import Prices
 from gateway.errors import LimitsUnavailable
 from gateway.records import NO_LIMITS, UsageRecord
-from gateway.registry.facts import Price
 from gateway.routing.asking import Asking
 from gateway.routing.route import Plan
 from gateway.state.admission import Admissions, Charges

@@ -19,6 +19,7 @@ from pydantic import Field, ValidationError
 
 import gateway
 from adapters.gemini.models import PREFIXES as GOOGLE_PREFIXES
+from gateway.domain import Price, Rates, Tier
 from gateway.errors import ConfigError
 from gateway.registry.builtin import config_directory
 from gateway.settings.document import read_document
@@ -42,7 +43,6 @@ MAX_NAME_CHARACTERS = 256
 """A longer name is no model's; clients write names, and each look-up walks through hundreds of patterns."""
 _REMEMBERED = 4096
 _NANO: Final = Decimal(10**9)
-_TOKENS: Final = 10**6
 _CATALOGUE_NAMES: Final = MappingProxyType(
     {
         "anthropic": "anthropic",
@@ -82,56 +82,6 @@ _PREFIXES: Final = MappingProxyType(
     }
 )
 """What clients may write before a model's name, and genai-prices does not know."""
-
-
-@dataclass(frozen=True, slots=True)
-class Rates:
-    """Integers of nano-dollars for a million tokens; per token many prices would not be integers.
-
-    `output` is 0 where the catalogue names none: embeddings, rankings.
-    """
-
-    input: int
-    output: int
-    cached_input: int | None = None
-    """Input that the provider's cache had; None if it has no price of its own."""
-    cache_write: int | None = None
-    """Input that went into the cache for the usual time."""
-    cache_write_1h: int | None = None
-    """Input that went into it for an hour."""
-
-
-class Tier(NamedTuple):
-    """What every token of a request costs that has more input tokens than this."""
-
-    above_input_tokens: int
-    rates: Rates
-
-
-@dataclass(frozen=True, slots=True)
-class Price:
-    """What text costs, at the standard service tier.
-
-    Left out: audio, images and video, fees for a request or a search, other service tiers (batch, priority).
-    """
-
-    base: Rates
-    tiers: tuple[Tier, ...] = ()
-    """Ascending."""
-
-    @property
-    def input_nano_usd(self) -> int:
-        """Nano-dollars for one token of input, rounded: to compare by, not to bill by."""
-        return round(self.base.input / _TOKENS)
-
-    @property
-    def output_nano_usd(self) -> int:
-        """Nano-dollars for one token of output, rounded: to compare by, not to bill by."""
-        return round(self.base.output / _TOKENS)
-
-    def rates(self, input_tokens: int) -> Rates:
-        """Returns what the tokens of a request with that many input tokens cost."""
-        return next((tier.rates for tier in reversed(self.tiers) if input_tokens > tier.above_input_tokens), self.base)
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,8 +179,19 @@ def match(rows: Mapping[str, ModelRow], name: str) -> ModelRow | None:
 
 def settled_price(price: PriceSettings) -> Price:
     """Returns what a price of the configuration means."""
-    dollars = (price.input_usd_per_million, price.output_usd_per_million)
-    return Price(Rates(*(_nano(Decimal(str(each))) for each in dollars)))
+
+    def rate(dollars: float | None) -> int | None:
+        return None if dollars is None else _nano(Decimal(str(dollars)))
+
+    return Price(
+        Rates(
+            input=rate(price.input_usd_per_million) or 0,
+            output=rate(price.output_usd_per_million) or 0,
+            cached_input=rate(price.cached_input_usd_per_million),
+            cache_write=rate(price.cache_write_usd_per_million),
+            cache_write_1h=rate(price.cache_write_1h_usd_per_million),
+        )
+    )
 
 
 @cache

@@ -15,7 +15,7 @@ from gateway.registry.catalogue import Catalogue
 from gateway.registry.facts import UNKNOWN, facts_of, settled_price
 from gateway.registry.live import LiveStates
 from gateway.registry.waits import total_of, waits_of
-from gateway.routing.deployment import Deployment, UnitPrice
+from gateway.routing.deployment import Deployment
 from gateway.routing.route import (
     ANY_FAILURE,
     Fallback,
@@ -163,7 +163,8 @@ class RouteBook:
             tags=frozenset(said.tags),
             supports=None if said.supports is None else frozenset(said.supports),
             context_window=said.context_window or facts.context_window,
-            price=UnitPrice(price.base.input, price.base.output, is_own=said.price is not None) if price else None,
+            price=price,
+            is_price_own=said.price is not None,
             is_limited=limits.tokens_per_minute is not None,
         )
 

@@ -116,7 +116,7 @@ def _lowest_cost(candidates: Sequence[Deployment], moment: Moment) -> Sequence[D
 
     def cost(each: Deployment) -> float:
         price = each.price
-        return float("inf") if price is None else price.input * prompt + price.output * answer
+        return float("inf") if price is None else price.base.input * prompt + price.base.output * answer
 
     return sorted(candidates, key=cost)
 

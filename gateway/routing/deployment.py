@@ -8,6 +8,7 @@ from typing import Final
 
 from adapters.types import Adapter, Operation, Target
 from gateway.credentials.keyring import KeyRing
+from gateway.domain import Price
 from gateway.health.vitals import HealthPolicy, Vitals
 from gateway.transport.base import Timeouts
 
@@ -45,16 +46,6 @@ DEFAULT_WAITS: Final = Waits()
 
 
 @dataclass(frozen=True, slots=True)
-class UnitPrice:
-    """Nano-dollars per million tokens, of short prompts that no cache knows: enough to compare."""
-
-    input: int
-    output: int
-    is_own: bool = False
-    """The route says so, whatever is known of the model."""
-
-
-@dataclass(frozen=True, slots=True)
 class Deployment:
     """Provider, upstream model, base URL and key ring, and what a route says of them."""
 
@@ -73,7 +64,10 @@ class Deployment:
     """What requests may use; None for everything."""
     context_window: int | None = None
     """Tokens of prompt and answer together; None if nobody knows."""
-    price: UnitPrice | None = None
+    price: Price | None = None
+    """As it was known when the route was made: to compare by."""
+    is_price_own: bool = False
+    """The route says so, whatever is known of the model."""
     is_limited: bool = False
     """Whether it is given only so many tokens, so that those of a request have to be estimated."""
 

@@ -77,10 +77,19 @@ class LimitSettings(Strict):
 
 
 class PriceSettings(Strict):
-    """What a deployment costs, for the strategy `lowest_cost`."""
+    """What a deployment costs: for budgets, the ledger, and the strategy `lowest_cost`."""
 
     input_usd_per_million: Weight = Field(description="US dollars for a million tokens of input.")
     output_usd_per_million: Weight = Field(description="US dollars for a million tokens of output.")
+    cached_input_usd_per_million: Weight | None = Field(
+        default=None, description="Those for input that the provider's cache had. Null: what all input costs."
+    )
+    cache_write_usd_per_million: Weight | None = Field(
+        default=None, description="Those for input that goes into the cache. Null: what all input costs."
+    )
+    cache_write_1h_usd_per_million: Weight | None = Field(
+        default=None, description="Those for input that goes into it for an hour. Null: as for the usual time."
+    )
 
 
 class DeploymentSettings(Strict):

@@ -20,8 +20,8 @@ from adapters.openai.usage import read_usage
 from adapters.parts import sum_usage
 from adapters.rules import ParamRules
 from adapters.types import Usage
+from gateway.domain import Price, Rates, Tier
 from gateway.engine.cost import cost_nano_usd
-from gateway.registry.facts import Price, Rates, Tier
 
 
 def rates(**dollars: str) -> Rates:

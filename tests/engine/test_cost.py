@@ -9,23 +9,25 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adapters.types import Usage
+from gateway.domain import Price, Rates, Tier
 from gateway.engine.cost import cost_nano_usd, dollars
-from gateway.registry.facts import Price, Rates, Tier
 
 COUNTS = st.integers(0, 2_000_000)
 RATE = st.integers(0, 200 * 10**9)
-RATES = st.builds(Rates, RATE, RATE, st.none() | RATE, st.none() | RATE)
+RATES = st.builds(Rates, RATE, RATE, *[st.none() | RATE] * 3)
 
 
 @st.composite
 def usages(draw: st.DrawFn) -> Usage:
     prompt, completion = draw(COUNTS), draw(COUNTS)
     cached = draw(st.integers(0, prompt))
+    written = draw(st.integers(0, prompt - cached))
     return Usage(
         prompt=prompt,
         completion=completion,
         cached_prompt=cached,
-        cache_write=draw(st.integers(0, prompt - cached)),
+        cache_write=written,
+        cache_write_1h=draw(st.integers(0, written)),
         reasoning=draw(st.integers(0, completion)),
     )
 
@@ -34,11 +36,13 @@ def usages(draw: st.DrawFn) -> Usage:
 def test_each_token_counts_once_at_the_rate_of_its_kind(usage: Usage, rates: Rates) -> None:
     cached_rate = rates.input if rates.cached_input is None else rates.cached_input
     write_rate = rates.input if rates.cache_write is None else rates.cache_write
+    hour_rate = write_rate if rates.cache_write_1h is None else rates.cache_write_1h
     plain = usage.prompt - usage.cached_prompt - usage.cache_write
     exact = Fraction(
         plain * rates.input
         + usage.cached_prompt * cached_rate
-        + usage.cache_write * write_rate
+        + (usage.cache_write - usage.cache_write_1h) * write_rate
+        + usage.cache_write_1h * hour_rate
         + usage.completion * rates.output,
         10**6,
     )
@@ -47,10 +51,10 @@ def test_each_token_counts_once_at_the_rate_of_its_kind(usage: Usage, rates: Rat
 
 @given(COUNTS, COUNTS, COUNTS, COUNTS, COUNTS, RATES)
 def test_a_provider_that_counts_more_parts_than_the_whole_is_never_paid_more_than_the_dearest_rate(
-    prompt: int, completion: int, cached: int, written: int, reasoning: int, rates: Rates
+    prompt: int, completion: int, cached: int, written: int, for_hour: int, rates: Rates
 ) -> None:
-    usage = Usage(prompt, completion, cached, written, reasoning)
-    dearest = max(rates.input, rates.cached_input or 0, rates.cache_write or 0)
+    usage = Usage(prompt, completion, cached, written, cache_write_1h=for_hour)
+    dearest = max(rates.input, rates.cached_input or 0, rates.cache_write or 0, rates.cache_write_1h or 0)
     most = Fraction(prompt * dearest + completion * rates.output, 10**6)
     assert 0 <= cost_nano_usd(usage, Price(rates)) <= round(most)
 

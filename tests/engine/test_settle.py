@@ -11,12 +11,11 @@ import pytest
 from adapters.failures import Failure, FailureKind
 from adapters.types import Usage
 from gateway.access.keys import ANONYMOUS, Caller
-from gateway.domain import Attempt, Outcome
+from gateway.domain import Attempt, Outcome, Price, Rates
 from gateway.engine.cost import Prices
 from gateway.engine.settle import Settler
 from gateway.records import Project, Team, UsageRecord, VirtualKey
-from gateway.registry.facts import UNKNOWN, ModelFacts, Price, Rates
-from gateway.routing.deployment import UnitPrice
+from gateway.registry.facts import UNKNOWN, ModelFacts
 from gateway.routing.route import Plan, Route, Stage
 from tests.engine.fleet import Fleet
 
@@ -25,7 +24,11 @@ KNOWN = ModelFacts(price=Price(Rates(2_000_000, 4_000_000)), price_version="pric
 
 
 def settle(
-    facts: ModelFacts = KNOWN, price: UnitPrice | None = None, client: Caller = ANONYMOUS, **said: Any
+    facts: ModelFacts = KNOWN,
+    price: Price | None = None,
+    is_price_own: bool = False,
+    client: Caller = ANONYMOUS,
+    **said: Any,
 ) -> UsageRecord:
     values: dict[str, Any] = {
         "operation": "chat",
@@ -37,7 +40,7 @@ def settle(
         "started": 10.0,
         **said,
     }
-    deployment = replace(Fleet().add(NAME), price=price)
+    deployment = replace(Fleet().add(NAME), price=price, is_price_own=is_price_own)
     plan = Plan("fast", (Stage(Route("fast", (deployment,))),))
 
     def known(provider: str, model: str, at: datetime) -> ModelFacts:
@@ -60,10 +63,10 @@ def test_reported_usage_is_priced_and_the_price_says_where_it_is_from() -> None:
 
 
 def test_the_price_of_the_route_wins_over_what_is_known_of_the_model() -> None:
-    own = UnitPrice(7_000_000, 1_000_000, is_own=True)
-    assert bill(settle(price=own, usage=Usage(10, 5))) == ("reported", 75, "configuration")
-    copied = UnitPrice(7_000_000, 1_000_000)
-    assert bill(settle(price=copied, usage=Usage(10, 5))) == ("reported", 40, "prices 1")
+    price = Price(Rates(7_000_000, 1_000_000, cached_input=2_000_000))
+    own = settle(price=price, is_price_own=True, usage=Usage(10, 5, cached_prompt=4))
+    assert bill(own) == ("reported", 6 * 7 + 4 * 2 + 5, "configuration")
+    assert bill(settle(price=price, usage=Usage(10, 5))) == ("reported", 40, "prices 1")
 
 
 def test_an_unknown_price_is_no_price_of_zero() -> None:

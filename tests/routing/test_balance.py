@@ -12,9 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adapters.types import Operation
+from gateway.domain import Price, Rates
 from gateway.routing.asking import Asking
 from gateway.routing.balance import order
-from gateway.routing.deployment import Deployment, UnitPrice
+from gateway.routing.deployment import Deployment
 from gateway.routing.route import Route, Strategy
 from tests.resilience.scenery import deployment
 from tests.routing.asked import HELLO, asking
@@ -195,9 +196,9 @@ def test_what_is_busy_is_expected_to_take_longer() -> None:
 def test_the_cheapest_for_this_request_is_first_and_unknown_prices_are_last() -> None:
     own = [
         deployment("u"),
-        deployment("o", price=UnitPrice(input=1_000, output=100_000)),
-        deployment("i", price=UnitPrice(input=10_000, output=10_000)),
-        deployment("f", price=UnitPrice(input=0, output=0)),
+        deployment("o", price=Price(Rates(1_000, 100_000))),
+        deployment("i", price=Price(Rates(10_000, 10_000))),
+        deployment("f", price=Price(Rates(0, 0))),
         deployment("v"),
     ]
     long = [{"role": "user", "content": "x" * 40_000}]
@@ -206,9 +207,9 @@ def test_the_cheapest_for_this_request_is_first_and_unknown_prices_are_last() ->
 
 
 def test_an_answer_whose_length_nobody_says_is_taken_for_a_third_of_the_prompt() -> None:
-    own = [deployment("a", price=UnitPrice(30, 100)), deployment("b", price=UnitPrice(60, 20))]
+    own = [deployment("a", price=Price(Rates(30, 100))), deployment("b", price=Price(Rates(60, 20)))]
     assert ids(route(Strategy.LOWEST_COST, *own), asking(messages=[{"role": "user", "content": "x" * 9000}])) == "ab"
-    dear = [deployment("a", price=UnitPrice(30, 200)), deployment("b", price=UnitPrice(60, 20))]
+    dear = [deployment("a", price=Price(Rates(30, 200))), deployment("b", price=Price(Rates(60, 20)))]
     assert ids(route(Strategy.LOWEST_COST, *dear), asking(messages=[{"role": "user", "content": "x" * 9000}])) == "ba"
 
 

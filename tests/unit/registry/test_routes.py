@@ -8,10 +8,11 @@ import pytest
 
 from adapters.failures import FailureKind as K
 from gateway.credentials.secret import Secret
+from gateway.domain import Price, Rates
 from gateway.registry import live
 from gateway.registry.routes import RouteBook
 from gateway.routing.asking import Asking
-from gateway.routing.deployment import Deployment, Limit, UnitPrice
+from gateway.routing.deployment import Deployment, Limit
 from gateway.routing.route import ANY_FAILURE, Fallback, HedgePolicy, MirrorPolicy, Route, Rule, Strategy
 from gateway.routing.router import Router
 from gateway.runtime import build_catalogue
@@ -89,7 +90,8 @@ def test_what_the_file_says_of_a_deployment_is_what_it_has() -> None:
     )
     assert (deployment.weight, deployment.order, deployment.tags) == (3, 2, {"eu"})
     assert (deployment.context_window, deployment.supports) == (4096, {"tools"})
-    assert deployment.price == UnitPrice(1_500_000_000, 6_000_000_000, is_own=True)
+    assert deployment.price == Price(Rates(1_500_000_000, 6_000_000_000))
+    assert deployment.is_price_own
     assert deployment.is_limited
 
 
