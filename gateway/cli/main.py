@@ -9,6 +9,7 @@ from typing import Any, Final
 import typer
 from typer.core import TyperGroup
 
+from gateway.cli.audit import audit
 from gateway.cli.bench import bench
 from gateway.cli.check import check
 from gateway.cli.db import db_group
@@ -33,6 +34,7 @@ COMMANDS: Final[Mapping[str, Callable[..., None]]] = {
     "models": models,
     "discover": discover,
     "explain": explain,
+    "audit": audit,
     "bench": bench,
     "version": version,
 }

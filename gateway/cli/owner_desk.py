@@ -41,6 +41,20 @@ class OwnerDesk:
         path = f"keys/{quote(id, '')}/{'enable' if is_enabled else 'disable'}"
         return self._do("POST", path, {}, lambda desk: desk.enable(id, is_enabled=is_enabled))
 
+    def change(self, word: str, id: str, wishes: dict[str, Any]) -> dict[str, Any]:
+        """Lays fields over an owner."""
+        return self._do("PATCH", f"{word}s/{quote(id, '')}", wishes, lambda desk: desk.change(word, id, wishes))
+
+    def remove(self, word: str, id: str) -> dict[str, Any]:
+        """Takes away an owner to which nothing belongs."""
+        return self._do("DELETE", f"{word}s/{quote(id, '')}", None, lambda desk: desk.remove(word, id))
+
+    def audits(self, subject: str, before: int | None, limit: int) -> dict[str, Any]:
+        """Returns a page of the audit log, the newest first."""
+        query = {"subject": subject, "limit": limit, **({} if before is None else {"before": before})}
+        path = f"audit?{urlencode(query)}"
+        return self._do("GET", path, None, lambda desk: desk.audits(subject=subject, before=before, limit=limit))
+
     def all(self, word: str, prefix: str = "") -> list[dict[str, Any]]:
         """Returns all owners of a kind whose names begin so."""
         from gateway.storage.base import OwnersQuery

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Final
 
 import typer
 
 _SECONDS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
+_MAX_DIGITS: Final = 19
 
 NameOption = Annotated[str, typer.Option("--name", help="What people call it.")]
 TeamOption = Annotated[str | None, typer.Option("--team", help="Id or name of the team that it belongs to.")]
@@ -22,6 +23,24 @@ BudgetOption = Annotated[
         "--budget", metavar="USD/WINDOW", help="Most dollars per day, week, month or in total; may be repeated."
     ),
 ]
+NewNameOption = Annotated[str | None, typer.Option("--name", help="Another name.")]
+_NEW: Final = "N|none"
+NewRpmOption = Annotated[str | None, typer.Option("--rpm", metavar=_NEW, help="Most requests per minute.")]
+NewTpmOption = Annotated[str | None, typer.Option("--tpm", metavar=_NEW, help="Most tokens per minute.")]
+NewInFlightOption = Annotated[
+    str | None, typer.Option("--in-flight", metavar=_NEW, help="Most requests at the same time.")
+]
+NewBudgetOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--budget", metavar="USD/WINDOW|none", help="The budgets instead of those that there are; may be repeated."
+    ),
+]
+NewTeamOption = Annotated[
+    str | None, typer.Option("--team", metavar="TEAM|none", help="Id or name of the team that it belongs to.")
+]
+NONE: Final = "none"
+"""What an option says that takes something away."""
 
 
 def wishes_of(
@@ -30,6 +49,25 @@ def wishes_of(
     """Returns what the admin API is to be told."""
     limits = {"requests_per_minute": rpm, "tokens_per_minute": tpm, "max_in_flight": in_flight}
     return {"name": name, "limits": limits, "budgets": [_budget(each) for each in budgets or ()]}
+
+
+def changes_of(
+    owner: Mapping[str, Any],
+    name: str | None,
+    rpm: str | None,
+    tpm: str | None,
+    in_flight: str | None,
+    budgets: Sequence[str] | None,
+) -> dict[str, Any]:
+    """Returns what the admin API is to be told; limits that are not named stay as they are."""
+    named = {"requests_per_minute": rpm, "tokens_per_minute": tpm, "max_in_flight": in_flight}
+    changed = {limit: _number(text) for limit, text in named.items() if text is not None}
+    wishes: dict[str, Any] = {} if name is None else {"name": name}
+    if changed:
+        wishes["limits"] = {**owner["limits"], **changed}
+    if budgets:
+        wishes["budgets"] = [] if list(budgets) == [NONE] else [_budget(each) for each in budgets]
+    return wishes
 
 
 def seconds_of(text: str) -> int:
@@ -43,6 +81,14 @@ def seconds_of(text: str) -> int:
 def moment_after(text: str) -> int:
     """Returns when a time from now is over, in milliseconds since 1970."""
     return time.time_ns() // 1_000_000 + 1000 * seconds_of(text)
+
+
+def _number(text: str) -> int | None:
+    if text == NONE:
+        return None
+    if not (text.isascii() and text.isdigit() and len(text) < _MAX_DIGITS):
+        raise typer.BadParameter(f"{text!r} is neither a whole number nor `{NONE}`")
+    return int(text)
 
 
 def _budget(text: str) -> dict[str, str]:

@@ -9,14 +9,22 @@ import typer
 from gateway.cli.options import ConfigOption, JsonOption
 from gateway.cli.output import print_json
 from gateway.cli.owner_desk import open_desk
-from gateway.cli.owner_groups import print_owner, print_owners
+from gateway.cli.owner_groups import belonging, print_owner, print_owners
 from gateway.cli.owner_options import (
+    NONE,
     BudgetOption,
     InFlightOption,
     NameOption,
+    NewBudgetOption,
+    NewInFlightOption,
+    NewNameOption,
+    NewRpmOption,
+    NewTeamOption,
+    NewTpmOption,
     RpmOption,
     TeamOption,
     TpmOption,
+    changes_of,
     moment_after,
     seconds_of,
     wishes_of,
@@ -29,11 +37,23 @@ RouteOption = Annotated[
 ]
 ExpiresOption = Annotated[str | None, typer.Option("--expires", metavar="TIME", help="How long it works: 12h, 30d.")]
 OverlapOption = Annotated[str, typer.Option("--overlap", metavar="TIME", help="How long the old one works on.")]
+NewProjectOption = Annotated[
+    str | None, typer.Option("--project", metavar="PROJECT|none", help="Id or name of the project it belongs to.")
+]
+NewRouteOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--route", metavar="MODEL|none", help="The models that it is for, instead of those so far; none: all."
+    ),
+]
+NewExpiresOption = Annotated[
+    str | None, typer.Option("--expires", metavar="TIME|none", help="How long it works from now: 12h, 30d.")
+]
 
 
 def add_key_commands(group: typer.Typer) -> None:
     """Adds the commands to `anyport keys`."""
-    for command in (create, show, rotate, disable, enable):
+    for command in (create, show, change, rotate, disable, enable):
         group.command(command.__name__)(command)
     group.command("list")(list_keys)
 
@@ -72,6 +92,32 @@ def list_keys(config: ConfigOption = None, as_json: JsonOption = False) -> None:
 def show(key: KeyArgument, config: ConfigOption = None, as_json: JsonOption = False) -> None:
     """Show what is known of a key."""
     print_owner(open_desk(config).find("key", key), as_json=as_json)
+
+
+def change(
+    key: KeyArgument,
+    name: NewNameOption = None,
+    team: NewTeamOption = None,
+    project: NewProjectOption = None,
+    route: NewRouteOption = None,
+    rpm: NewRpmOption = None,
+    tpm: NewTpmOption = None,
+    in_flight: NewInFlightOption = None,
+    budget: NewBudgetOption = None,
+    expires: NewExpiresOption = None,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Change what a key may do and whom it belongs to; what is not named stays, and so does the key itself."""
+    desk = open_desk(config)
+    found = desk.find("key", key)
+    wishes = changes_of(found, name, rpm, tpm, in_flight, budget)
+    wishes |= belonging(desk, "team", team) | belonging(desk, "project", project)
+    if route:
+        wishes["routes"] = [] if route == [NONE] else route
+    if expires:
+        wishes["expires_at_ms"] = None if expires == NONE else moment_after(expires)
+    print_owner(desk.change("key", found["id"], wishes), as_json=as_json)
 
 
 def rotate(

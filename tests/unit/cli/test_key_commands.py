@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -66,3 +67,71 @@ def test_a_name_of_several_keys_is_none(run: Run) -> None:
         assert run("keys", "create", "--name", "twin").exit_code == 0
     result = run("keys", "disable", "twin")
     assert (result.exit_code, "several keys are called 'twin'" in result.stderr) == (1, True)
+
+
+def test_what_is_not_named_in_a_change_stays(run: Run) -> None:
+    run("teams", "create", "--name", "search", "--rpm", "60", "--tpm", "1000", "--budget", "10/month")
+    changed = run("teams", "change", "search", "--rpm", "none", "--in-flight", "3", "--name", "found", "--json")
+    assert changed.exit_code == 0, changed.output
+    team = json.loads(changed.stdout)
+    assert (team["name"], team["budgets"]) == ("found", [{"usd": "10", "window": "month"}])
+    assert team["limits"] == {"requests_per_minute": None, "tokens_per_minute": 1000, "max_in_flight": 3}
+    changed = run("teams", "change", "found", "--budget", "1/day", "--budget", "5", "--json")
+    assert json.loads(changed.stdout)["budgets"] == [{"usd": "1", "window": "day"}, {"usd": "5", "window": "total"}]
+    run("teams", "change", "found", "--budget", "none")
+    shown = json.loads(run("teams", "show", team["id"], "--json").stdout)
+    assert (shown["budgets"], shown["limits"]) == ([], team["limits"])
+
+
+def test_keys_and_projects_change_whom_they_belong_to(run: Run) -> None:
+    run("teams", "create", "--name", "search")
+    run("projects", "create", "--name", "crawler")
+    run("keys", "create", "--name", "bot", "--route", "demo/*", "--expires", "1d")
+    project = json.loads(run("projects", "change", "crawler", "--team", "search", "--json").stdout)
+    key = json.loads(run("keys", "change", "bot", "--project", "crawler", "--rpm", "5", "--json").stdout)
+    assert project["team_id"].startswith("team_")
+    assert (key["project_id"], key["limits"]["requests_per_minute"]) == (project["id"], 5)
+    assert (key["routes"], key["expires_at_ms"] is None) == (["demo/*"], False)
+    arguments = ("--project", "none", "--route", "none", "--expires", "none")
+    key = json.loads(run("keys", "change", "bot", *arguments, "--json").stdout)
+    assert (key["project_id"], key["routes"], key["expires_at_ms"]) == ("", [], None)
+
+
+def test_a_team_is_deleted_when_nothing_belongs_to_it(run: Run) -> None:
+    run("teams", "create", "--name", "search")
+    run("projects", "create", "--name", "crawler", "--team", "search")
+    refused = run("teams", "delete", "search")
+    assert (refused.exit_code, "belongs to it" in refused.stderr) == (1, True)
+    assert "project crawler (project_" in run("projects", "delete", "crawler").stdout
+    assert run("teams", "delete", "search").exit_code == 0
+    assert "there is no team 'search'" in run("teams", "show", "search").stderr
+
+
+def test_who_changed_what_is_listed(run: Run) -> None:
+    run("teams", "create", "--name", "search")
+    team = json.loads(run("teams", "change", "search", "--rpm", "5", "--json").stdout)
+    run("projects", "create", "--name", "crawler")
+    listed = run("audit")
+    assert re.search(r"\n3 +2\d{3}-.*Z +command line +project.create +project:", listed.stdout)
+    page = json.loads(run("audit", "--subject", f"team:{team['id']}", "--json").stdout)
+    assert [each["action"] for each in page["data"]] == ["team.change", "team.create"]
+    older = run("audit", "--limit", "1", "--before", "3")
+    assert ("team.change" in older.stdout, "`--before 2` shows them" in older.stderr) == (True, True)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (("teams", "change", "search", "--rpm", "-1"), 2, "neither a whole number nor `none`"),
+        (("teams", "change", "search", "--rpm", "∞"), 2, "neither a whole number nor `none`"),
+        (("teams", "change", "search", "--budget", "-1/day"), 1, "budgets[0].usd"),
+        (("teams", "change", "none", "--rpm", "1"), 1, "there is no team 'none'"),
+        (("keys", "create", "--name", "a", "--expires", "-1d"), 2, "is no time"),
+        (("keys", "create", "--name", "a", "--expires", "9999999w"), 1, "expires_at_ms"),
+        (("audit", "--limit", "0"), 2, "greater than or equal to 1"),
+    ],
+)
+def test_a_change_that_cannot_be_is_said(run: Run, arguments: tuple[str, ...], code: int, said: str) -> None:
+    run("teams", "create", "--name", "search")
+    result = run(*arguments)
+    assert (result.exit_code, said in result.stderr) == (code, True), result.stderr
