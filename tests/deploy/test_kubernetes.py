@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -42,6 +43,29 @@ def settings(tmp_path: Path, environ: dict[str, str]) -> Settings:
     file = tmp_path / "anyport.yaml"
     file.write_text(CONFIGURATION)
     return load_settings(file, environ, known_providers())
+
+
+def patched(manifest: dict[str, Any], operations: list[dict[str, Any]]) -> dict[str, Any]:
+    """Returns a manifest after the operations of a JSON patch."""
+    made = copy.deepcopy(manifest)
+    for operation in operations:
+        *parents, last = operation["path"].strip("/").split("/")
+        place: Any = made
+        for name in parents:
+            place = place[int(name)] if isinstance(place, list) else place[name]
+        key: Any = int(last) if isinstance(place, list) else last
+        match operation["op"]:
+            case "test":
+                assert place[key] == operation["value"], operation
+            case "remove":
+                del place[key]
+            case "replace":
+                assert key in place, operation
+                place[key] = operation["value"]
+            case _:
+                assert operation["op"] == "add", operation
+                place[key] = operation["value"]
+    return made
 
 
 def named(node: object, key: str) -> Iterator[Any]:
@@ -193,3 +217,22 @@ def test_a_pod_that_is_busy_is_not_ready_long_before_it_is_killed() -> None:
     assert liveness["httpGet"]["path"] == probes()["startup"]["httpGet"]["path"] == "/health/live"
     killed = liveness["periodSeconds"] * liveness["failureThreshold"]
     assert killed >= 5 * readiness["periodSeconds"] * readiness["failureThreshold"]
+
+
+def test_with_disks_of_their_own_the_pods_are_the_same_but_for_the_volume(settings: Settings) -> None:
+    overlay = read_yaml(KUBERNETES.parent / "kubernetes-durable" / "kustomization.yaml")
+    assert overlay["resources"] == ["../kubernetes"]
+    assert overlay["namespace"] == KUSTOMIZATION["namespace"]
+    by_kind = {each["target"]["kind"]: yaml.safe_load(each["patch"]) for each in overlay["patches"]}
+    made = patched(DEPLOYMENT, by_kind["Deployment"])
+    assert made["kind"] == "StatefulSet"
+    assert made["spec"]["serviceName"] == MANIFESTS["service.yaml"]["metadata"]["name"]
+    (claim,) = made["spec"]["volumeClaimTemplates"]
+    pod = made["spec"]["template"]["spec"]
+    volumes = {claim["metadata"]["name"], *(volume["name"] for volume in pod["volumes"])}
+    assert volumes == {volume["name"] for volume in POD["volumes"]}
+    assert pod["containers"] == [GATEWAY]
+    size = claim["spec"]["resources"]["requests"]["storage"]
+    assert int(size.removesuffix("Gi")) * 2**30 >= 2 * settings.storage.journal_max_bytes
+    scaler = patched(MANIFESTS["hpa.yaml"], by_kind["HorizontalPodAutoscaler"])
+    assert scaler["spec"]["scaleTargetRef"]["kind"] == made["kind"]
