@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import sys
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -72,6 +71,8 @@ class UsageDesk:
     def _ask(
         self, path: str, parameters: Parameters, directly: Callable[[Runtime], Awaitable[dict[str, Any]]]
     ) -> dict[str, Any]:
+        import asyncio
+
         from gateway.cli.admin_client import AdminRefusal, AdminUnavailable, ask_admin
         from gateway.errors import GatewayError
 
