@@ -56,7 +56,7 @@ def test_no_secret_is_compared_but_in_constant_time() -> None:
     for where, node in nodes(ast.Compare):
         assert isinstance(node, ast.Compare)
         sides = [node.left, *node.comparators]
-        equal = any(isinstance(each, ast.Eq | ast.NotEq | ast.In | ast.NotIn) for each in node.ops)
+        equal = any(type(each).__name__.endswith(("Eq", "In")) for each in node.ops)
         if equal and any(map(is_secret, sides)) and not any(map(is_harmless, sides)):
             found.append(where)
     assert [where for where in found if not where.startswith("gateway/settings/")] == []
