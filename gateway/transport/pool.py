@@ -24,10 +24,10 @@ class Pool:
         "_idle",
         "_idle_seconds",
         "_is_closed",
-        "_is_reaping",
         "_limit",
         "_loop",
         "_queue",
+        "_reaping",
         "_taken",
         "live",
         "origin",
@@ -55,7 +55,7 @@ class Pool:
         self._idle: dict[Connection, None] = {}
         self._queue: deque[_Ticket] = deque()
         self._taken = 0
-        self._is_reaping = False
+        self._reaping: asyncio.TimerHandle | None = None
         self._is_closed = False
 
     @property
@@ -103,9 +103,8 @@ class Pool:
             return
         connection.idle_since = self._loop.time()
         self._idle[connection] = None
-        if not self._is_reaping:
-            self._is_reaping = True
-            self._loop.call_later(self._idle_seconds, self._reap)
+        if self._reaping is None:
+            self._reaping = self._loop.call_later(self._idle_seconds, self._reap)
 
     def drop(self, connection: Connection) -> None:
         """Forgets a connection that has ended and gives its slot to the next in the queue."""
@@ -115,6 +114,8 @@ class Pool:
     async def close(self) -> None:
         """Closes every connection, fails whoever waits, and returns when the sockets are gone."""
         self._is_closed = True
+        if self._reaping is not None:
+            self._reaping.cancel()
         while (ticket := self._next_ticket()) is not None:
             ticket.turn.set_exception(TransportError(Fault.POOL, "the transport is closed"))
         for connection in tuple(self.live):
@@ -183,13 +184,12 @@ class Pool:
 
     def _reap(self) -> None:
         """Closes connections that were idle for too long, and comes back when the next one may be due."""
-        self._is_reaping = False
+        self._reaping = None
         now = self._loop.time()
         for connection in tuple(self._idle):
             due = connection.idle_since + self._idle_seconds
             if due > now:
-                self._is_reaping = True
-                self._loop.call_at(due, self._reap)
+                self._reaping = self._loop.call_at(due, self._reap)
                 return
             connection.abort()
 
