@@ -78,9 +78,9 @@ class Board:
         elif kind == "lost":
             self.lost += int(data.get("events", 0))
         elif kind == "trouble":
-            self.troubles[str(data.get("what"))] = str(data.get("message"))
+            self.troubles[_what(data)] = str(data.get("message"))
         elif kind == "trouble_ended":
-            self.troubles.pop(str(data.get("what")), None)
+            self.troubles.pop(_what(data), None)
 
     @property
     def in_flight(self) -> int:
@@ -168,6 +168,11 @@ def _percentile(ordered: Sequence[float], share: float) -> float:
     if not ordered:
         return 0.0
     return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
+
+
+def _what(data: Mapping[str, Any]) -> str:
+    worker = data.get("worker")
+    return f"{data.get('what')} (worker {worker})" if worker else str(data.get("what"))
 
 
 def _dollars(text: object) -> Decimal | None:

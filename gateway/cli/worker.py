@@ -18,6 +18,7 @@ from gateway.reload.reloader import Reloaded, Reloader
 from gateway.telemetry.figures import decode_figures, encode_figures, expose_figures
 from gateway.telemetry.metrics import Metrics
 from gateway.workers.channel import Channel, ChannelClosed, Inheritance, ReloadOrder, read_order
+from gateway.workers.relay import Relay
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -65,8 +66,10 @@ class _Worker:
         self._number = number
         self._socket = one
         self._metrics = metrics
-        self._channel = Channel({"figures": self._figures, "reload": self._reload})
+        answers = {"figures": self._figures, "reload": self._reload, "listen": self._listen_to, "events": self._events}
+        self._channel = Channel(answers)
         self._reloader: Reloader | None = None
+        self._relay: Relay | None = None
 
     async def ready(self) -> None:
         """Tells the parent that requests are served."""
@@ -88,6 +91,7 @@ class _Worker:
     def beside(self, app: App, reloader: Reloader) -> list[Beside]:
         """Returns what runs as long as the process serves."""
         self._reloader = reloader
+        self._relay = Relay(app.feed, self._channel, self._number)
         return [self._listening()]
 
     @asynccontextmanager
@@ -102,6 +106,12 @@ class _Worker:
     async def _listen(self) -> None:
         await self._channel.run(self._socket)
         os.kill(os.getpid(), signal.SIGTERM)  # without a parent nobody would end this process
+
+    async def _listen_to(self, body: bytes) -> bytes:
+        return await self._relay.listen(body) if self._relay else b""
+
+    async def _events(self, body: bytes) -> bytes:
+        return await self._relay.events(body) if self._relay else b""
 
     async def _figures(self, body: bytes) -> bytes:
         return encode_figures(await self._metrics.gather_off_loop())

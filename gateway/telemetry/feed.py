@@ -162,7 +162,7 @@ class Feed:
         """Tells what another process has told."""
         told = Told(next(self._numbers), kind, data)
         for listener in self._listeners:
-            if kind in listener.kinds:
+            if kind in listener.kinds or kind == LOST:
                 listener.put(told)
 
     def close(self) -> None:

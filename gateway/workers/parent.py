@@ -23,6 +23,7 @@ from gateway.reload.reloader import Reloaded, refused
 from gateway.telemetry.families import WORKER_RESTARTS
 from gateway.telemetry.figures import Figures, added, decode_figures, encode_figures, lasting
 from gateway.workers.channel import Channel, ChannelClosed, Inheritance, Message, ReloadOrder, framed
+from gateway.workers.relay import Exchange
 
 FIGURES_EVERY_SECONDS: Final = 2.0
 """What a killed worker has counted since is lost, unless somebody has seen it."""
@@ -107,6 +108,7 @@ class Parent:
         self._ending = asyncio.Event()
         self._failure: int | None = None
         self._reloading = asyncio.Lock()
+        self._exchange = Exchange(self._channels)
 
     async def run(self) -> int:
         """Serves by workers and returns the exit code; raises ConfigError and what `open_sockets` does."""
@@ -146,6 +148,9 @@ class Parent:
                 reloaded = await self._reload_one(worker, order)
                 if reloaded is None:
                     continue  # it has died, and its successor gets the newest text
+                if not reloaded.ok and done:
+                    self._replace(worker)
+                    continue
                 if not reloaded.ok:
                     return reloaded
                 self._order = order
@@ -166,6 +171,15 @@ class Parent:
             if f"{each.name}_total" == WORKER_RESTARTS.name:
                 each.series = {(WORKER_RESTARTS.name, ()): self._restarts}
         return total
+
+    def _channels(self) -> dict[int, Channel]:
+        workers = ((slot.number, slot.worker) for slot in self._slots)
+        return {number: worker.channel for number, worker in workers if worker and worker.is_ready.is_set()}
+
+    def _replace(self, worker: Worker) -> None:
+        """Ends a worker that did not take what others serve by already: its successor starts with that."""
+        _log.error("process %d did not take the configuration that others took; it is replaced", worker.process.pid)
+        worker.signal(signal.SIGTERM)
 
     def _serving(self) -> list[Worker]:
         return [slot.worker for slot in self._slots if slot.worker and slot.worker.is_ready.is_set()]
@@ -247,7 +261,15 @@ class Parent:
                 start_new_session=True,  # Ctrl-C is for the parent, which tells the workers
             )
         order = self._order
-        channel = Channel({"ready": self._on_ready, "figures": self._on_figures, "reload": self._on_reload})
+        channel = Channel(
+            {
+                "ready": self._on_ready,
+                "figures": self._on_figures,
+                "reload": self._on_reload,
+                "listen": self._exchange.listen,
+                "events": self._exchange.events,
+            }
+        )
         worker = Worker(process, channel, order)
         mine.setblocking(False)
         asyncio.get_running_loop().create_task(self._talk(worker, mine))
@@ -269,6 +291,7 @@ class Parent:
             worker.is_ready.set()
             if worker.order is not self._order:  # there was a reload while it was starting
                 await self._reload_one(worker, ReloadOrder(self._order.why, self._order.data, is_quiet=True))
+            await self._exchange.joined(number)
         return b""
 
     async def _on_figures(self, body: bytes) -> bytes:
