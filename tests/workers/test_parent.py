@@ -31,6 +31,14 @@ asyncio.run(main())
 """
 STAYS = READY.replace("THEN", "asyncio.sleep(1000)")
 LEAVES = READY.replace("THEN", "asyncio.sleep(0.3)")
+_REFUSING = """
+from msgspec import msgpack
+from gateway.reload.reloader import Reloaded
+async def reload(body): return msgpack.encode(Reloaded(given["number"] == 1, 0.0))
+async def main():
+"""
+REFUSES_AS_SECOND = STAYS.replace("async def main():\n", _REFUSING.lstrip()).replace("none}", 'none, "reload": reload}')
+"""The second worker takes nothing that it is told to reload."""
 FAILS = "import sys; sys.exit(3)"
 
 
@@ -40,13 +48,14 @@ class Play:
     def __init__(self, *programs: str, count: int = 1) -> None:
         self.started: list[float] = []
         self.opened = 0
+        self.said = b"{}"
         self._programs = programs
         self.parent = Parent(
             count,
             command=self._command,
             open_sockets=self._open,
             admin=[],
-            read=lambda: b"{}",
+            read=lambda: self.said,
             patience_seconds=1,
         )
 
@@ -64,6 +73,11 @@ class Play:
     async def until_started(self, count: int) -> None:
         async with asyncio.timeout(3 * SLACK_SECONDS):
             while len(self.started) < count:  # noqa: ASYNC110 - nobody tells
+                await asyncio.sleep(0.02)
+
+    async def until_ready(self, count: int) -> None:
+        async with asyncio.timeout(3 * SLACK_SECONDS):
+            while len(self.parent._serving()) < count:  # noqa: ASYNC110 - nobody tells
                 await asyncio.sleep(0.02)
 
 
@@ -91,6 +105,20 @@ async def test_pauses_between_workers_that_die_soon_grow() -> None:
     gaps = [after - before for before, after in zip(play.started, play.started[1:], strict=False)]
     assert gaps[3] > gaps[1]
     assert gaps[3] > 1
+
+
+async def test_a_worker_that_does_not_take_what_others_took_is_replaced_by_one_that_begins_with_it() -> None:
+    play = Play(REFUSES_AS_SECOND, count=2)
+    running = asyncio.create_task(play.parent.run())
+    await play.until_ready(2)
+    play.said = b"new"
+    reloaded = await play.parent.reload("a test")
+    assert (reloaded.ok, reloaded.workers) == (True, 1)
+    await play.until_started(3)
+    await play.until_ready(2)
+    assert [slot.worker.order.data for slot in play.parent._slots if slot.worker] == [b"{}", b"new"]
+    os.kill(os.getpid(), signal.SIGTERM)
+    assert await running == 0
 
 
 async def test_it_ends_while_a_worker_waits_for_its_turn() -> None:

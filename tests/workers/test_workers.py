@@ -117,6 +117,42 @@ def test_a_worker_that_dies_under_load_is_replaced_while_others_serve(start: Sta
     gateway.gateway.wait_for(f"(process {victim}) was ended by {signal.Signals(number).name}; starts again at once")
 
 
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV])
+def test_streams_of_other_workers_do_not_notice_that_one_dies(start: Start, scripted: Stage, number: int) -> None:
+    scripted.play(stream_of(*"abcdefghijklmnop"))
+    gateway = start("--no-watch")
+    whole: list[str] = []
+    broken: list[str] = []
+
+    def stream() -> None:
+        url, body = f"{gateway.url}/v1/chat/completions", {**BODY, "stream": True}
+        said = ""
+        try:
+            with httpx2.stream("POST", url, json=body, timeout=30) as answer:
+                for piece in answer.iter_text():
+                    said += piece
+            whole.append(said)
+        except httpx2.TransportError:
+            broken.append(said)
+
+    running = [threading.Thread(target=stream) for _ in range(24)]
+    for each in running:
+        each.start()
+    until(lambda: len(scripted.requests) == len(running))
+    victim = gateway.workers()[1]
+    os.kill(victim, number)
+    until(lambda: victim not in gateway.workers() and len(gateway.workers()) == WORKERS)
+    for each in running:
+        each.join()
+    assert len(whole) + len(broken) == len(running)
+    assert 0 < len(broken) < len(running)  # those of the one that died, and no others
+    assert all(text.endswith("data: [DONE]\n\n") for text in whole)
+    assert all(f'"{piece}"' in text for piece in "abcdefghijklmnop" for text in whole)
+    assert not any("[DONE]" in text for text in broken)
+    assert len({request.connection for request in scripted.requests}) == len(running)
+    gateway.wait_for_workers(WORKERS)
+
+
 def test_a_reload_reaches_all_workers_and_their_successors(start: Start, scripted: Stage) -> None:
     gateway = start("--no-watch")
     gateway.write(settings(scripted.url, routes={"main": {"deployments": [{"model": "second/m"}]}}))
