@@ -9,6 +9,7 @@ any speed; what helps against guessing are long keys.
 from __future__ import annotations
 
 import ipaddress
+import logging
 from collections import OrderedDict
 from collections.abc import Callable
 from typing import Final
@@ -18,6 +19,10 @@ MAX_ADDRESSES: Final = 10_000
 _IPV6_NETWORK: Final = 64
 """Bits of an IPv6 address that its user cannot choose."""
 _MINUTE: Final = 60.0
+_QUIET_SECONDS: Final = 60.0
+"""Between two lines of the log, whatever the addresses."""
+
+_log = logging.getLogger("anyport.access")
 
 
 class Guesses:
@@ -29,6 +34,7 @@ class Guesses:
         self._clock = clock
         self._full_at: OrderedDict[str, float] = OrderedDict()
         """By address, when it may try as many as at first again."""
+        self._quiet_until = float("-inf")
 
     def __len__(self) -> int:
         return len(self._full_at)
@@ -46,7 +52,15 @@ class Guesses:
         self._full_at[name] = full_at - cost if is_refused else full_at
         if len(self._full_at) > MAX_ADDRESSES:
             self._full_at.popitem(last=False)
+        if is_refused:
+            self._say(name, now)
         return too_early if is_refused else 0.0
+
+    def _say(self, name: str, now: float) -> None:
+        if now >= self._quiet_until:
+            self._quiet_until = now + _QUIET_SECONDS
+            said = "%s tries more than %s unknown API keys per minute (server.bad_keys_per_minute)"
+            _log.warning(f"{said}; a client there may have an old key, or somebody guesses", name, self.per_minute)
 
 
 def _network(address: str) -> str:

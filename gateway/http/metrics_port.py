@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import os
+import re
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import ClassVar, Protocol
 
 HOST = "127.0.0.1"
+_PORT = re.compile(r":[0-9]*\Z")
+_NAMES = frozenset({"localhost", HOST, "[::1]"})
+"""Or a web page whose name was re-pointed at this machine could read along."""
 
 
 class Rendering(Protocol):
@@ -25,8 +29,13 @@ class Rendering(Protocol):
 class _Handler(BaseHTTPRequestHandler):
     metrics: ClassVar[Rendering]
     timeout = 10  # seconds; a scraper that stalls holds a thread no longer
+    server_version = "anyport"
+    sys_version = ""
 
     def do_GET(self) -> None:
+        if _PORT.sub("", self.headers.get("host", "")).lower() not in _NAMES:
+            self.send_error(400, "the Host header must be localhost or a loopback address")
+            return
         if self.path.partition("?")[0] != "/metrics":
             self.send_error(404)
             return

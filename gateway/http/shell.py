@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
-from typing import Any
+from typing import Any, Final
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
@@ -24,6 +24,13 @@ Lifespan = Callable[[Any], AbstractAsyncContextManager[None]]
 Exposition = Callable[[str], Awaitable[bytes]]
 """Returns metrics in the format that an `Accept` header prefers."""
 Check = Callable[[Mapping[bytes, bytes], Peer], object]
+
+
+_PAGE_HEADERS: Final = {
+    "content-security-policy": "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'",
+    "x-content-type-options": "nosniff",
+}
+"""The page needs nothing but its own style."""
 
 
 def build_shell(
@@ -75,7 +82,8 @@ def _add_docs(shell: FastAPI, check: Check) -> None:
     @shell.get("/docs", include_in_schema=False)
     async def docs(request: Request) -> Response:  # pyright: ignore[reportUnusedFunction]
         check(dict(request.scope["headers"]), request.scope.get("client"))
-        return HTMLResponse(docs_page(describe(shell), str(request.headers.get("host", "127.0.0.1:8484"))))
+        page = docs_page(describe(shell), str(request.headers.get("host", "127.0.0.1:8484")))
+        return HTMLResponse(page, headers=_PAGE_HEADERS)
 
 
 def _add_errors(shell: FastAPI, ids: Ids) -> None:

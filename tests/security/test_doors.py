@@ -171,6 +171,18 @@ def test_no_page_of_another_origin_may_read_an_answer(gateway: House, keys: dict
             assert not [name for name in reply.headers if name.startswith("access-control-")]
 
 
+def test_the_page_of_the_documentation_runs_nothing(gateway: House, keys: dict[str, str | None]) -> None:
+    reply = gateway.client("GET", "/docs", key=keys["a virtual key"])
+    assert reply.headers["content-security-policy"].startswith("default-src 'none'")
+    assert b"<script" not in reply.body
+
+
+def test_the_operators_door_is_on_loopback_alone(gateway: House) -> None:
+    for port in (gateway.admin_port, gateway.port):
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(("127.0.0.2", port), timeout=20)
+
+
 def test_a_key_works_nowhere_but_in_its_headers(gateway: House, keys: dict[str, str | None]) -> None:
     key = keys["a virtual key"]
     assert key

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from gateway.access.guesses import MAX_ADDRESSES, Guesses
 
 
@@ -48,6 +50,19 @@ def test_however_many_addresses_try_only_so_many_are_remembered() -> None:
     last = MAX_ADDRESSES + 499
     assert guesses.wait(f"10.{last >> 16}.{last >> 8 & 255}.{last & 255}") > 0
     assert guesses.wait("10.0.0.0") == 0.0, "it was forgotten"
+
+
+def test_the_log_has_one_line_a_minute_of_it(caplog: pytest.LogCaptureFixture) -> None:
+    clock = Clock()
+    guesses = Guesses(1, clock=clock)
+    for number in range(50):
+        guesses.wait(f"10.0.0.{number % 5}")
+    (line,) = caplog.messages
+    assert line.startswith("10.0.0.0 tries more than 1 unknown API keys per minute (server.bad_keys_per_minute)")
+    clock.now += 61.0
+    for _ in range(3):
+        guesses.wait("10.0.0.1")
+    assert len(caplog.messages) == 2
 
 
 def test_without_a_limit_nothing_is_counted() -> None:

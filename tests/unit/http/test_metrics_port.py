@@ -19,6 +19,35 @@ def test_metrics_are_served_on_the_port_that_the_system_chose() -> None:
         server.server_close()
 
 
+@pytest.mark.parametrize("host", ["evil.example", "127.0.0.1.evil.example:9", "", "localhost.evil.example"])
+def test_a_web_page_cannot_read_them_by_another_name(host: str) -> None:
+    server = serve_metrics(Metrics(), 0)
+    try:
+        with socket.create_connection((HOST, server.server_port), timeout=20) as one:
+            one.sendall(f"GET /metrics HTTP/1.0\r\nhost: {host}\r\n\r\n".encode())
+            said = one.makefile("rb").read()
+    finally:
+        server.shutdown()
+        server.server_close()
+    assert said.split(b"\r\n")[0].startswith(b"HTTP/1.0 400 ")
+    assert b"anyport_build_info" not in said
+    assert b"Python" not in said
+
+
+@pytest.mark.parametrize(
+    "host", ["localhost:9", "LOCALHOST:9", "[::1]:9", "127.0.0.1:80", "localhost", "127.0.0.1", "[::1]"]
+)
+def test_scrapers_may_call_this_machine_by_any_of_its_own_names(host: str) -> None:
+    server = serve_metrics(Metrics(), 0)
+    try:
+        with socket.create_connection((HOST, server.server_port), timeout=20) as one:
+            one.sendall(f"GET /metrics HTTP/1.0\r\nhost: {host}\r\n\r\n".encode())
+            assert b"anyport_build_info" in one.makefile("rb").read()
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
 def test_a_port_that_is_taken_is_named_with_its_setting() -> None:
     with socket.create_server((HOST, 0)) as taken:
         port = taken.getsockname()[1]
