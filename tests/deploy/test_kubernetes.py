@@ -201,13 +201,14 @@ def test_every_path_that_is_probed_is_one_of_a_running_gateway(tmp_path: Path, e
     )
     gateway.wait_until_ready()
     url = gateway.url.replace("0.0.0.0", "127.0.0.1")
-    for probe in probes().values():
-        asked = probe["httpGet"]
-        headers = {each["name"]: each["value"] for each in asked["httpHeaders"]}
-        assert httpx2.get(f"{url}{asked['path']}", headers=headers).status_code == 200
-    key = environ["ANYPORT_METRICS_KEY"]
-    assert httpx2.get(f"{url}/metrics", headers={"authorization": f"Bearer {key}"}).status_code == 200
-    assert httpx2.get(f"{url}/metrics").status_code == 401
+    with httpx2.Client(base_url=url, timeout=20) as client:
+        for probe in probes().values():
+            asked = probe["httpGet"]
+            headers = {each["name"]: each["value"] for each in asked["httpHeaders"]}
+            assert client.get(asked["path"], headers=headers).status_code == 200
+        key = environ["ANYPORT_METRICS_KEY"]
+        assert client.get("/metrics", headers={"authorization": f"Bearer {key}"}).status_code == 200
+        assert client.get("/metrics").status_code == 401
     assert gateway.stop() == 0, gateway.errors
 
 
