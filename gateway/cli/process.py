@@ -23,6 +23,7 @@ from gateway.registry.facts import read_facts
 from gateway.reload.reloader import Reload, Reloader
 from gateway.reload.triggers import triggers
 from gateway.telemetry.log import setup
+from gateway.telemetry.stalls import StallWatch
 from gateway.telemetry.writer import Sink
 
 if TYPE_CHECKING:
@@ -92,6 +93,7 @@ def serve_runtime(runtime: Runtime, source: Source, around: Surroundings) -> int
     reloader = Reloader(holder, source.build, app.happenings.reloaded)
     if around.admin:
         app.beside(AdminListener(lambda: holder.current, around.reload(reloader), around.admin, app.feed))
+    app.beside(StallWatch(runtime.metrics.stalled))
     for manager in around.beside(app, reloader):
         app.beside(manager)
 

@@ -56,6 +56,8 @@ class Snapshot:
     limits_trouble: str
     reloads: Mapping[str, int]
     configured_at: float
+    stalls: int
+    stalled_seconds: float
     build: Mapping[str, str]
 
 
@@ -101,6 +103,8 @@ class _SnapshotCollector(Collector):
         yield _counter(families.RECORDS_DROPPED, [((), snapshot.access_records_dropped)])
         yield _counter(families.RELOADS, (((result,), count) for result, count in snapshot.reloads.items()))
         yield _gauge(families.CONFIGURED, [((), snapshot.configured_at)])
+        yield _counter(families.STALLS, [((), snapshot.stalls)])
+        yield _counter(families.STALLED, [((), snapshot.stalled_seconds)])
         yield _gauge(families.WORKERS, [((), 1)])
         yield _counter(families.WORKER_RESTARTS, [((), 0)])
         yield _info(families.BUILD, snapshot.build)

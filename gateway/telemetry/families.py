@@ -273,6 +273,10 @@ CONFIGURED: Final = Family(
     (),
     "Unix time since which the configuration in use is in use; of several workers, of the one that has the newest.",
 )
+STALLS: Final = Family(
+    "anyport_event_loop_stalls_total", "counter", (), "How often a process answered nobody for a second or longer."
+)
+STALLED: Final = Family("anyport_event_loop_stalled_seconds_total", "counter", (), "How long that took in all.")
 WORKERS: Final = Family("anyport_workers", "gauge", (), "Processes that serve, and are counted in all these figures.")
 WORKER_RESTARTS: Final = Family(
     "anyport_worker_restarts_total", "counter", (), "Workers that have died and were started again."
@@ -288,7 +292,7 @@ FAMILIES: Final = (
     *(OVER_BUDGET, FALLBACKS, HEDGES, MIRRORED, COOL_DOWNS, EJECTIONS, READMISSIONS, EJECTED, RESTING),
     *(DISCONNECTS, CONNECTIONS, RECORDS_DROPPED),
     *(DISCOVERY_RUNS, DISCOVERY_SECONDS, DISCOVERY_MODELS, DISCOVERY_SUCCESS),
-    *(RELOADS, CONFIGURED, WORKERS, WORKER_RESTARTS, BUILD),
+    *(RELOADS, CONFIGURED, STALLS, STALLED, WORKERS, WORKER_RESTARTS, BUILD),
 )
 """In the order of a scrape."""
 

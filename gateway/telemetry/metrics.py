@@ -66,6 +66,7 @@ class Metrics:
         self._in_flight = 0
         self._reloads = {OK: 0, "failed": 0}
         self._configured_at = wall()
+        self._stalls, self._stalled_seconds = 0, 0.0
         self._models: frozenset[str] = frozenset()
         self._deployments: frozenset[str] = frozenset()
         self._provider_labels: Mapping[str, str] = {}
@@ -100,6 +101,11 @@ class Metrics:
         self._reloads[OK if ok else "failed"] += is_counted
         if ok:
             self._configured_at = self._wall()
+
+    def stalled(self, seconds: float) -> None:
+        """Counts a time in which nobody was answered."""
+        self._stalls += 1
+        self._stalled_seconds += seconds
 
     def set_names(
         self,
@@ -274,5 +280,7 @@ class Metrics:
             limits_trouble=self._limits_trouble() if self._limits_trouble else "",
             reloads=dict(self._reloads),
             configured_at=self._configured_at,
+            stalls=self._stalls,
+            stalled_seconds=self._stalled_seconds,
             build={"version": gateway.__version__, "python": platform.python_version()},
         )
