@@ -168,9 +168,11 @@ def test_the_secret_has_no_values_and_is_kept_out_of_the_repository() -> None:
 
 def test_no_pod_is_killed_before_its_grace_is_over(settings: Settings) -> None:
     server = settings.server
-    needed = server.drain_delay_seconds + server.grace_seconds + LAST_SECONDS
+    (container,) = POD["containers"]
+    pause = container["lifecycle"]["preStop"]["sleep"]["seconds"]
+    needed = pause + server.drain_delay_seconds + server.grace_seconds + LAST_SECONDS
     assert POD["terminationGracePeriodSeconds"] >= needed
-    assert server.drain_delay_seconds >= 5
+    assert pause + server.drain_delay_seconds >= 10
 
 
 def test_the_journal_fits_into_its_volume(settings: Settings) -> None:
