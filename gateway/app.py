@@ -18,6 +18,7 @@ from gateway.http.ids import Ids
 from gateway.http.inference import InferenceEndpoint
 from gateway.http.models import LIST_PATH, ModelsEndpoint
 from gateway.http.own_usage import OWN_SNAPSHOT_PATH, OWN_USAGE_PATH, UsageEndpoint
+from gateway.http.pardons import Pardons
 from gateway.http.shell import Exposition, build_shell
 from gateway.reload.holder import RuntimeHolder
 from gateway.runtime import Runtime
@@ -41,6 +42,7 @@ class App:
         self._repeats = Repeats(clock=time.monotonic)
         self.feed = Feed()
         self.happenings = Happenings(self.feed, lambda: self.holder.current)
+        self.pardons = Pardons(lambda: self.holder.current)
         self._beside: list[AbstractAsyncContextManager[Any]] = []
         self._shell = build_shell(
             exposition=exposition,

@@ -92,7 +92,7 @@ def serve_runtime(runtime: Runtime, source: Source, around: Surroundings) -> int
     holder = app.holder
     reloader = Reloader(holder, source.build, app.happenings.reloaded)
     if around.admin:
-        app.beside(AdminListener(lambda: holder.current, around.reload(reloader), around.admin, app.feed))
+        app.beside(AdminListener(lambda: holder.current, around.reload(reloader), around.admin, app.feed, app.pardons))
     app.beside(StallWatch(runtime.metrics.stalled))
     for manager in around.beside(app, reloader):
         app.beside(manager)

@@ -66,7 +66,13 @@ class _Worker:
         self._number = number
         self._socket = one
         self._metrics = metrics
-        answers = {"figures": self._figures, "reload": self._reload, "listen": self._listen_to, "events": self._events}
+        answers = {
+            "figures": self._figures,
+            "reload": self._reload,
+            "listen": self._listen_to,
+            "events": self._events,
+            "pardon": self._pardon,
+        }
         self._channel = Channel(answers)
         self._reloader: Reloader | None = None
         self._relay: Relay | None = None
@@ -91,7 +97,8 @@ class _Worker:
     def beside(self, app: App, reloader: Reloader) -> list[Beside]:
         """Returns what runs as long as the process serves."""
         self._reloader = reloader
-        self._relay = Relay(app.feed, self._channel, self._number)
+        self._relay = Relay(app.feed, self._channel, self._number, app.pardons.here)
+        app.pardons.elsewhere = self._relay.pardon
         return [self._listening()]
 
     @asynccontextmanager
@@ -112,6 +119,9 @@ class _Worker:
 
     async def _events(self, body: bytes) -> bytes:
         return await self._relay.events(body) if self._relay else b""
+
+    async def _pardon(self, body: bytes) -> bytes:
+        return await self._relay.pardoned(body) if self._relay else b""
 
     async def _figures(self, body: bytes) -> bytes:
         return encode_figures(await self._metrics.gather_off_loop())

@@ -21,6 +21,7 @@ from gateway.http.admin_openapi import add_description
 from gateway.http.guard import GuardProtocol, guarded
 from gateway.http.ids import Ids
 from gateway.http.limits import GuardLimits
+from gateway.http.pardons import Pardons
 from gateway.http.server import BACKLOG, BindError, bind, default_allowed_hosts, url_of
 from gateway.http.usage import add_usage_route
 from gateway.reload.reloader import Reload
@@ -38,11 +39,11 @@ Send = Callable[[Any], Awaitable[None]]
 class AdminApp:
     """ASGI application: nothing behind it is reached without the key."""
 
-    def __init__(self, current: Callable[[], Runtime], reload: Reload, feed: Feed) -> None:
+    def __init__(self, current: Callable[[], Runtime], reload: Reload, feed: Feed, pardons: Pardons) -> None:
         """`current` returns the runtime that is in use; its key is the one that counts."""
         self._current = current
         self.door = Door(Ids())
-        add_live_paths(self.door, current, reload)
+        add_live_paths(self.door, current, reload, pardons)
         add_key_paths(self.door, current)
         add_event_path(self.door, feed)
         add_description(self.door)
@@ -121,7 +122,12 @@ class AdminListener:
     """The listening side; to be entered in the event loop of the main server, and left when that has drained."""
 
     def __init__(
-        self, current: Callable[[], Runtime], reload: Reload, sockets: list[socket.socket], feed: Feed
+        self,
+        current: Callable[[], Runtime],
+        reload: Reload,
+        sockets: list[socket.socket],
+        feed: Feed,
+        pardons: Pardons,
     ) -> None:
         """`sockets` are those of `bind_admin`; `current` returns the runtime that is in use."""
         self._sockets = sockets
@@ -130,7 +136,7 @@ class AdminListener:
         hosts = default_allowed_hosts(settings.admin.host)
         limits = GuardLimits(max_body_bytes=settings.server.max_body_bytes, allowed_hosts=hosts)
         config = uvicorn.Config(
-            AdminApp(current, reload, feed),
+            AdminApp(current, reload, feed, pardons),
             http=cast(Any, guarded(limits)),
             ws="none",
             lifespan="off",

@@ -7,7 +7,9 @@ from typing import Any
 
 import msgspec
 from fastapi import FastAPI, Request, Response
+from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
+from starlette.routing import Match
 
 from gateway.errors import GatewayError, Internal, MethodNotAllowed, UnknownUrl
 from gateway.http.admin_reading import Asked, read_asked
@@ -58,18 +60,23 @@ class Door:
             return self.refusal(refused, request.scope)
 
         async def http(request: Request, error: Exception) -> Response:
-            return self.refusal(_refused(request, error), request.scope)
+            return self.refusal(self._refused(request, error), request.scope)
 
         self.shell.add_exception_handler(GatewayError, known)
         self.shell.add_exception_handler(HTTPException, http)
         self.shell.add_exception_handler(Exception, known)
 
+    def _refused(self, request: Request, error: Exception) -> GatewayError:
+        path, status = request.scope["path"], error.status_code if isinstance(error, HTTPException) else 500
+        if status == 405:
+            allow = ", ".join(sorted(self._methods(request.scope)))
+            return MethodNotAllowed(f"{path[:200]} takes {allow} only", headers=(("allow", allow),))
+        if status == 404:
+            return UnknownUrl(f"no such path: {request.scope['method']} {path}"[:200])
+        return GatewayError("the request cannot be served", status=status)
 
-def _refused(request: Request, error: Exception) -> GatewayError:
-    path, status = request.scope["path"], error.status_code if isinstance(error, HTTPException) else 500
-    if status == 405:
-        allow = (error.headers or {}).get("Allow", "GET") if isinstance(error, HTTPException) else "GET"
-        return MethodNotAllowed(f"{path[:200]} takes {allow} only", headers=(("allow", allow),))
-    if status == 404:
-        return UnknownUrl(f"no such path: {request.scope['method']} {path}"[:200])
-    return GatewayError("the request cannot be served", status=status)
+    def _methods(self, scope: Scope) -> set[str]:
+        """Returns what the path takes that fits first, as the shell has it."""
+        routes = [route for route in self.shell.routes if isinstance(route, APIRoute)]
+        path = next((route.path for route in routes if route.matches(scope)[0] is not Match.NONE), "")
+        return {method for route in routes if route.path == path for method in route.methods or ()}

@@ -24,10 +24,10 @@ _HEADERS: Final = {"cache-control": "no-store"}
 class _Events(EventSourceResponse):
     """The library's response, ended by the feed alone: a server that drains still has requests to tell of."""
 
-    def __init__(self, feed: Feed, listener: Listener) -> None:
+    def __init__(self, feed: Feed, listener: Listener, heartbeat_seconds: float) -> None:
         super().__init__(  # pyright: ignore[reportUnknownMemberType] - the library leaves a type argument out
             _told(listener),
-            ping=HEARTBEAT_SECONDS,
+            ping=heartbeat_seconds,
             ping_message_factory=lambda: ServerSentEvent(comment="heartbeat", sep=_SEPARATOR),
             sep=_SEPARATOR,
             headers=_HEADERS,
@@ -47,13 +47,13 @@ class _Events(EventSourceResponse):
         await sleep_forever()
 
 
-def add_event_path(door: Door, feed: Feed) -> None:
+def add_event_path(door: Door, feed: Feed, heartbeat_seconds: float = HEARTBEAT_SECONDS) -> None:
     """Adds the path; the feed is that of the whole process."""
 
     async def events(asked: Asked) -> Response:
         kinds = _kinds(asked.query.get("types", ""))
         try:
-            return _Events(feed, feed.listen(kinds))
+            return _Events(feed, feed.listen(kinds), heartbeat_seconds)
         except FeedFull as error:
             message = f"{error}; end one of the others, such as an `anyport top`"
             raise CallerError(message, status=429, code="too_many_listeners") from None

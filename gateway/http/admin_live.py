@@ -9,15 +9,14 @@ from collections.abc import Callable
 import msgspec
 
 from adapters.codec import is_null
-from gateway.engine.pardon import pardon
 from gateway.engine.script import BadScript, Script, read_script
 from gateway.errors import CallerError, InvalidRequest, LedgerUnavailable, UnknownUrl
 from gateway.http.admin_door import Door
 from gateway.http.admin_reading import Asked
 from gateway.http.explained import MINIMAL, prepared, read_explained
-from gateway.http.states import deployment_state, deployment_states, known_deployments, route_states, upstream_keys
+from gateway.http.pardons import Pardons
+from gateway.http.states import deployment_state, deployment_states, route_states, upstream_keys
 from gateway.reload.reloader import Reload
-from gateway.resilience.consequences import Event, Turn
 from gateway.runtime import Runtime
 from gateway.storage.base import AuditEntry, StorageUnavailable
 
@@ -25,7 +24,7 @@ ACTOR = "admin API"
 """Who the audit log names."""
 
 
-def add_live_paths(door: Door, current: Callable[[], Runtime], reload: Reload) -> None:
+def add_live_paths(door: Door, current: Callable[[], Runtime], reload: Reload, pardons: Pardons) -> None:
     """Adds the paths; `current` returns the runtime that is in use."""
 
     async def explain(asked: Asked) -> object:
@@ -41,7 +40,7 @@ def add_live_paths(door: Door, current: Callable[[], Runtime], reload: Reload) -
         return {"data": deployment_states(current(), time.monotonic())}
 
     async def reset(asked: Asked) -> object:
-        return await _reset(current(), asked.id)
+        return await _reset(current(), pardons, asked.id)
 
     async def keys(asked: Asked) -> object:
         return {"data": upstream_keys(current(), time.monotonic())}
@@ -63,20 +62,17 @@ def add_live_paths(door: Door, current: Callable[[], Runtime], reload: Reload) -
     door.add("POST", "/admin/reload", read_again)
 
 
-async def _reset(runtime: Runtime, id: str) -> object:
+async def _reset(runtime: Runtime, pardons: Pardons, id: str) -> object:
     """Ends the rest of all deployments of this name; what the audit log cannot be told does not happen."""
-    found = [(each, names) for each, names in known_deployments(runtime) if each.id == id]
-    if not found:
+    if not pardons.find(id):
         raise UnknownUrl(f"there is no deployment {id[:64]!r}; see GET /admin/deployments")
     entry = AuditEntry(time.time_ns() // 1_000_000, ACTOR, "deployment.reset", f"deployment:{id}")
     try:
         await (await runtime.books.storage()).audit(entry)
     except StorageUnavailable:
         raise LedgerUnavailable("the audit log cannot be written now; its trouble is in the log") from None
-    for deployment, _ in found:
-        if "ejection" in pardon(deployment):
-            runtime.news.hear([Event(Turn.READMITTED, deployment, "an operator says so")])
-    deployment, names = found[0]
+    await pardons.everywhere(id)
+    deployment, names = pardons.find(id)[0]
     return deployment_state(deployment, names, time.monotonic())
 
 

@@ -143,8 +143,9 @@ def tell_request(feed: Feed, outcome: Outcome, client: str) -> None:
     """Tells that a request has ended; `client` is the name of its key."""
     usage = outcome.usage or _NO_USAGE
     attempts, first, cost = outcome.attempts, outcome.first_byte, outcome.cost_nano_usd
+    error = None if outcome.error_code is None else clean(outcome.error_code)
     who = {"id": clean(outcome.request_id), "key": clean(client), "operation": outcome.operation}
-    what = {"model": clean(outcome.model), "status": outcome.status, "error": outcome.error_code}
+    what = {"model": clean(outcome.model), "status": outcome.status, "error": error}
     feed.tell(
         "request",
         {

@@ -268,6 +268,7 @@ class Parent:
                 "reload": self._on_reload,
                 "listen": self._exchange.listen,
                 "events": self._exchange.events,
+                "pardon": self._exchange.pardon,
             }
         )
         worker = Worker(process, channel, order)

@@ -1,6 +1,6 @@
-"""Events of all workers, for whoever listens at the one that has the admin API.
+"""What passes between the worker that has the admin API and the others: their events, and the operator's pardons.
 
-They go through the parent, a batch at a time, and only while somebody listens. Where one is slow, events are lost
+Events go through the parent, a batch at a time, and only while somebody listens. Where one is slow, events are lost
 and counted, as with any listener; no request waits.
 """
 
@@ -44,6 +44,12 @@ class Exchange:
             await _ask(channel, "events", body)
         return b""
 
+    async def pardon(self, body: bytes) -> bytes:
+        """Tells all other workers that an operator has ended a rest."""
+        others = [channel for number, channel in self._channels().items() if number != ADMIN_WORKER]
+        await asyncio.gather(*(_ask(channel, "pardon", body) for channel in others))
+        return b""
+
     async def joined(self, number: int) -> None:
         """Notes that a worker serves from now on."""
         if not self._is_heard:
@@ -62,8 +68,10 @@ class Exchange:
 class Relay:
     """In a worker: tells the parent what happens here, or hears from it what happens elsewhere."""
 
-    def __init__(self, feed: Feed, channel: Channel, number: int) -> None:
+    def __init__(self, feed: Feed, channel: Channel, number: int, pardon_here: Callable[[str], None]) -> None:
+        """`pardon_here` ends the rest of a deployment in this process."""
         self._feed = feed
+        self._pardon_here = pardon_here
         self._channel = channel
         self._telling: asyncio.Task[None] | None = None
         self._turning: set[asyncio.Task[None]] = set()
@@ -84,6 +92,15 @@ class Relay:
         """Tells what another worker has told."""
         for told in msgpack.decode(body, type=list[Told]):
             self._feed.pass_on(told.kind, told.data)
+        return b""
+
+    async def pardon(self, id: str) -> None:
+        """Has the other workers end the rest of a deployment."""
+        await _ask(self._channel, "pardon", id.encode())
+
+    async def pardoned(self, body: bytes) -> bytes:
+        """Ends the rest of a deployment that another worker was asked to."""
+        self._pardon_here(body.decode())
         return b""
 
     async def _tell(self) -> None:

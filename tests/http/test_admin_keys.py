@@ -231,3 +231,9 @@ def test_known_keys_go_on_while_storage_is_locked_away(tmp_path: Path) -> None:
     with sqlite3.connect(database) as connection:
         connection.execute("alter table anyport_hidden rename to anyport_meta")
     gateway.process.stop()
+
+
+def test_a_path_says_all_methods_that_it_takes(gateway: Gateway) -> None:
+    status, answer = gateway.admin("DELETE", "keys/none")
+    assert (status, answer["error"]["code"]) == (405, "method_not_allowed")
+    assert "takes GET, PATCH only" in answer["error"]["message"]

@@ -45,7 +45,7 @@ async def served(tmp_path: Path) -> set[tuple[str, str]]:
 
     runtime = Runtime(load_settings(None, {}, ()), {"ANYPORT_DATA_DIR": str(tmp_path)})
     app = create_app(runtime, drain=DrainSignal())
-    shell = AdminApp(lambda: app.holder.current, reload, app.feed).door.shell
+    shell = AdminApp(lambda: app.holder.current, reload, app.feed, app.pardons).door.shell
     found = {(method, each.path) for each in shell.routes if isinstance(each, APIRoute) for method in each.methods}
     await runtime.aclose()
     return found

@@ -9,9 +9,12 @@ from collections.abc import Callable
 
 import httpx2
 
+from tests.e2e.answers import completion
+from tests.e2e.stage import Stage
 from tests.http.events import SLACK_SECONDS, Listener
 from tests.reload.conftest import Start
 from tests.reload.gateway import ADMIN_KEY, HELLO, Running, until
+from tests.upstreams.scripted import json_response
 from tests.workers.conftest import WORKERS
 
 
@@ -81,4 +84,30 @@ def test_it_ends_well_with_the_gateway(start: Start) -> None:
     gateway.stop()
     listener.wait_for_end()
     assert listener.has_ended_well
+    listener.close()
+
+
+def test_an_operator_ends_a_rest_in_all_workers(start: Start, scripted: Stage) -> None:
+    gateway = start()
+    listener = listener_of(gateway, "?types=request,cool_down")
+    scripted.play(json_response({}, 503, [("retry-after", "600")]))
+
+    def rests_in() -> set[str]:
+        return {event.data["worker"] for event in list(listener.events) if event.kind == "cool_down"}
+
+    def ask() -> int:
+        with httpx2.Client(base_url=gateway.url, timeout=30) as client:
+            return client.post("/v1/chat/completions", json={"model": "main", "messages": HELLO}).status_code
+
+    deadline = time.monotonic() + SLACK_SECONDS
+    while len(rests_in()) < WORKERS and time.monotonic() < deadline:
+        assert ask() == 503
+    assert len(rests_in()) == WORKERS
+    scripted.play(json_response(completion("Hi")))
+    headers = {"authorization": f"Bearer {ADMIN_KEY}"}
+    reply = httpx2.post(f"{gateway.admin_url}/admin/deployments/first/m/reset", headers=headers, timeout=30)
+    assert reply.status_code == 200
+    listener.close()
+    listener = listener_of(gateway, "?types=request")
+    ask_until(gateway, lambda: len(workers_of(listener)) == WORKERS)
     listener.close()
