@@ -30,10 +30,20 @@ def print_start(console: Console, runtime: Runtime, url: str) -> None:
         _say_what_to_do(console)
     if not isinstance(runtime.state, MemoryState):
         console.print(Text(f"Replicas tell each other which keys rest: {runtime.state.status}"))
+    if kept := _place_of_records(runtime):
+        console.print(Text(f"Keys and usage are kept in {kept}"))
     for warning in runtime.warnings:
         console.print(Text(warning, style="yellow"))
     console.print("Try it:")
     console.print(Text(curl_line(url, _model_to_try(runtime, local, ready), has_key=not runtime.keys.is_open)))
+
+
+def _place_of_records(runtime: Runtime) -> str:
+    """Says where what must not be lost is, "" if it is nowhere."""
+    if runtime.books.ledger is None:
+        return ""
+    stored = runtime.shared.stored.thing
+    return str(stored.directory) if runtime.settings.storage.url is None else stored.storage.place
 
 
 def _table(runtime: Runtime, rows: Sequence[Provider], local: Sequence[Provider]) -> Table:

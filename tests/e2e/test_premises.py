@@ -86,6 +86,7 @@ def test_a_virtual_key_closes_the_door_as_a_key_of_the_file_does(tmp_path: Path)
     assert "`anyport keys create --name NAME`" in said
     key = anyport(tmp_path, "keys", "create", "--name", "first")
     process = started(tmp_path, HEAD, "--host", "0.0.0.0")
+    process.wait_for(f"Keys and usage are kept in {tmp_path / '.anyport'}")
     assert ask(process, None).status_code == 401
     assert ask(process, key).status_code == 200
     assert process.stop() == 0
