@@ -63,6 +63,24 @@ def test_a_request_that_is_not_admitted_is_told_twice(running: Running, listener
     assert listener.wait_for("request", lambda data: data["status"] == 401).data["attempts"] == 0
 
 
+def test_a_request_over_the_limit_of_its_key_is_told_with_the_name_of_the_key(
+    running: Running, listener: Listener
+) -> None:
+    made = running.ask("POST", "/admin/keys", {"name": "laptop", "limits": {"requests_per_minute": 1}})
+    assert made.status == 200
+    running.stage.play(json_response(USED))
+    body = {"model": "own", "messages": [{"role": "user", "content": "x"}]}
+    statuses = [
+        running.ask("POST", "/v1/chat/completions", body, key=made.json["key"], main=True).status for _ in range(2)
+    ]
+    assert statuses == [200, 429]
+    refused = listener.wait_for("refusal", lambda data: data["status"] == 429).data
+    assert (refused["key"], refused["model"], refused["error"]) == ("laptop", "own", "rate_limit_exceeded")
+    told = listener.wait_for("request", lambda data: data["status"] == 200 and data["key"] == "laptop").data
+    assert told["prompt_tokens"] == 7
+    assert made.json["key"] not in json.dumps(listener.events)
+
+
 def test_only_the_wanted_kinds_are_told(running: Running) -> None:
     one = Listener(running.admin_port, ADMIN_KEY, "?types=refusal,key_rest")
     running.ask("POST", "/v1/chat/completions", {"model": "r"}, key="wrong", main=True)
@@ -182,14 +200,15 @@ def test_it_goes_on_over_a_reload_and_ends_well_with_the_gateway(tmp_path: Path)
         one = Listener(running.admin_port, ADMIN_KEY)
         file = tmp_path / "anyport.yaml"
         changed: dict[str, Any] = json.loads(file.read_text())
-        changed["routes"]["new"] = {"deployments": [{"model": "a/new"}]}
+        price = {"input_usd_per_million": 1, "output_usd_per_million": 2}
+        changed["routes"]["new"] = {"deployments": [{"model": "a/new", "price": price}]}
         (tmp_path / "next").write_text(json.dumps(changed))
         os.replace(tmp_path / "next", file)
         told = one.wait_for("reload").data
         assert (told["ok"], told["faults"]) == (True, [])
         assert "new" in told["changes"]
         assert running.chat("new").status == 200
-        one.wait_for("request", lambda data: data["model"] == "new")
+        assert one.wait_for("request", lambda data: data["model"] == "new").data["cost_usd"] == "0.000013"
         (tmp_path / "next").write_text("server: {port: high}")
         os.replace(tmp_path / "next", file)
         refused = one.wait_for("reload", lambda data: not data["ok"]).data
