@@ -104,7 +104,7 @@ def test_doors_are_not_opened_by_a_reload(start: Start, scripted: Stage) -> None
     gateway.client.headers["authorization"] = f"Bearer {key}"
     gateway.client.base_url = gateway.url.replace("0.0.0.0", "127.0.0.1")
     gateway.write(second(scripted))
-    assert "no API key is configured" in gateway.reload().json()["error"]["message"]
+    assert "no API key is there" in gateway.reload().json()["error"]["message"]
     assert gateway.ask().headers["x-anyport-deployment"] == "first/m"
 
 
