@@ -105,6 +105,11 @@ class Journal:
             raise JournalFailed(f"the journal cannot be kept in {directory}: {_said(error)}") from error
 
     @property
+    def name(self) -> str:
+        """What its files are called, unlike those of other processes."""
+        return self._claim.name
+
+    @property
     def pending_bytes(self) -> int:
         """Bytes that are not in storage."""
         return sum(segment.size - segment.drained for segment in self._segments)

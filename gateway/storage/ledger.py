@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections import deque
 from typing import Final, Literal
 
 from gateway.records import UsageRecord
+from gateway.storage import neighbours
 from gateway.storage.journal import Journal, JournalFailed
 from gateway.storage.writer import DEFAULT_PACE, Appender, Pace, Writer
 
@@ -68,11 +70,16 @@ class Ledger:
             self._put_back()
 
     async def catch_up(self, timeout: float) -> int:
-        """Waits until storage has all that was recorded before; returns of how many records that is not so by then."""
+        """Waits until storage has all that was recorded before, by any process that shares the directory.
+
+        Returns of how many records that is not so after `timeout` seconds.
+        """
         self._retry()
-        if await self.writer.catch_up(timeout):
-            return len(self._held)
-        return len(self._held) + self.journal.pending_records
+        journal = self.journal
+        others, is_done = await asyncio.gather(
+            neighbours.catch_up(journal.directory, journal.name, timeout), self.writer.catch_up(timeout)
+        )
+        return len(self._held) + others + (0 if is_done else journal.pending_records)
 
     async def aclose(self, flush_seconds: float) -> None:
         """Brings into storage what it takes within `flush_seconds`; the rest stays in the journal."""

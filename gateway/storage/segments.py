@@ -146,9 +146,8 @@ class Claim:
     def place(self) -> tuple[int, int]:
         """Returns the number of the segment and the byte up to which all is in storage."""
         try:
-            number, offset = os.pread(self._descriptor, 64, 0).split()
-            return int(number), int(offset)
-        except (OSError, ValueError):
+            return _place(os.pread(self._descriptor, 64, 0))
+        except OSError:
             return 0, 0
 
     def remember(self, number: int, offset: int) -> None:
@@ -207,6 +206,27 @@ def claim(directory: Path, name: str, *, is_new: bool) -> Claim | None:
 def claimed_names(directory: Path) -> list[str]:
     """Returns every name that anybody claims or claimed; raises OSError."""
     return sorted({name for name, _, _ in _names(directory)})
+
+
+def claimed_place(directory: Path, name: str) -> tuple[int, int]:
+    """Returns up to where the segments of a name are in storage, whoever has claimed it; see `Claim.place`."""
+    try:
+        return _place((directory / f"journal-{name}.claim").read_bytes())
+    except OSError:
+        return 0, 0
+
+
+def segments_of_all(directory: Path) -> list[tuple[str, int, Path]]:
+    """Returns name, number and place of every segment, whosever it is; raises OSError."""
+    return [(name, number, directory / entry) for name, number, entry in _names(directory) if number is not None]
+
+
+def _place(text: bytes) -> tuple[int, int]:
+    try:
+        number, offset = text.split()
+        return int(number), int(offset)
+    except ValueError:
+        return 0, 0
 
 
 def _names(directory: Path) -> Iterator[tuple[str, int | None, str]]:

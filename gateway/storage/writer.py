@@ -104,11 +104,14 @@ class Writer:
 
     async def flush(self, timeout: float) -> bool:
         """Waits until all that was appended is in storage; says whether it is, after `timeout` seconds at most."""
-        self._idle.clear()
-        self._wake.set()
+        is_done = False
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(timeout):
-                await self._idle.wait()
+                while not is_done:
+                    self._idle.clear()
+                    self._wake.set()
+                    await self._idle.wait()
+                    is_done = self._journal.next_segment() is None
         return self._journal.next_segment() is None
 
     async def catch_up(self, timeout: float) -> bool:
@@ -117,10 +120,10 @@ class Writer:
         What is appended meanwhile it does not wait for, so that it ends however busy the journal is.
         """
         mark = self._journal.mark()
-        self._wake.set()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(timeout):
                 while not is_drained(mark):
+                    self._wake.set()
                     self._moved.clear()
                     await self._moved.wait()
         return is_drained(mark)
@@ -134,8 +137,9 @@ class Writer:
     async def _run(self) -> None:
         while True:
             try:
-                if await self._round():
-                    self._moved.set()
+                is_behind = await self._round()
+                self._moved.set()
+                if is_behind:
                     continue
                 self._oldest_at_ms = None
                 self._idle.set()

