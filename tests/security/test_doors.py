@@ -63,7 +63,7 @@ def paths(tmp_path_factory: pytest.TempPathFactory) -> dict[str, set[tuple[str, 
     app = create_app(runtime, drain=DrainSignal())
     lease = app.holder.lease()
     main = {("POST", path) for path in lease.app._posts} | {("GET", path) for path, _ in lease.app._gets}
-    admin = AdminApp(lambda: runtime, _no_reload, app.feed)
+    admin = AdminApp(lambda: runtime, _no_reload, app.feed, app.pardons)
     return {"main": main | _of(app._shell), "admin": _of(admin.door.shell)}
 
 
