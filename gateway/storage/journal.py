@@ -231,8 +231,9 @@ class Journal:
 
     def _claimed(self) -> Claim:
         # One at a time: those that `parents` makes on the way are open to everybody.
-        for directory in (self.directory.parent, self.directory):
-            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if not self.directory.parent.exists():
+            self.directory.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.directory.mkdir(mode=0o700, exist_ok=True)
         while (made := claim(self.directory, self._names(), is_new=True)) is None:
             continue
         return made
