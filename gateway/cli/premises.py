@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+import logging
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
 
 from gateway.access.premises import Standing, is_limited, uncountable
 from gateway.errors import ConfigError, Fault
@@ -13,7 +15,13 @@ from gateway.shared import Stored
 from gateway.storage.base import Owners, StorageUnavailable
 from gateway.storage.factory import DATA_VARIABLE, DATABASE_FILE
 
-_FILE = "anyport.yaml"
+if TYPE_CHECKING:
+    from gateway.runtime import Runtime
+
+LOOK_SECONDS: Final = 2.0
+_FILE: Final = "anyport.yaml"
+
+_log = logging.getLogger("anyport.access")
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +68,19 @@ def refuse(settings: Settings, standing: Standing, stock: Stock) -> None:
         faults.append(Fault(_FILE, 0, 0, "state.url", f"{reason}; {stock.limited!r} has some"))
     if faults:
         raise ConfigError(faults)
+
+
+async def watch_limits(current: Callable[[], Runtime]) -> None:
+    """Tells in the log, once, of limits that were made behind the back of a gateway that cannot count them."""
+    told = ""
+    while True:
+        await asyncio.sleep(LOOK_SECONDS)
+        runtime = current()
+        reason = uncountable(runtime.settings.state, runtime.standing)
+        name = next(runtime.shared.stored.thing.picture.limited(), "") if reason else ""
+        if name and not told:
+            _log.error("%r is allowed more than its limits: %s", name, reason)
+        told = name
 
 
 async def _read(settings: Settings, environ: Mapping[str, str]) -> Owners:

@@ -6,12 +6,13 @@ import asyncio
 import os
 import signal
 import socket
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Coroutine
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from msgspec import json, msgpack
 
+from gateway.cli.premises import watch_limits
 from gateway.cli.process import Beside, Surroundings, say_start, serve_runtime
 from gateway.cli.source import Source
 from gateway.reload.reloader import Reloaded, Reloader
@@ -99,16 +100,10 @@ class _Worker:
         self._reloader = reloader
         self._relay = Relay(app.feed, self._channel, self._number, app.pardons.here)
         app.pardons.elsewhere = self._relay.pardon
-        return [self._listening()]
-
-    @asynccontextmanager
-    async def _listening(self) -> AsyncGenerator[None]:
-        listening = asyncio.ensure_future(self._listen())
-        try:
-            yield
-        finally:
-            listening.cancel()
-            await asyncio.wait([listening])
+        work = [self._listen()]
+        if self._number == 1:
+            work.append(watch_limits(lambda: app.holder.current))
+        return [_running(each) for each in work]
 
     async def _listen(self) -> None:
         await self._channel.run(self._socket)
@@ -130,3 +125,13 @@ class _Worker:
         assert self._reloader is not None  # noqa: S101 - it is there before the channel runs
         order = msgpack.decode(body, type=ReloadOrder)
         return msgpack.encode(await self._reloader.reload(order.why, order.data, is_quiet=order.is_quiet))
+
+
+@asynccontextmanager
+async def _running(work: Coroutine[Any, Any, None]) -> AsyncGenerator[None]:
+    task = asyncio.ensure_future(work)
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.wait([task])

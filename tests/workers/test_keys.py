@@ -92,6 +92,12 @@ def test_workers_do_not_start_beside_limits_that_nobody_could_count(tmp_path: Pa
     assert "Traceback" not in said
 
 
+def test_limits_that_are_made_behind_the_back_of_workers_are_in_the_log(start: Start) -> None:
+    gateway = start("--no-watch")
+    anyport(gateway.directory, "keys", "create", "--name", "held-short", "--rpm", "5")
+    gateway.gateway.wait_for("'held-short' is allowed more than its limits: limits and budgets of keys")
+
+
 def test_a_disabled_key_with_limits_keeps_no_workers_from_starting(tmp_path: Path, scripted: Stage) -> None:
     (tmp_path / "anyport.yaml").write_text("{}")
     anyport(tmp_path, "keys", "create", "--name", "old", "--rpm", "5")
