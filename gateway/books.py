@@ -49,9 +49,9 @@ class Told(Struct, Generic[Answer], frozen=True):
 
     answer: Answer
     as_of_ms: int
-    """Whatever ended in this process before is in it, but for the pending ones; whatever ended since may be."""
+    """What was recorded on this machine before is in it, but for the pending ones; what was since may be."""
     pending_records: int
-    """Of this process, from before, that are not in storage yet."""
+    """Of this machine, from before, that are not in storage yet."""
 
 
 class Books:

@@ -129,6 +129,10 @@ def describe(shell: FastAPI) -> dict[str, Any]:
     paths["/v1/models/{id}"] = {
         "get": _get("One model", [{"name": "id", "in": "path", "required": True, "schema": _TEXT}])
     }
+    span = [_moment("from", "A date or full hour."), _moment("to", "The first one that is not in it.")]
+    paths["/v1/usage"] = {"get": _get("What the key has used, and what is left of its budgets", span)}
+    start = _moment("from", "From when models are told apart: `models_from` of the snapshot to compare with.")
+    paths["/v1/usage/snapshot"] = {"get": _get("Counters of what the key has ever used", [start])}
     return {
         **document,
         "paths": {**paths, **document.get("paths", {})},
@@ -159,6 +163,10 @@ def _post(body: dict[str, Any]) -> dict[str, Any]:
             "default": _ERROR,
         },
     }
+
+
+def _moment(name: str, description: str) -> dict[str, Any]:
+    return {"name": name, "in": "query", "description": description, "schema": _TEXT}
 
 
 def _get(summary: str, parameters: list[dict[str, Any]] | None = None) -> dict[str, Any]:

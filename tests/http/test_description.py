@@ -12,6 +12,7 @@ from gateway.app import INFERENCE_PATHS
 from gateway.domain import Attempt
 from gateway.engine.client_errors import client_error
 from gateway.http.openapi import describe
+from gateway.http.own_usage import OWN_SNAPSHOT_PATH, OWN_USAGE_PATH
 
 
 def responses(path: str) -> Any:
@@ -37,3 +38,9 @@ def test_answers_and_errors_name_the_headers_of_ours() -> None:
     ours = {"x-anyport-attempts", "x-anyport-deployment", "x-anyport-fallback", "x-anyport-overhead-ms"}
     for path in INFERENCE_PATHS:
         assert all(ours <= set(answer["headers"]) for answer in responses(path).values())
+
+
+def test_questions_about_usage_are_described_with_their_parameters() -> None:
+    paths = describe(FastAPI())["paths"]
+    assert [each["name"] for each in paths[OWN_USAGE_PATH]["get"]["parameters"]] == ["from", "to"]
+    assert [each["name"] for each in paths[OWN_SNAPSHOT_PATH]["get"]["parameters"]] == ["from"]
