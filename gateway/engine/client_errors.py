@@ -21,6 +21,8 @@ _MOST_SECONDS: Final = 86_400.0 * 31
 _PASSED_ON: Final = ("openai-version",)
 _RATE_LIMIT: Final = "x-ratelimit-"
 _ANTHROPICS: Final = "anthropic-ratelimit-"
+_COMMON: Final = frozenset({"connection", "content-length", "content-type", "date", "server", "transfer-encoding"})
+"""What nearly every response has, and nobody is told."""
 _FIGURE: Final = re.compile(r"\d[\dsmhduwTZ.,:;=+ -]{0,63}", re.ASCII)
 """What is passed on: numbers, durations, dates. A key that an upstream echoes in a header looks different."""
 
@@ -60,6 +62,8 @@ _OWN_CODES: Final = frozenset({FailureKind.CONNECT, FailureKind.TIMEOUT, Failure
 def passed_on(head: Head) -> Headers:
     """Returns the upstream's headers that are the client's business, of answers and errors alike."""
     headers = head.headers
+    if _COMMON.issuperset(headers):
+        return ()
     if any(name.startswith(_ANTHROPICS) for name in headers):
         headers = {**headers, **_told_as_openai_does(headers)}
     return tuple(

@@ -7,7 +7,7 @@ answer without counts), it is estimated from the bytes that were seen, and calle
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from adapters.types import Operation, Usage
@@ -17,7 +17,7 @@ from gateway.engine.cost import Prices, cost_nano_usd
 from gateway.records import AttemptRecord, UsageRecord
 from gateway.routing.deployment import Deployment
 from gateway.routing.route import Plan
-from gateway.telemetry.access_log import clean
+from gateway.telemetry.access_log import clean_name
 from gateway.telemetry.counts import overhead_seconds
 
 _NOTHING: Final = Usage()
@@ -59,14 +59,14 @@ class Settler:
             id=record_id,
             at_ms=int(at * 1000),
             operation=outcome.operation,
-            route=clean(outcome.model),
+            route=clean_name(outcome.model),
             status=outcome.status,
             key_id=client.id,
             team_id=client.team.id if client.team else "",
             project_id=client.project.id if client.project else "",
-            deployment=clean(outcome.deployment),
+            deployment=clean_name(outcome.deployment),
             provider=outcome.provider,
-            model=clean(outcome.response_model or (deployment.target.model if deployment else "")),
+            model=clean_name(outcome.response_model or (deployment.target.model if deployment else "")),
             stream=outcome.stream,
             error=outcome.error_code,
             input_tokens=counts.prompt,
@@ -82,7 +82,7 @@ class Settler:
             overhead_ms=_milliseconds(_overhead_seconds(outcome, now)),
             attempts=tuple([_attempt(each, now) for each in outcome.attempts]),
             fallback=outcome.fallback,
-            hedged=next((each.deployment for each in outcome.attempts if each.is_hedge), ""),
+            hedged=_hedged(outcome.attempts) if len(outcome.attempts) > 1 else "",
             is_cancelled=outcome.is_cancelled,
         )
 
@@ -99,7 +99,11 @@ class Settler:
 def served_by(outcome: Outcome, plan: Plan) -> Deployment | None:
     """Returns the deployment that the request ended on, None if it was not asked for one."""
     name = outcome.deployment
-    route = next((each.route for each in reversed(outcome.attempts) if each.deployment == name), "")
+    attempts = outcome.attempts
+    route = ""
+    if attempts:
+        last = attempts[-1]
+        route = last.route if last.deployment == name else _route_of(name, attempts)
     found: Deployment | None = None
     for stage in plan.stages:
         for each in stage.route.deployments:
@@ -108,6 +112,10 @@ def served_by(outcome: Outcome, plan: Plan) -> Deployment | None:
                     return each
                 found = found or each
     return found
+
+
+def _route_of(name: str, attempts: Sequence[Attempt]) -> str:
+    return next((each.route for each in reversed(attempts) if each.deployment == name), "")
 
 
 def _was_worked_on(outcome: Outcome) -> bool:
@@ -130,6 +138,10 @@ def _overhead_seconds(outcome: Outcome, now: float) -> float:
     if outcome.stream and outcome.first_byte is not None:
         return overhead_seconds(outcome)
     return now - outcome.started - outcome.upstream_seconds
+
+
+def _hedged(attempts: Sequence[Attempt]) -> str:
+    return next((each.deployment for each in attempts if each.is_hedge), "")
 
 
 def _attempt(attempt: Attempt, now: float) -> AttemptRecord:

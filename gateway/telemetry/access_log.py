@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Final
 
 import msgspec
@@ -88,9 +89,9 @@ class AccessLog:
             self._timestamp(),
             clean(outcome.request_id),
             outcome.operation,
-            clean(outcome.model),
-            clean(outcome.provider),
-            clean(outcome.deployment),
+            clean_name(outcome.model),
+            clean_name(outcome.provider),
+            clean_name(outcome.deployment),
             outcome.stream,
             outcome.status,
             None if outcome.error_code is None else clean(outcome.error_code),
@@ -108,7 +109,7 @@ class AccessLog:
             _milliseconds(overhead_seconds(outcome)),
             outcome.bytes_in,
             outcome.bytes_out,
-            None if outcome.finish is None else clean(outcome.finish),
+            None if outcome.finish is None else clean_name(outcome.finish),
             outcome.is_cancelled,
             tuple(map(clean, outcome.dropped[:MAX_DROPPED])) if outcome.dropped else (),
         )
@@ -132,6 +133,12 @@ def clean(value: str, limit: int = MAX_VALUE_CHARS) -> str:
     if value.isprintable():
         return value
     return "".join(char if char.isprintable() else "?" for char in value)
+
+
+@lru_cache(maxsize=256)
+def clean_name(value: str) -> str:
+    """Returns what `clean` does, for what is the same in most requests."""
+    return clean(value)
 
 
 def _milliseconds(seconds: float) -> float:

@@ -344,15 +344,13 @@ _NO_HEAD: Final = Head(0)
 def _as_mapping(names: list[bytes], values: list[bytes]) -> dict[str, str]:
     if len(names) > MAX_HEADERS:
         raise _head_too_large()
-    size = 0
+    if sum(map(len, names)) + sum(map(len, values)) > MAX_HEADER_BYTES:
+        raise _head_too_large()
     headers: dict[str, str] = {}
     for raw_name, raw_value in zip(names, values, strict=True):
-        size += len(raw_name) + len(raw_value)
         name = _KNOWN_NAMES.get(raw_name) or raw_name.decode("latin-1").lower()
         value = raw_value.decode("latin-1").rstrip()
         headers[name] = f"{headers[name]}, {value}" if name in headers else value
-    if size > MAX_HEADER_BYTES:
-        raise _head_too_large()
     headers.pop("set-cookie", None)
     return headers
 
