@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import pytest_asyncio
@@ -11,6 +12,7 @@ import pytest_asyncio
 from gateway.reload.holder import RuntimeHolder
 from gateway.runtime import Runtime
 from gateway.settings.model import Settings
+from gateway.storage.factory import DATA_VARIABLE
 
 SECRETS = ["canary-old-0123456789", "canary-new-0123456789"]
 BASE: Any = {"server": {"access_log": "off"}, "discovery": {"enabled": False}}
@@ -22,8 +24,8 @@ def settings(secret: str = SECRETS[0], **more: Any) -> Settings:
 
 
 @pytest_asyncio.fixture
-async def holder() -> AsyncIterator[RuntimeHolder[Runtime]]:
-    made = RuntimeHolder(Runtime(settings(), {}), lambda runtime: runtime)
+async def holder(tmp_path: Path) -> AsyncIterator[RuntimeHolder[Runtime]]:
+    made = RuntimeHolder(Runtime(settings(), {DATA_VARIABLE: str(tmp_path)}), lambda runtime: runtime)
     await made.current.start()
     yield made
     await made.aclose()
