@@ -6,18 +6,20 @@ import asyncio
 import re
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import httpx2
 
 from gateway.records import UsageRecord
+from gateway.state.scripts import REPLICAS
 from gateway.storage.base import RecordsQuery, UsageQuery, UsageRow
 from gateway.storage.factory import open_storage
 from tests.e2e.process import GatewayProcess, start_gateway
 from tests.replicas.load import Load, Reply
 from tests.replicas.truth import PRICE, Truth, nano_usd, tokens
+from tests.state.server import RedisServer
 
 ADMIN_KEY = "admin-canary-0123456789"
 SLACK_SECONDS = 20.0
@@ -131,6 +133,14 @@ class Gateway:
         self._process = None
 
 
+async def replicas(made: Sequence[Gateway], redis: RedisServer) -> None:
+    """Starts gateways on one Redis server, and returns once each knows how many there are."""
+    await asyncio.gather(*(each.start() for each in made))
+    with redis.admin() as admin:
+        await until(lambda: admin.zcard(REPLICAS) == len(made))
+    await asyncio.sleep(1.5)  # each hears it with its next sign of life
+
+
 async def until(holds: Any, seconds: float = SLACK_SECONDS) -> float:
     """Waits until a condition holds, which may have to be awaited; returns how long that took."""
     began = time.monotonic()
@@ -182,7 +192,7 @@ class Ledger:
         """Asserts that all that was answered is there once and as it was; `keys` are the ids of secrets."""
         told = list(replies)
         asked = {reply.number: reply for reply in told}
-        missing = [reply.number for reply in told if reply.is_done and reply.number not in self.records]
+        missing = [reply.number for reply in told if reply.is_answered and reply.number not in self.records]
         assert missing == [], f"answered, and not in the ledger: {missing}"
         doubled = [number for number, records in self.records.items() if len(records) > 1]
         assert doubled == [], f"more than once in the ledger: {doubled}"

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from itertools import count
 from typing import Any
 
-from tests.replicas.truth import canary
+from tests.replicas.truth import MAX_TOKENS, canary, question
 
 PATIENCE_SECONDS = 60.0
 
@@ -40,11 +40,6 @@ class Reply:
         return self.status == 200 and self.is_whole
 
     @property
-    def is_done(self) -> bool:
-        """Whether the client has what it wanted: many stop reading at the end of the events."""
-        return self.is_answered or (self.status == 200 and b"data: [DONE]" in self.body)
-
-    @property
     def is_own(self) -> bool:
         """Whether the answer is that of this very request."""
         return self.body.count(b"canary-") == 1 and canary(self.number).encode() in self.body
@@ -53,6 +48,13 @@ class Reply:
     def code(self) -> str:
         """Of a refusal: its code."""
         return json.loads(self.body)["error"]["code"]
+
+
+def body_of(number: int, *, model: str = "main", stream: bool = False, **more: Any) -> bytes:
+    """Returns a request."""
+    messages = [{"role": "user", "content": question(number)}]
+    body = {"model": model, "messages": messages, "max_tokens": MAX_TOKENS, "stream": stream, **more}
+    return json.dumps(body).encode()
 
 
 class Client:
@@ -66,13 +68,11 @@ class Client:
     async def ask(self, number: int, *, model: str = "main", stream: bool = False, **more: Any) -> Reply:
         """Asks once, never again."""
         reply = Reply(number, self.key)
-        body = {"model": model, "messages": [{"role": "user", "content": canary(number)}], **more}
-        if stream:
-            body["stream"] = True
+        body = body_of(number, model=model, stream=stream, **more)
         began = time.monotonic()
         try:
             async with asyncio.timeout(PATIENCE_SECONDS):
-                await self._exchange(json.dumps(body).encode(), reply)
+                await self._exchange(body, reply)
         except (OSError, EOFError, TimeoutError) as error:
             reply.trouble = f"{type(error).__name__}: {error}"
             self.close()
@@ -115,12 +115,20 @@ async def _read_chunks(reader: asyncio.StreamReader, reply: Reply) -> None:
 class Load:
     """Some clients, with one key after the other, until they are told to stop."""
 
-    def __init__(self, port: Callable[[], int], *, clients: int = 8, keys: Sequence[str] = ("",)) -> None:
+    def __init__(
+        self,
+        port: Callable[[], int],
+        *,
+        clients: int = 8,
+        keys: Sequence[str] = ("",),
+        numbers: Iterator[int] | None = None,
+    ) -> None:
+        """`numbers` are those of requests: no two may have the same."""
         self.replies: list[Reply] = []
         self._port = port
         self._clients = clients
         self._keys = keys
-        self._numbers = count(1)
+        self._numbers = numbers or count(1)
         self._tasks: list[asyncio.Task[None]] = []
         self._is_over = False
 
@@ -167,3 +175,17 @@ def _kinds(place: int) -> Iterator[tuple[str, bool]]:
     """Yields what is asked for: plain and failing over, in one piece and as a stream."""
     for turn in count(place):
         yield ("main", "failing")[turn // 2 % 2], bool(turn % 2)
+
+
+async def at_once(ports: Sequence[int], key: str, numbers: Sequence[int], over_seconds: float = 0.0) -> list[Reply]:
+    """Sends a request for each number, on a connection of its own, to one port after the other, spread over a time."""
+
+    async def ask(port: int, number: int, after_seconds: float) -> Reply:
+        await asyncio.sleep(after_seconds)
+        with contextlib.closing(Client(port, key)) as client:
+            return await client.ask(number)
+
+    pause = over_seconds / len(numbers)
+    return await asyncio.gather(
+        *(ask(ports[place % len(ports)], number, place * pause) for place, number in enumerate(numbers))
+    )

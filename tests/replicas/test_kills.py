@@ -16,7 +16,7 @@ from tests.replicas.gateways import held_ledger
 from tests.replicas.load import Load
 from tests.replicas.truth import Truth
 
-KILLS = int(os.environ.get("ANYPORT_KILLS", "6"))
+KILLS = int(os.environ.get("ANYPORT_KILLS", "4"))
 SEED = int(os.environ.get("ANYPORT_SEED", "11"))
 LIFE_SECONDS = 1.0
 # Each life starts an interpreter.

@@ -20,6 +20,7 @@ from tests.upstreams.scripted import Answer, Recorded, ScriptedUpstream, Step, j
 INPUT_NANO_USD = 137
 OUTPUT_NANO_USD = 1001
 PRICE = {"input_usd_per_million": INPUT_NANO_USD / 1000, "output_usd_per_million": OUTPUT_NANO_USD / 1000}
+MAX_TOKENS = 41
 _CANARY = re.compile(rb"canary-(\d+)-")
 
 
@@ -28,9 +29,19 @@ def canary(number: int) -> str:
     return f"canary-{number}-"
 
 
+def question(number: int) -> str:
+    """Returns what a request asks; all are equally long, so that they cost the same at worst."""
+    return f"{canary(number)}{'and some words, so that no token is counted too few':.<{80 - len(canary(number))}}"
+
+
+def worst_nano_usd(body: bytes) -> int:
+    """Returns what a request may cost before anybody knows: two bytes are a token."""
+    return -(-len(body) // 2) * INPUT_NANO_USD + MAX_TOKENS * OUTPUT_NANO_USD
+
+
 def tokens(number: int) -> tuple[int, int]:
-    """Returns the input and the output of a request's answer."""
-    return 1000 + number, 7 + number % 1000
+    """Returns the input and the output of a request's answer: no more than its bytes and `MAX_TOKENS` allow."""
+    return 10 + number % 37, 1 + number % 41
 
 
 def nano_usd(number: int) -> int:
