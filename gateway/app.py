@@ -87,7 +87,7 @@ class App:
     def _edge(self, runtime: Runtime) -> Edge:
         server = runtime.settings.server
         models, usage = ModelsEndpoint(runtime), UsageEndpoint(runtime)
-        runtime.news.follow(self.happenings.hear)
+        runtime.news.follow(self.happenings)
         return Edge(
             posts={
                 path: InferenceEndpoint(

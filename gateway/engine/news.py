@@ -41,6 +41,18 @@ class Replicas(Protocol):
         ...
 
 
+class Follower(Protocol):
+    """Hears what News hears; must not raise."""
+
+    def hear(self, event: Event) -> None:
+        """Takes what an attempt has led to."""
+        ...
+
+    def hear_replica(self, told: CoolDown, owner: str, *, is_told: bool) -> None:
+        """Takes what another replica tells of a key or deployment of a provider."""
+        ...
+
+
 class News:
     """Hears what attempts did to keys and deployments, and what other replicas tell."""
 
@@ -72,12 +84,12 @@ class News:
         self._resting: dict[str, tuple[str, KeyState]] = {}
         self._ejected: dict[str, Deployment] = {}
         self._said_at: dict[tuple[str, str, str], float] = {}
-        self._followers: list[Callable[[Event], None]] = []
+        self._followers: list[Follower] = []
         state.subscribe(self.apply)
 
-    def follow(self, hear: Callable[[Event], None]) -> None:
-        """Has `hear` called with everything that this process finds out by itself; it must not raise."""
-        self._followers.append(hear)
+    def follow(self, follower: Follower) -> None:
+        """Tells somebody else, too, what this process finds out and what other replicas tell."""
+        self._followers.append(follower)
 
     def inherit(self, before: News) -> None:
         """Takes over what rests and what was said; of deployments only those that the file still has, or never had."""
@@ -91,8 +103,8 @@ class News:
     def hear(self, events: Iterable[Event]) -> None:
         """Takes what an attempt has led to; never raises."""
         for event in events:
-            for hear in self._followers:
-                hear(event)
+            for follower in self._followers:
+                follower.hear(event)
             match event.turn:
                 case Turn.KEY_COOLED:
                     self._key_cooled(event)
@@ -121,6 +133,8 @@ class News:
             for vitals in self._states_of(told.id):
                 vitals.cool(told.seconds, now, is_told=is_told, reason=reason)
         self._metrics.cooled(owner, told.scope, reason)
+        for follower in self._followers:
+            follower.hear_replica(told, owner, is_told=is_told)
         _log.debug(
             "another replica says that a %s of %s rests for %.3g s (%s)", told.scope, owner, told.seconds, reason
         )

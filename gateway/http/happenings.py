@@ -13,6 +13,7 @@ from gateway.engine.cost import dollars
 from gateway.reload.reloader import Reloaded
 from gateway.resilience.consequences import Event, Turn
 from gateway.runtime import Runtime
+from gateway.state.base import CoolDown
 from gateway.telemetry.access_log import clean
 from gateway.telemetry.feed import Feed
 
@@ -66,6 +67,13 @@ class Happenings:
             self._rests(kind, state.fingerprint, members, lambda: state.cooling_until)
         elif kind == "cool_down":
             self._rests(kind, deployment.id, members, lambda: vitals.cooling_until)
+
+    def hear_replica(self, told: CoolDown, owner: str, *, is_told: bool) -> None:
+        """Takes what another replica tells."""
+        if self.feed.is_heard:
+            kind = "key_rest" if told.scope == "key" else "cool_down"
+            members = {"provider": owner, "deployment": "", "reason": told.reason.value}
+            self.feed.tell(kind, {**members, "seconds": told.seconds, "is_told": is_told, "by": "another replica"})
 
     def reloaded(self, why: str, reloaded: Reloaded) -> None:
         """Takes what became of a reload."""

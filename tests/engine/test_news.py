@@ -281,3 +281,25 @@ def test_every_event_says_what_rests() -> None:
         needs_attention=True,
         state=desk.ring.keys[0].account,
     )
+
+
+def test_whoever_follows_hears_what_happens_here_and_what_other_replicas_tell() -> None:
+    heard: list[object] = []
+
+    class Follower:
+        def hear(self, event: Event) -> None:
+            heard.append((event.turn, event.deployment.id))
+
+        def hear_replica(self, told: CoolDown, owner: str, *, is_told: bool) -> None:
+            heard.append((told.scope, owner, is_told))
+
+    desk = Desk()
+    desk.news.follow(Follower())
+    desk.fails(LIMITED)
+    desk.others.say(CoolDown("deployment", fingerprint_of(desk.deployment), 5, FailureKind.OVERLOADED))
+    desk.others.say(CoolDown("key", desk.ring.keys[1].account.fingerprint, 5, FailureKind.QUOTA))
+    assert heard == [
+        (Turn.KEY_COOLED, "openai/gpt"),
+        ("deployment", "openai", True),
+        ("key", "openai", False),
+    ]
