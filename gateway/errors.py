@@ -9,6 +9,7 @@ GatewayError(status, type, code, param, message, headers)
 |   |-- UnsupportedMedia      415
 |   |-- Unauthenticated       401     invalid_api_key
 |   |-- RouteNotAllowed       403     route_not_allowed; a client's key at the operator's door
+|   |-- StillAtWork           409     idempotency_in_progress, retry-after 1
 |   |-- TooManyBadKeys        429     too_many_bad_keys, retry-after
 |   |-- UnknownUrl            404     no such path
 |   |-- MethodNotAllowed      405     with Allow
@@ -154,6 +155,18 @@ class RouteNotAllowed(CallerError):
     status = 403
     type = "permission_error"
     code = "route_not_allowed"
+
+
+class StillAtWork(CallerError):
+    """The same request is being served; whether it has to be made again is known when that has ended."""
+
+    status = 409
+    code = "idempotency_in_progress"
+    should_retry = True
+
+    def headers(self) -> Headers:
+        """Adds when to come back."""
+        return (*super().headers(), ("retry-after", "1"))
 
 
 class TooManyBadKeys(CallerError):

@@ -1,18 +1,20 @@
 """`Idempotency-Key`: the same key never stands for two different requests.
 
-What comes again with the same key and the same body is a new request: answers are not kept, since they are nobody's
-business once they are given. What is remembered is this process's own, and for a while.
+What comes again with the same key and the same body has to wait until the first one has ended, and is a new request
+then: answers are not kept, since they are nobody's business once they are given. What is remembered is this process's
+own, and for a while.
 """
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import re
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
-from typing import Final
+from typing import Any, Final
 
-from gateway.errors import InvalidRequest
+from gateway.errors import InvalidRequest, StillAtWork
 
 IDEMPOTENCY_KEY: Final = b"idempotency-key"
 KEEP_SECONDS: Final = 3600.0
@@ -29,14 +31,23 @@ class Repeats:
         """`clock` gives monotonic seconds."""
         self._clock = clock
         self._seen: OrderedDict[bytes, tuple[bytes, float]] = OrderedDict()
+        self._at_work: set[bytes] = set()
 
     def __len__(self) -> int:
         return len(self._seen)
 
-    def check(self, headers: Mapping[bytes, bytes], given: Sequence[bytes], path: str, body: bytes) -> None:
+    def check(
+        self,
+        headers: Mapping[bytes, bytes],
+        given: Sequence[bytes],
+        path: str,
+        body: bytes,
+        task: asyncio.Task[Any] | None = None,
+    ) -> None:
         """Raises InvalidRequest for a key that is none, or that came with another body; `given` are all such headers.
 
-        Keys of different clients never meet.
+        Raises StillAtWork if the same request came before, and the `task` that serves it has not ended. Keys of
+        different clients never meet.
         """
         if len(given) != 1 or not _KEY.fullmatch(given[0]) or not given[0].strip():
             message = f"Idempotency-Key must be there once, with 1 to {MAX_LENGTH} printable ASCII characters"
@@ -50,6 +61,11 @@ class Repeats:
         elif before != what:
             message = "this Idempotency-Key came with another request before; a new request needs a new key"
             raise InvalidRequest(message, code="idempotency_mismatch", param="idempotency-key")
+        if name in self._at_work:
+            raise StillAtWork("the same request, by its Idempotency-Key, is still at work", param="idempotency-key")
+        if task is not None:
+            self._at_work.add(name)
+            task.add_done_callback(lambda _: self._at_work.discard(name))
 
     def _remember(self, name: bytes, what: bytes, now: float) -> None:
         seen = self._seen

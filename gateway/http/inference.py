@@ -89,7 +89,8 @@ class InferenceEndpoint:
         is_strict = asks_strictly(transaction)
         if IDEMPOTENCY_KEY in transaction.headers:
             given = [value for name, value in transaction.scope["headers"] if name == IDEMPOTENCY_KEY]
-            self._repeats.check(transaction.headers, given, self._operation.value, body)
+            task = asyncio.current_task()
+            self._repeats.check(transaction.headers, given, self._operation.value, body, task)
         client = transaction.client_key
         asking = Asking(call, transaction.headers, key_name=client.name, key_tags=client.tags)
         try:

@@ -83,7 +83,7 @@ class House:
         try:
             connection.request(method, path, data, headers)
             response = connection.getresponse()
-            is_endless = response.headers.get("content-type", "").startswith("text/event-stream")
+            is_endless = path == "/admin/events" and response.status == 200
             said = response.read(1) if is_endless else response.read()
         finally:
             connection.close()

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import socket
+from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from tests.security.house import NAMED_KEY, PLAIN_KEY, House, house
+
+SLOW = {"model": "r", "stream": True, "messages": [{"role": "user", "content": "word " * 20_000}]}
 
 
 @pytest.fixture(scope="module")
@@ -58,3 +62,15 @@ def test_a_request_that_was_refused_does_not_take_its_key(gateway: House) -> Non
     path = "/v1/chat/completions"
     assert gateway.client("POST", path, wrong, key=PLAIN_KEY, idempotency_key="tried").code == "empty_array"
     assert gateway.chat(PLAIN_KEY, idempotency_key="tried").status == 200
+
+
+def test_of_many_at_once_one_is_served_at_a_time_and_then_the_others(gateway: House) -> None:
+    def ask(_: int) -> tuple[int, str | None]:
+        reply = gateway.client("POST", "/v1/chat/completions", SLOW, key=PLAIN_KEY, idempotency_key="at once")
+        return reply.status, None if reply.status == 200 else reply.code
+
+    with ThreadPoolExecutor(8) as pool:
+        heard = Counter(pool.map(ask, range(24)))
+    assert set(heard) <= {(200, None), (409, "idempotency_in_progress")}
+    assert heard[200, None] >= 1
+    assert ask(0) == (200, None)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+from typing import Any
+
 import pytest
 
 from gateway.access.repeats import KEEP_SECONDS, MAX_KEYS, Repeats
-from gateway.errors import InvalidRequest
+from gateway.errors import InvalidRequest, StillAtWork
 
 ALICE = {b"authorization": b"Bearer alice"}
 BOB = {b"authorization": b"Bearer bob"}
@@ -20,10 +23,15 @@ class Clock:
 
 
 def refusal(
-    repeats: Repeats, *given: bytes, headers: dict[bytes, bytes] = ALICE, path: str = "chat", body: bytes = b"{}"
+    repeats: Repeats,
+    *given: bytes,
+    headers: dict[bytes, bytes] = ALICE,
+    path: str = "chat",
+    body: bytes = b"{}",
+    task: Any = None,
 ) -> str | None:
     try:
-        repeats.check(headers, given, path, body)
+        repeats.check(headers, given, path, body, task)
     except InvalidRequest as error:
         assert error.status == 400
         assert error.param == "idempotency-key"
@@ -100,3 +108,43 @@ def test_no_key_and_no_body_is_kept() -> None:
     kept = repr(vars(repeats))
     assert "canary" not in kept
     assert "alice" not in kept
+
+
+async def test_of_the_same_request_one_is_at_work_at_a_time() -> None:
+    repeats = Repeats(clock=Clock())
+    may_end = asyncio.Event()
+
+    async def request(key: bytes = b"1", body: bytes = b"{}") -> str | None:
+        found = refusal(repeats, key, body=body, task=asyncio.current_task())
+        if found is None:
+            await may_end.wait()
+        return found
+
+    first = asyncio.create_task(request())
+    await asyncio.sleep(0)
+    for _ in range(3):
+        with pytest.raises(StillAtWork) as refused:
+            await asyncio.create_task(request())
+        assert (refused.value.status, refused.value.should_retry) == (409, True)
+        assert ("retry-after", "1") in refused.value.headers()
+    assert await asyncio.create_task(request(body=b"[]")) == "idempotency_mismatch"
+    other = asyncio.create_task(request(b"2"))
+    may_end.set()
+    assert await first is None
+    assert await other is None
+    assert await asyncio.create_task(request()) is None
+
+
+async def test_a_request_that_was_cut_off_is_not_at_work_any_more() -> None:
+    repeats = Repeats(clock=Clock())
+
+    async def request() -> None:
+        assert refusal(repeats, b"1", task=asyncio.current_task()) is None
+        await asyncio.sleep(60)
+
+    for _ in range(3):
+        task = asyncio.create_task(request())
+        await asyncio.sleep(0)
+        task.cancel()
+        await asyncio.wait([task])
+        assert task.cancelled()
