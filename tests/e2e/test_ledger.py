@@ -138,3 +138,20 @@ def test_the_header_can_be_switched_off(scripted: Stage, tmp_path: Path) -> None
     process = begin(tmp_path, scripted, server={"access_log": "off", "cost_header": False})
     assert "x-anyport-cost-usd" not in ask(process).headers
     assert process.stop() == 0, process.errors
+
+
+def test_an_unknown_price_is_no_price_of_zero_anywhere(scripted: Stage, tmp_path: Path) -> None:
+    scripted.play(*[json_response(completion("Hi"))] * 3)
+    config = {**scripted_config(scripted.url), "admin": {"port": 0, "key": "admin-canary-0123456789"}}
+    process = start_gateway(tmp_path, config=config)
+    process.wait_until_ready()
+    for _ in range(3):
+        assert "x-anyport-cost-usd" not in ask(process).headers
+    window = httpx2.get(f"{process.url}/v1/usage", timeout=20).json()["windows"]["day"]
+    assert (window["requests"], window["unpriced"], window["cost_nano_usd"]) == (3, 3, 0)
+    text = httpx2.get(f"{process.url}/metrics", timeout=20).text
+    assert 'anyport_unpriced_requests_total{deployment="stub/quick",provider="stub",route="fast"} 3.0' in text
+    assert "anyport_cost_nano_usd_total{" not in text
+    assert process.stop() == 0, process.errors
+    assert process.errors.count("the price of stub/quick is not known") == 1
+    assert [record.cost_nano_usd for record in stored(tmp_path)] == [None] * 3
