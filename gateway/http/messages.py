@@ -1,13 +1,15 @@
 """What the gateway demands of the messages of a chat: roles, content, and tool results that answer a call.
 
-A long agent conversation has hundreds of messages, so the loop looks at each value's first byte and no further where
-it can: a string needs nothing but its length, and everything that is no string is scanned together at the end.
+A long agent conversation has hundreds of messages, and most have plain ones only: texts, calls of functions and their
+results. Those are read by one typed decoding, which leaves nothing that would have to be scanned. Whatever has a member
+more, or is wrong in any way, is read again and closely: the loop looks at each value's first byte and no further where
+it can, and everything that is no string is scanned together at the end.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Final
+from typing import Final, Literal
 
 import msgspec
 from msgspec import Raw, Struct
@@ -20,6 +22,8 @@ MAX_MESSAGES: Final = 20_000
 MAX_PIECES: Final = 20 * MAX_MESSAGES
 """Objects and commas of all messages, counted before each becomes an object of ours that is thirty times as large."""
 MAX_TEXT_BYTES: Final = 10_000_000
+_MAX_PLAIN_BYTES: Final = 256 * 1024
+"""Of longer conversations most is some long text, of which no copy should be made."""
 ROLES: Final = frozenset({"developer", "system", "user", "assistant", "tool", "function"})
 PART_TYPES: Final = frozenset(
     {
@@ -47,6 +51,8 @@ PART_TYPES: Final = frozenset(
 )
 _ROLE_OF: Final = {b'"' + role.encode() + b'"': role for role in ROLES}
 _QUOTE: Final = 0x22
+_FEW_QUOTES: Final = 1000
+"""With fewer, strings are cut out sooner than all their commas are counted."""
 _OPENING: Final = 0x5B
 _ABSENT = Raw()
 _DEPTH: Final = 3
@@ -64,7 +70,34 @@ class _Part(Struct):
     text: Raw = _ABSENT
 
 
+class _Function(Struct, forbid_unknown_fields=True):
+    name: str
+    arguments: str
+
+
+class _PlainCall(Struct, forbid_unknown_fields=True):
+    id: str
+    function: _Function
+    type: str = ""
+
+
+class _PlainPart(Struct, forbid_unknown_fields=True):
+    type: Literal["text"]
+    text: str
+
+
+class _PlainMessage(Struct, forbid_unknown_fields=True):
+    """A message of strings only: no number, nothing nested but calls and parts of text."""
+
+    role: Raw
+    content: str | list[_PlainPart] | None = None
+    tool_calls: list[_PlainCall] | None = None
+    tool_call_id: str | None = None
+    name: str | None = None
+
+
 Message = dict[str, Raw]
+_plain_messages = msgspec.json.Decoder(list[_PlainMessage])
 _messages = msgspec.json.Decoder(list[Message])
 _text = msgspec.json.Decoder(str)
 _tool_calls = msgspec.json.Decoder(list[_ToolCall] | None)
@@ -79,7 +112,10 @@ def check_messages(member: Raw | None) -> None:
         )
     if memoryview(member)[0] != _OPENING:
         raise InvalidRequest("messages must be an array of messages", code="invalid_type", param="messages")
-    if memoryview(member).nbytes > MAX_PIECES:
+    size = memoryview(member).nbytes
+    if size <= _MAX_PLAIN_BYTES and _is_plain(member):
+        return
+    if size > MAX_PIECES:
         _check_pieces(bytes(member))
     try:
         messages = _messages.decode(member)
@@ -98,7 +134,27 @@ def check_messages(member: Raw | None) -> None:
     _Conversation().read(messages)
 
 
+def _is_plain(member: Raw) -> bool:
+    """True for a conversation of plain messages in which nothing is wrong; any other one needs a closer look."""
+    try:
+        messages = _plain_messages.decode(member)
+    except (msgspec.MsgspecError, RecursionError):
+        return False
+    known_ids: set[str] = set()
+    for message in messages:
+        role, calls = _ROLE_OF.get(bytes(message.role)), message.tool_calls
+        if role == "assistant" and calls:
+            known_ids.update([call.id for call in calls if call.id])
+            continue
+        has_content = message.content or message.content == ""
+        if role is None or not has_content or (role == "tool" and message.tool_call_id not in known_ids):
+            return False
+    return 0 < len(messages) <= MAX_MESSAGES
+
+
 def _check_pieces(messages: bytes) -> None:
+    if messages.count(b'"') < _FEW_QUOTES:
+        messages = jsonscan.outside_strings(messages)
     for json in (messages, jsonscan.outside_strings(messages)):  # the cheap count first: text has commas, too
         if json.count(b"{") + json.count(b",") <= MAX_PIECES:
             return
