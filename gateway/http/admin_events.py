@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator
 from typing import Final
 
-from anyio import sleep_forever
 from fastapi import Response
 from sse_starlette import EventSourceResponse, ServerSentEvent
 from starlette.types import Receive, Scope, Send
@@ -44,7 +44,7 @@ class _Events(EventSourceResponse):
 
     async def _listen_for_exit_signal(self) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
         # The library would look twice a second, for the rest of the process, whether its server ends.
-        await sleep_forever()
+        await asyncio.get_running_loop().create_future()
 
 
 def add_event_path(door: Door, feed: Feed, heartbeat_seconds: float = HEARTBEAT_SECONDS) -> None:
