@@ -11,7 +11,7 @@ import pytest
 
 from tests.security.house import NAMED_KEY, PLAIN_KEY, House, house
 
-SLOW = {"model": "r", "stream": True, "messages": [{"role": "user", "content": "word " * 20_000}]}
+SLOW = {"model": "r", "stream": True, "messages": [{"role": "user", "content": "word " * 25}]}
 
 
 @pytest.fixture(scope="module")
