@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
 from typing import Any, Final
 
 import msgspec
@@ -12,7 +14,7 @@ from gateway.access.admission import Owner, Span, owner_id, owners
 from gateway.access.admission import span as window_span
 from gateway.access.keys import Caller
 from gateway.engine.cost import dollars
-from gateway.errors import CallerError
+from gateway.errors import CallerError, Overloaded
 from gateway.http.edge import Transaction
 from gateway.http.sums import check_names, moment, moment_text, reliance, span, sums_of
 from gateway.http.usage import asked, taken_snapshot
@@ -22,6 +24,9 @@ from gateway.storage.base import Filter, Storage, UsageQuery, UsageRow
 
 OWN_USAGE_PATH: Final = "/v1/usage"
 OWN_SNAPSHOT_PATH: Final = "/v1/usage/snapshot"
+_AT_ONCE: Final = 2
+"""Questions of clients that storage is asked at the same time: it has keys to read and records to take, too."""
+_TURN_SECONDS: Final = 5.0
 _encode = msgspec.json.Encoder().encode
 
 
@@ -30,6 +35,7 @@ class UsageEndpoint:
 
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
+        self._turns = asyncio.Semaphore(_AT_ONCE)
         self._now_ms = runtime.shared.stored.thing.picture.now_ms
 
     async def __call__(self, transaction: Transaction) -> None:
@@ -42,11 +48,28 @@ class UsageEndpoint:
         given = QueryParams(transaction.scope["query_string"])
         if transaction.scope["path"] == OWN_SNAPSHOT_PATH:
             check_names(given, ("from",))
-            found: Any = await taken_snapshot(self._runtime, _only(client), moment(given, "from"))
+            start = moment(given, "from")
+            async with self._turn():
+                found: Any = await taken_snapshot(self._runtime, _only(client), start)
         else:
             check_names(given, ("from", "to"))
-            found = await self._usage(client, *span(given))
+            start, end = span(given)
+            async with self._turn():
+                found = await self._usage(client, start, end)
         await transaction.respond(200, _encode(found), [])
+
+    @asynccontextmanager
+    async def _turn(self) -> AsyncGenerator[None]:
+        """Waits until few others ask; raises Overloaded."""
+        try:
+            async with asyncio.timeout(_TURN_SECONDS):
+                await self._turns.acquire()
+        except TimeoutError:
+            raise Overloaded("too many questions about usage at once; try again in a moment") from None
+        try:
+            yield
+        finally:
+            self._turns.release()
 
     async def _usage(self, client: Caller, since_ms: int | None, until_ms: int | None) -> dict[str, Any]:
         now_ms = self._now_ms()

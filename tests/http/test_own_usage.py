@@ -212,3 +212,15 @@ def test_while_storage_does_not_answer_neither_do_questions_but_requests_go_on(t
         day = gateway.own(None)["windows"]["day"]
         assert (day["requests"], day["cost_nano_usd"]) == (2, 2 * cost)
         gateway.stop()
+
+
+def test_many_questions_at_once_are_all_answered_and_keep_no_request_waiting(tmp_path: Path) -> None:
+    gateway = Ledgered(tmp_path)
+    gateway.chat(None)
+    with ThreadPoolExecutor(16) as pool:
+        asked = [pool.submit(gateway.own, None, path) for path in ("usage", "usage/snapshot") * 40]
+        for _ in range(5):
+            gateway.chat(None)
+        assert all(each.result()["pending_records"] == 0 for each in asked)
+    assert gateway.own(None)["windows"]["day"]["requests"] == 6
+    gateway.stop()
