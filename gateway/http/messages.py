@@ -51,8 +51,6 @@ PART_TYPES: Final = frozenset(
 )
 _ROLE_OF: Final = {b'"' + role.encode() + b'"': role for role in ROLES}
 _QUOTE: Final = 0x22
-_FEW_QUOTES: Final = 1000
-"""With fewer, strings are cut out sooner than all their commas are counted."""
 _OPENING: Final = 0x5B
 _ABSENT = Raw()
 _DEPTH: Final = 3
@@ -153,7 +151,7 @@ def _is_plain(member: Raw) -> bool:
 
 
 def _check_pieces(messages: bytes) -> None:
-    if messages.count(b'"') < _FEW_QUOTES:
+    if jsonscan.is_sparse(messages):
         messages = jsonscan.outside_strings(messages)
     for json in (messages, jsonscan.outside_strings(messages)):  # the cheap count first: text has commas, too
         if json.count(b"{") + json.count(b",") <= MAX_PIECES:
