@@ -125,18 +125,7 @@ class Runtime:
         )
         self.warnings = self._warnings()
         """What the operator should know: sentences without secrets."""
-        self.executor = Executor(
-            attempter=Attempter(
-                transport_for=self._transport_for,
-                max_response_bytes=settings.upstream.max_response_bytes,
-                clock=time.monotonic,
-            ),
-            max_response_bytes=settings.upstream.max_response_bytes,
-            clock=time.monotonic,
-            random=chance,
-            scrubber=self.scrubber,
-            listen=self.news.hear,
-        )
+        self.executor = self._executor(chance)
         self.mirror = Mirror(
             router=self.router, executor=self.executor, random=chance, ended=self.metrics.mirrored
         )  # a copy is no client's request: it has no access record
@@ -151,6 +140,18 @@ class Runtime:
     def books(self) -> Books:
         """What every request is recorded in."""
         return self.shared.books.thing
+
+    def _executor(self, chance: Callable[[], float]) -> Executor:
+        longest = self.settings.upstream.max_response_bytes
+        attempter = Attempter(transport_for=self._transport_for, max_response_bytes=longest, clock=time.monotonic)
+        return Executor(
+            attempter=attempter,
+            max_response_bytes=longest,
+            clock=time.monotonic,
+            random=chance,
+            scrubber=self.scrubber,
+            listen=self.news.hear,
+        )
 
     def _accounts(self) -> tuple[Gate, Settler]:
         """Returns who takes what requests may need of limits and budgets, and who says what they used."""
