@@ -164,7 +164,7 @@ class Runtime:
             assumed_output_tokens=self.settings.access.assumed_output_tokens,
             refused=self.metrics.admission_refused,
         )
-        return gate, Settler(prices=prices)
+        return gate, Settler(prices=prices, show=self.scrubber.text)
 
     def take_over(self, before: Runtime) -> None:
         """Takes the place of the runtime that this one was built after: from now on metrics and replicas mean this."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import Final
 
 from adapters.types import Operation, Usage
@@ -25,6 +26,8 @@ _BYTES_PER_TOKEN: Final = 4
 _EVENT_BYTES: Final = 400
 """What an event of a stream has besides its text, and rather more."""
 _ANSWERED: Final = 200
+_MOST_MODELS: Final = 1024
+"""Names whose looks are remembered."""
 _WRITING: Final = (Operation.CHAT.value, Operation.COMPLETIONS.value)
 """Operations whose answers are tokens: numbers of an embedding are none."""
 
@@ -38,11 +41,13 @@ class Settler:
         prices: Prices | None = None,
         wall: Callable[[], float] = time.time,
         clock: Callable[[], float] = time.monotonic,
+        show: Callable[[str], str] = str,
     ) -> None:
-        """`wall` gives Unix seconds, `clock` those of the outcome."""
+        """`wall` gives Unix seconds, `clock` those of the outcome; `show` makes what upstreams say fit to be kept."""
         self._prices = prices or Prices()
         self._wall = wall
         self._clock = clock
+        self._show = lru_cache(maxsize=_MOST_MODELS)(show)
 
     def settle(self, outcome: Outcome, plan: Plan, client: Caller, record_id: str) -> UsageRecord:
         """Returns the record of a request that had attempts; the outcome learns of an estimate and of the cost."""
@@ -66,7 +71,7 @@ class Settler:
             project_id=client.project.id if client.project else "",
             deployment=clean_name(outcome.deployment),
             provider=outcome.provider,
-            model=clean_name(outcome.response_model or (deployment.target.model if deployment else "")),
+            model=self._model(outcome.response_model, deployment.target.model if deployment else ""),
             stream=outcome.stream,
             error=outcome.error_code,
             input_tokens=counts.prompt,
@@ -85,6 +90,10 @@ class Settler:
             hedged=_hedged(outcome.attempts) if len(outcome.attempts) > 1 else "",
             is_cancelled=outcome.is_cancelled,
         )
+
+    def _model(self, told: str | None, asked: str) -> str:
+        """Returns the model that answered; what an upstream calls it may be anything, a key among others."""
+        return clean_name(asked if not told or told == asked else self._show(told))
 
     def _cost(self, usage: Usage | None, deployment: Deployment | None, at: float) -> tuple[int | None, str]:
         """Returns nano-dollars, None if the price is not known, and where the price is from."""

@@ -23,7 +23,7 @@ import yaml
 
 from gateway.http.admin_table import ROUTES
 from tests.faults.client import Answer, one_answer, request_bytes, talk
-from tests.faults.shapes import FINISH, GOOD_STREAM, SSE_TYPE, completion, event, fine
+from tests.faults.shapes import FINISH, GOOD_STREAM, SSE_TYPE, completion, delta, event, fine
 from tests.faults.stage import Stage, closed_port, eventually, staged
 from tests.upstreams.scripted import Answer as Played
 from tests.upstreams.scripted import Recorded, json_response, raw, response
@@ -207,6 +207,28 @@ async def requests(witness: Witness, key: str) -> None:
         body["messages"] = [{"role": "user", "content": f"{PROMPT} {key}"}]
         await witness.client(body, key, idempotency_key=f"{number}-{key}"[:255], x_request_id=f"id-{number}")
     await witness.client({**scenes[0].body(), "model": f"own-{scenes[0].name}"}, key)
+    await successes(witness, key)
+
+
+async def successes(witness: Witness, key: str) -> None:
+    """Upstreams that repeat their key where they succeed: the client gets what they say, and nobody else does."""
+    stage = witness.stage
+
+    def careless(recorded: Recorded) -> Played:
+        said = recorded.headers["authorization"].removeprefix("Bearer ")
+        whole = completion(ANSWER, model=said, id=said, system_fingerprint=said, service_tier=said)
+        whole["choices"][0]["finish_reason"] = said
+        return json_response(whole)
+
+    def streaming(recorded: Recorded) -> Played:
+        said = recorded.headers["authorization"].removeprefix("Bearer ")
+        chunks = [{**chunk, "model": said, "id": said} for chunk in (*GOOD_STREAM[:-1], delta(finish=said))]
+        return raw(response(200, [SSE_TYPE], b"".join(map(event, chunks)) + b"data: [DONE]\n\n", length=True))
+
+    for stream, script in ((False, careless), (True, streaming)):
+        body = stage.plays(script).body(stream=stream)
+        said = await talk(stage.port, request_bytes(body, headers={"authorization": f"Bearer {key}"}))
+        assert one_answer(said).status in (200, 401), said
 
 
 async def nonsense(witness: Witness, keys: list[str]) -> None:
