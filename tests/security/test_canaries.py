@@ -12,7 +12,7 @@ import json
 import re
 import secrets
 import signal
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -189,21 +189,33 @@ async def requests(witness: Witness, key: str) -> None:
     """Answers, streams, and upstreams that repeat what they were sent."""
     stage = witness.stage
 
-    def repeat(recorded: Recorded) -> Played:
-        said = f"cannot use {recorded.headers['authorization']} for {recorded.body.decode()}"
-        return json_response({"error": {"message": said, "code": said, "type": said}}, 401)
+    def repeating(status: int) -> Callable[[Recorded], Played]:
+        def repeat(recorded: Recorded) -> Played:
+            said = f"cannot use {recorded.headers['authorization']} for {recorded.body.decode()}"
+            token = recorded.headers["authorization"].removeprefix("Bearer ")
+            error = {"message": said, "code": token, "type": token, "param": token}
+            return json_response({"error": error}, status, [("x-request-id", token), ("retry-after", token)])
+
+        return repeat
+
+    def broken(recorded: Recorded) -> Played:
+        token = recorded.headers["authorization"].removeprefix("Bearer ")
+        parts = [*GOOD_STREAM[:2], {"error": {"message": token, "code": token, "type": token}}]
+        return raw(response(200, [SSE_TYPE], b"".join(map(event, parts)), length=True))
 
     stream = b"".join(map(event, [*GOOD_STREAM[:-1], FINISH])) + b"data: [DONE]\n\n"
     scenes = [
         stage.plays(json_response(completion(ANSWER))),
         stage.plays(raw(response(200, [SSE_TYPE], stream, length=True))),
-        stage.plays(repeat, alone=True),
+        stage.plays(broken),
+        stage.plays(repeating(401), alone=True),
+        *(stage.plays(repeating(status)) for status in (400, 404, 422, 429, 500)),
         stage.plays(json_response({"error": "busy"}, 503), fine()),
         stage.plays(raw(b"HTTP/1.1 200 nonsense\r\n\x00\r\n\r\n")),
         stage.beside(stage.plays(json_response({}, 500)), fine()),
     ]
     for number, scene in enumerate(scenes):
-        body = scene.body(stream=number == 1, user=f"{PROMPT} {key}", metadata={"key": key})
+        body = scene.body(stream=number in (1, 2), user=f"{PROMPT} {key}", metadata={"key": key})
         body["messages"] = [{"role": "user", "content": f"{PROMPT} {key}"}]
         await witness.client(body, key, idempotency_key=f"{number}-{key}"[:255], x_request_id=f"id-{number}")
     await witness.client({**scenes[0].body(), "model": f"own-{scenes[0].name}"}, key)

@@ -42,6 +42,14 @@ def test_the_addresses_of_one_ipv6_network_are_one() -> None:
     assert guesses.wait("2001:db8:0:1::1") == 0.0
 
 
+def test_an_ipv4_address_is_itself_however_it_is_written() -> None:
+    guesses = Guesses(1, clock=Clock())
+    assert guesses.wait("::ffff:10.0.0.1") == 0.0
+    assert guesses.wait("10.0.0.1") > 0
+    assert guesses.wait("::ffff:10.0.0.2") == 0.0
+    assert guesses.wait("no address:") == 0.0
+
+
 def test_however_many_addresses_try_only_so_many_are_remembered() -> None:
     guesses = Guesses(1, clock=Clock())
     for number in range(MAX_ADDRESSES + 500):
