@@ -219,6 +219,7 @@ JUNK = {
     "quotes": 'a"b',
     "not ASCII": "\xe9t\xe9",
     "markup": "<script>",
+    "a key": "sk-anyport-abc",
 }
 
 
