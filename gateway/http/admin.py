@@ -45,7 +45,7 @@ class AdminApp:
         self.door = Door(Ids())
         add_live_paths(self.door, current, reload, pardons)
         add_key_paths(self.door, current)
-        add_event_path(self.door, feed)
+        add_event_path(self.door, feed, lambda: current().admin_key)
         add_description(self.door)
         add_usage_route(self.door.shell, current, self.door.json)
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from typing import Final
 
 from fastapi import Response
 from sse_starlette import EventSourceResponse, ServerSentEvent
 from starlette.types import Receive, Scope, Send
 
+from gateway.credentials.secret import Secret
 from gateway.errors import CallerError, InvalidRequest
 from gateway.http.admin_door import Door
 from gateway.http.admin_reading import Asked
@@ -24,9 +25,11 @@ _HEADERS: Final = {"cache-control": "no-store"}
 class _Events(EventSourceResponse):
     """The library's response, ended by the feed alone: a server that drains still has requests to tell of."""
 
-    def __init__(self, feed: Feed, listener: Listener, heartbeat_seconds: float) -> None:
+    def __init__(
+        self, feed: Feed, listener: Listener, is_admitted: Callable[[], bool], heartbeat_seconds: float
+    ) -> None:
         super().__init__(  # pyright: ignore[reportUnknownMemberType] - the library leaves a type argument out
-            _told(listener),
+            _told(listener, is_admitted),
             ping=heartbeat_seconds,
             ping_message_factory=lambda: ServerSentEvent(comment="heartbeat", sep=_SEPARATOR),
             sep=_SEPARATOR,
@@ -47,13 +50,16 @@ class _Events(EventSourceResponse):
         await asyncio.get_running_loop().create_future()
 
 
-def add_event_path(door: Door, feed: Feed, heartbeat_seconds: float = HEARTBEAT_SECONDS) -> None:
-    """Adds the path; the feed is that of the whole process."""
+def add_event_path(
+    door: Door, feed: Feed, admin_key: Callable[[], Secret | None], heartbeat_seconds: float = HEARTBEAT_SECONDS
+) -> None:
+    """Adds the path; the feed is that of the whole process, `admin_key` returns what opens the door now."""
 
     async def events(asked: Asked) -> Response:
         kinds = _kinds(asked.query.get("types", ""))
+        key = admin_key()
         try:
-            return _Events(feed, feed.listen(kinds), heartbeat_seconds)
+            return _Events(feed, feed.listen(kinds), lambda: admin_key() == key, heartbeat_seconds)
         except FeedFull as error:
             message = f"{error}; end one of the others, such as an `anyport top`"
             raise CallerError(message, status=429, code="too_many_listeners") from None
@@ -61,9 +67,10 @@ def add_event_path(door: Door, feed: Feed, heartbeat_seconds: float = HEARTBEAT_
     door.add("GET", "/admin/events", events)
 
 
-async def _told(listener: Listener) -> AsyncGenerator[bytes]:
+async def _told(listener: Listener, is_admitted: Callable[[], bool]) -> AsyncGenerator[bytes]:
+    """Yields events until the feed ends, or the key that the listener came with no longer opens the door."""
     yield b": listening\n\n"  # the head of the response goes out with it
-    while batch := await listener.batch():
+    while (batch := await listener.batch()) and is_admitted():
         yield b"".join(b"event: %b\nid: %d\ndata: %b\n\n" % (t.kind.encode(), t.number, t.data) for t in batch)
 
 

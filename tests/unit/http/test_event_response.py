@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
+from gateway.credentials.secret import Secret
 from gateway.http.admin_door import Door
 from gateway.http.admin_events import add_event_path
 from gateway.http.ids import Ids
 from gateway.telemetry.feed import Feed
 
+KEY = Secret("the-key-of-the-operator")
 SCOPE: dict[str, Any] = {
     "type": "http",
     "method": "GET",
@@ -47,9 +50,11 @@ class Client:
                 await asyncio.sleep(0.01)
 
 
-def served(feed: Feed, client: Client, heartbeat_seconds: float = 15) -> asyncio.Task[None]:
+def served(
+    feed: Feed, client: Client, heartbeat_seconds: float = 15, key: Callable[[], Secret] = lambda: KEY
+) -> asyncio.Task[None]:
     door = Door(Ids())
-    add_event_path(door, feed, heartbeat_seconds)
+    add_event_path(door, feed, key, heartbeat_seconds)
     return asyncio.create_task(door.shell(dict(SCOPE), client.receive, client.send))
 
 
@@ -77,4 +82,18 @@ async def test_an_event_is_three_lines_and_the_end_follows_the_last_one() -> Non
 async def test_who_is_gone_before_the_first_byte_listens_no_more() -> None:
     feed, client = Feed(), Client(fails_at=0)
     await asyncio.wait([served(feed, client)])
+    assert not feed.is_heard
+
+
+async def test_who_came_with_a_former_key_hears_no_more() -> None:
+    feed, client, keys = Feed(), Client(), [KEY]
+    serving = served(feed, client, key=lambda: keys[-1])
+    await client.until(b": listening\n\n")
+    feed.tell("reload", {})
+    await client.until(b"event: reload")
+    keys.append(Secret("another-key-of-the-operator"))
+    feed.tell("request", {})
+    await serving
+    assert b"event: request" not in client.body
+    assert client.sent[-1]["more_body"] is False
     assert not feed.is_heard
