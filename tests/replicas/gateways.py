@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Coroutine, Iterable, Mapping, Sequence
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +19,7 @@ from gateway.state.scripts import REPLICAS
 from gateway.storage.base import RecordsQuery, UsageQuery, UsageRow
 from gateway.storage.factory import open_storage
 from tests.e2e.process import GatewayProcess, start_gateway
-from tests.replicas.load import Load, Reply
+from tests.replicas.load import Client, Load, Reply
 from tests.replicas.truth import PRICE, Truth, nano_usd, tokens
 from tests.state.server import RedisServer
 
@@ -152,6 +154,35 @@ async def until(holds: Any, seconds: float = SLACK_SECONDS) -> float:
             return time.monotonic() - began
         assert time.monotonic() - began < seconds, "it did not happen in time"
         await asyncio.sleep(0.02)
+
+
+async def hears(gateway: Gateway, key: str, number: int, status: int, code: str) -> bool:
+    """Says whether a request hears that; it is for a model that there is not, and so counts in no limit."""
+    with contextlib.closing(Client(gateway.port, key)) as client:
+        reply = await client.ask(number, model="none")
+    return (reply.status, reply.code) == (status, code)
+
+
+async def everywhere(gateways: Sequence[Gateway], key: str, numbers: count[int], status: int, code: str) -> float:
+    """Waits until all replicas say that of a key, whoever changed it; returns how long the last one took."""
+    waits = (until(lambda each=each: hears(each, key, next(numbers), status, code)) for each in gateways)
+    return max(await asyncio.gather(*waits))
+
+
+async def hold(truth: Truth, asking: Coroutine[Any, Any, list[Reply]]) -> list[Reply]:
+    """Returns what becomes of requests, of which no answer ends before nothing more has come for a while."""
+    truth.held = asyncio.Event()
+    async with asyncio.TaskGroup() as group:
+        task = group.create_task(asking)
+        try:
+            before = -1
+            while before != truth.asked.total():
+                before = truth.asked.total()
+                await asyncio.sleep(1)
+        finally:
+            truth.held.set()
+            truth.held = None
+    return task.result()
 
 
 async def count_stored(url: str) -> int:

@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import json
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import count
@@ -189,3 +190,15 @@ async def at_once(ports: Sequence[int], key: str, numbers: Sequence[int], over_s
     return await asyncio.gather(
         *(ask(ports[place % len(ports)], number, place * pause) for place, number in enumerate(numbers))
     )
+
+
+def dollars(nano_usd: int) -> str:
+    """Returns an amount as the admin API takes it."""
+    return f"{nano_usd / 10**9:.9f}"
+
+
+def passed(replies: Sequence[Reply]) -> list[Reply]:
+    """Returns those that were served, once it is sure that the others were refused, and none failed."""
+    assert [reply.trouble for reply in replies if reply.trouble] == []
+    assert {reply.status for reply in replies} <= {200, 429}, Counter(reply.status for reply in replies)
+    return [reply for reply in replies if reply.is_answered]

@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from itertools import count
 from pathlib import Path
 from statistics import median
 
 import pytest
 
 from tests.replicas.conftest import Make
-from tests.replicas.gateways import held_ledger, replicas
-from tests.replicas.load import Load, Reply
-from tests.replicas.truth import Truth
+from tests.replicas.gateways import Gateway, everywhere, held_ledger, hold, replicas, stored, until
+from tests.replicas.load import Load, Reply, at_once, body_of, dollars, passed
+from tests.replicas.truth import Truth, worst_nano_usd
 from tests.state.server import RedisServer
 
 MANY = 10**9
 GENEROUS_SECONDS = 10.0
 SECONDS = 1.5
+REPLICAS = 2
+AT_ONCE = 30
+WORST_NANO_USD = worst_nano_usd(body_of(1))
+LEDGER_SECONDS = 3.0
+"""After which every replica knows what the ledger said before."""
 
 
 def shown(replies: Sequence[Reply]) -> str:
@@ -55,3 +64,146 @@ async def test_no_request_fails_or_waits_while_redis_is_away_and_comes_back_empt
     assert max(reply.seconds for reply in [*away, *back]) < GENEROUS_SECONDS
     await gateway.stop()
     await held_ledger(url, truth, load, {key: id})
+
+
+class Relay:
+    """A way to a server that can be cut."""
+
+    def __init__(self, target: int) -> None:
+        self.port = 0
+        self._target = target
+        self._is_cut = False
+        self._writers: set[asyncio.StreamWriter] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def cut(self) -> None:
+        """Ends all connections, and each new one at once."""
+        self._is_cut = True
+        for writer in self._writers:
+            writer.transport.abort()
+
+    def mend(self) -> None:
+        """Lets connections through again."""
+        self._is_cut = False
+
+    @asynccontextmanager
+    async def open(self) -> AsyncIterator[Relay]:
+        """Listens until the end of the block."""
+        server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self.port = server.sockets[0].getsockname()[1]
+        try:
+            yield self
+        finally:
+            server.close()
+            self.cut()
+            await asyncio.gather(*self._tasks)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._tasks.add(task)
+        self._writers.add(writer)
+        try:
+            if not self._is_cut:
+                other_reader, other_writer = await asyncio.open_connection("127.0.0.1", self._target)
+                self._writers.add(other_writer)
+                await asyncio.gather(_copy(reader, other_writer), _copy(other_reader, writer))
+                self._writers.discard(other_writer)
+        finally:
+            writer.close()
+            self._writers.discard(writer)
+            self._tasks.discard(task)
+
+
+async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    try:
+        while data := await reader.read(65536):
+            writer.write(data)
+            await writer.drain()
+    except OSError:
+        pass
+    finally:
+        writer.close()
+
+
+AWAY = "each replica admits requests by its own share"
+BACK = "replicas count limits and budgets together"
+
+
+async def heard(gateway: Gateway, text: str, before: int) -> bool:
+    return gateway.errors.count(text) > before
+
+
+@asynccontextmanager
+async def cut(gateways: Sequence[Gateway], relays: Sequence[Relay]) -> AsyncIterator[None]:
+    """Takes Redis away from these, and gives it back."""
+    aways = [each.errors.count(AWAY) for each in gateways]
+    for relay in relays:
+        relay.cut()
+    for gateway, before in zip(gateways, aways, strict=True):
+        await until(lambda gateway=gateway, before=before: heard(gateway, AWAY, before))
+    yield
+    backs = [each.errors.count(BACK) for each in gateways]
+    for relay in relays:
+        relay.mend()
+    for gateway, before in zip(gateways, backs, strict=True):
+        await until(lambda gateway=gateway, before=before: heard(gateway, BACK, before))
+
+
+async def spend_all(two: Sequence[Gateway], key: str, numbers: count[int]) -> list[Reply]:
+    """Asks all replicas until each refuses, also when it knows what the others have spent."""
+    loads = [Load(lambda each=each: each.port, clients=2, keys=[key], numbers=numbers) for each in two]
+    for load in loads:
+        load.start()
+    try:
+        for load in loads:
+            await until(lambda load=load: [reply.status for reply in load.replies[-40:]] == [429] * 40, 40)
+        await asyncio.sleep(LEDGER_SECONDS)
+        for load in loads:
+            await until(lambda load=load: [reply.status for reply in load.replies[-40:]] == [429] * 40, 40)
+    finally:
+        for load in loads:
+            await load.stop()
+    return [reply for load in loads for reply in passed(load.replies)]
+
+
+async def test_without_redis_replicas_go_by_shares_and_by_the_ledger_and_an_empty_redis_takes_its_figures(
+    make: Make, truth: Truth, redis_server: RedisServer, postgres_url: str
+) -> None:
+    numbers, budget = count(1), 60 * WORST_NANO_USD
+    async with AsyncExitStack() as stack:
+        relays = [await stack.enter_async_context(Relay(redis_server.port).open()) for _ in range(REPLICAS)]
+        urls = [f"redis://127.0.0.1:{relay.port}/0" for relay in relays]
+        two = [make(storage={"url": postgres_url}, state={"url": url}) for url in urls]
+        await replicas(two, redis_server)
+        ports = [each.port for each in two]
+        limits = [{"requests_per_minute": 20}, {"max_in_flight": 10}]
+        (_, rate), (_, places) = [await two[0].new_key(f"limit {each}", limits=each) for each in limits]
+        budgets = [{"usd": dollars(budget), "window": "total"}]
+        keys = [await two[0].new_key(f"budget {each}", budgets=budgets) for each in range(2)]
+        for key in (rate, places, *(key for _, key in keys)):
+            await everywhere(two, key, numbers, 404, "model_not_found")
+        await asyncio.sleep(LEDGER_SECONDS)  # what new keys have spent is known then
+
+        async with cut(two, relays):
+            replies = passed(await at_once(ports, rate, [next(numbers) for _ in range(2 * AT_ONCE)]))
+            assert len(replies) in (20, 21, 22), "shares of 10, and what comes back in the meantime"
+            asking = at_once(ports, places, [next(numbers) for _ in range(2 * AT_ONCE)])
+            assert len(passed(await hold(truth, asking))) == 10
+            alone = await spend_all(two, keys[0][1], numbers)
+        async with cut(two, relays):
+            with redis_server.admin() as admin:
+                admin.flushall()
+                admin.script_flush()
+        assert passed(await at_once(ports, keys[0][1], [next(numbers) for _ in range(2 * AT_ONCE)])) == []
+        async with cut(two[1:], relays[1:]):
+            split = await spend_all(two, keys[1][1], numbers)
+        await asyncio.gather(*(each.stop() for each in two))
+    _, sums = await stored(postgres_url)
+    for name, (id, _), served in zip(("alone", "split"), keys, (alone, split), strict=True):
+        over = sums[id].cost_nano_usd - budget
+        print(f"{name}: {len(served)} served, {over / WORST_NANO_USD:+.1f} requests at worst beyond the budget")
+        assert sums[id].requests - sums[id].errors == len(served)
+        # Whoever is alone does not know what others spent since the ledger was last read.
+        assert over <= (REPLICAS - 1) * budget
+    assert Counter(truth.answered.values()) == {1: truth.answered.total()}

@@ -137,9 +137,10 @@ def full_disk(gateway: Gateway) -> Iterator[None]:
 
 
 async def test_a_full_disk_refuses_requests_until_there_is_room_and_no_record_is_lost(
-    make: Make, truth: Truth, storage_url: str
+    make: Make, truth: Truth, tmp_path: Path
 ) -> None:
-    async with under_load(make, storage_url, on_ledger_failure="refuse") as (gateway, load, keys):
+    url = f"sqlite:///{tmp_path}/anyport.db"
+    async with under_load(make, url, on_ledger_failure="refuse") as (gateway, load, keys):
         (key, *_) = keys
         with full_disk(gateway):
             noticed = await until(lambda: is_status(gateway, load, key, 503))
@@ -152,13 +153,14 @@ async def test_a_full_disk_refuses_requests_until_there_is_room_and_no_record_is
         await load.last(0.3)
         assert {reply.status for reply in load.replies} == {200, 503}
         assert {reply.code for reply in [*full, *refused] if reply.status == 503} == {"ledger_unavailable"}
-        await end_and_hold(gateway, load, truth, storage_url, keys)
+        await end_and_hold(gateway, load, truth, url, keys)
 
 
 async def test_a_full_disk_may_be_served_with_and_said_and_what_fits_into_memory_is_recorded_later(
-    make: Make, truth: Truth, storage_url: str
+    make: Make, truth: Truth, tmp_path: Path
 ) -> None:
-    async with under_load(make, storage_url, on_ledger_failure="serve") as (gateway, load, keys):
+    url = f"sqlite:///{tmp_path}/anyport.db"
+    async with under_load(make, url, on_ledger_failure="serve") as (gateway, load, keys):
         with full_disk(gateway):
             full = await load.last(1)
         await load.last(0.5)
@@ -166,4 +168,4 @@ async def test_a_full_disk_may_be_served_with_and_said_and_what_fits_into_memory
         assert {reply.status for reply in load.replies} == {200}
         assert "requests are served all the same" in gateway.errors
         await until(lambda: "the journal can be written again; records lost so far: 0" in gateway.errors)
-        await end_and_hold(gateway, load, truth, storage_url, keys)
+        await end_and_hold(gateway, load, truth, url, keys)

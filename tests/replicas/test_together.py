@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import time
-from collections import Counter
-from collections.abc import Coroutine, Sequence
 from itertools import count
-from typing import Any
 
 import pytest
 
 from tests.deploy.balancer import balancer
 from tests.replicas.conftest import Make
-from tests.replicas.gateways import Gateway, replicas, stored, until
-from tests.replicas.load import Client, Load, Reply, at_once, body_of
+from tests.replicas.gateways import Gateway, everywhere, hold, replicas, stored, until
+from tests.replicas.load import Load, at_once, body_of, dollars, passed
 from tests.replicas.truth import Truth, nano_usd, worst_nano_usd
 from tests.state.server import RedisServer
 
@@ -27,29 +23,6 @@ ALONE = REPLICAS * (ROOM // REPLICAS)
 WAVES = 5
 WAVE_SECONDS = 1.0
 WORST_NANO_USD = worst_nano_usd(body_of(1))
-
-
-def dollars(nano_usd: int) -> str:
-    return f"{nano_usd / 10**9:.9f}"
-
-
-def passed(replies: Sequence[Reply]) -> list[Reply]:
-    assert [reply.trouble for reply in replies if reply.trouble] == []
-    assert {reply.status for reply in replies} <= {200, 429}, Counter(reply.status for reply in replies)
-    return [reply for reply in replies if reply.is_answered]
-
-
-async def hears(gateway: Gateway, key: str, number: int, status: int, code: str) -> bool:
-    """Says whether a request hears that; it is for a model that there is not, and so counts in no limit."""
-    with contextlib.closing(Client(gateway.port, key)) as client:
-        reply = await client.ask(number, model="none")
-    return (reply.status, reply.code) == (status, code)
-
-
-async def everywhere(gateways: Sequence[Gateway], key: str, numbers: count[int], status: int, code: str) -> float:
-    """Waits until all replicas say that of a key, whoever changed it; returns how long the last one took."""
-    waits = (until(lambda each=each: hears(each, key, next(numbers), status, code)) for each in gateways)
-    return max(await asyncio.gather(*waits))
 
 
 @pytest.fixture
@@ -69,22 +42,6 @@ async def new_key(three: list[Gateway], numbers: count[int], **members: object) 
     return id, key
 
 
-async def while_held(truth: Truth, asking: Coroutine[Any, Any, list[Reply]]) -> list[Reply]:
-    """Returns what becomes of requests, of which no answer ends before nothing more has come for a while."""
-    truth.held = asyncio.Event()
-    async with asyncio.TaskGroup() as group:
-        task = group.create_task(asking)
-        try:
-            before = -1
-            while before != truth.asked.total():
-                before = truth.asked.total()
-                await asyncio.sleep(WAVE_SECONDS)
-        finally:
-            truth.held.set()
-            truth.held = None
-    return task.result()
-
-
 async def exactly(
     three: list[Gateway], truth: Truth, port: int, numbers: count[int], *, is_held: bool, **members: object
 ) -> str:
@@ -96,7 +53,7 @@ async def exactly(
         _, key = await new_key(three, numbers, **members)
         began = time.monotonic()
         asking = at_once([port], key, [next(numbers) for _ in range(AT_ONCE)], WAVE_SECONDS)
-        replies = passed(await (while_held(truth, asking) if is_held else asking))
+        replies = passed(await (hold(truth, asking) if is_held else asking))
         leaked = 0 if is_held else int((time.monotonic() - began) * ROOM / 60)
         print(f"{members}: {len(replies)} of {AT_ONCE} passed")
         assert len(replies) <= ROOM + leaked + ALONE
