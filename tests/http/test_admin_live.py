@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -99,3 +100,25 @@ def test_what_the_audit_log_cannot_be_told_does_not_happen(tmp_path: Path) -> No
         assert (reply.status, reply.code) == (503, "ledger_unavailable")
         assert state(running, "a/paused")["obstacle"] == "cooling down"
         running.process.stop()
+
+
+def test_the_commands_do_the_same_through_the_gateway(running: Running) -> None:
+    def done(*arguments: str) -> str:
+        code, text, errors = running.command(*arguments)
+        assert (code, "directly in storage" in errors) == (0, False), errors
+        return text
+
+    done("teams", "create", "--name", "search", "--rpm", "5")
+    done("projects", "create", "--name", "crawler", "--team", "search")
+    changed = json.loads(done("teams", "change", "search", "--tpm", "100", "--budget", "1/day", "--json"))
+    assert changed["limits"] == {"requests_per_minute": 5, "tokens_per_minute": 100, "max_in_flight": None}
+    code, _, errors = running.command("teams", "delete", "search")
+    assert (code, "belongs to it" in errors) == (1, True)
+    done("projects", "change", "crawler", "--team", "none")
+    assert "is deleted" in done("teams", "delete", "search")
+    page = json.loads(done("audit", "--subject", f"team:{changed['id']}", "--json"))
+    assert [(each["action"], each["actor"]) for each in page["data"]] == [
+        ("team.delete", "admin API"),
+        ("team.change", "admin API"),
+        ("team.create", "admin API"),
+    ]
