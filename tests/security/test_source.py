@@ -163,3 +163,36 @@ def test_tls_is_verified_and_the_environment_chooses_no_proxy() -> None:
         where for where, node in nodes(ast.Attribute) if isinstance(node, ast.Attribute) and node.attr == "CERT_NONE"
     ]
     assert found == []
+
+
+OPENERS = {
+    "gateway/access/desk.py": "shows a new key, once",
+    "gateway/access/keys.py": "takes the digests of the file's keys",
+    "gateway/access/premises.py": "looks which kind of server a URL names",
+    "gateway/access/secrets.py": "makes digests and hints of keys",
+    "gateway/cli/admin_client.py": "sends the admin key to the admin API",
+    "gateway/cli/db.py": "opens the database",
+    "gateway/credentials/aws.py": "signs",
+    "gateway/credentials/azure.py": "signs",
+    "gateway/credentials/bearer.py": "puts a token on the wire",
+    "gateway/credentials/resolve.py": "tells kinds of keys apart by their beginning",
+    "gateway/credentials/scrub.py": "looks for secrets to take them out",
+    "gateway/credentials/sign.py": "puts a key on the wire",
+    "gateway/engine/picture.py": "tells kinds of keys apart by their beginning",
+    "gateway/http/states.py": "wraps keys of the file",
+    "gateway/registry/catalogue.py": "wraps keys of the file",
+    "gateway/registry/routes.py": "wraps keys of the file",
+    "gateway/runtime.py": "wraps keys of the file",
+    "gateway/settings/provider.py": "checks how a key is written",
+    "gateway/settings/scalars.py": "checks how a URL is written",
+    "gateway/shared.py": "opens the database and the line to other replicas",
+}
+
+
+def test_only_modules_that_must_open_a_secret_do() -> None:
+    found = {
+        where.partition(":")[0]
+        for where, node in nodes(ast.Call)
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in GIVES_A_SECRET
+    }
+    assert found == set(OPENERS), "say in this file what the module needs the secret itself for"
