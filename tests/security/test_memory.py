@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -35,6 +38,20 @@ def test_a_process_that_asks_for_it_can_neither_be_dumped_nor_looked_into() -> N
 async def test_a_gateway_leaves_no_core_dump(tmp_path: Path) -> None:
     async with running(tmp_path, {"discovery": {"enabled": False}}) as gateway:
         assert core_limit(gateway.pid) == "0"
+
+
+async def test_no_process_of_its_user_reads_the_environment_of_a_gateway(tmp_path: Path) -> None:
+    if os.geteuid() == 0 and not shutil.which("setpriv"):
+        pytest.skip("root reads everything, and there is no setpriv to be less than root")
+    less = ("setpriv", "--bounding-set=-all", "--inh-caps=-all") if os.geteuid() == 0 else ()
+    canary = "environment-canary-0123456789"
+    async with running(tmp_path, {"discovery": {"enabled": False}}, {"SOME_KEY": canary}) as gateway:
+        looking = await asyncio.create_subprocess_exec(
+            *less, "cat", f"/proc/{gateway.pid}/environ", stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        )
+        said, _ = await looking.communicate()
+        assert looking.returncode != 0
+        assert canary.encode() not in said
 
 
 def core_limit(pid: int) -> str:
