@@ -53,6 +53,7 @@ class Transaction:
         "has_started",
         "headers",
         "is_drained",
+        "is_recorded",
         "is_streaming",
         "limits",
         "outcome",
@@ -71,6 +72,8 @@ class Transaction:
         """A stream has begun and not ended: what goes wrong is an event of it."""
         self.is_drained = False
         """Set when the grace of a shutdown is over: what still runs ends with an error."""
+        self.is_recorded = True
+        """Whether it has an access record, and is told of: not if the client left before anybody was asked."""
         self.settle: Callable[[], str] | None = None
         """Records what the request used, and returns what it cost if the client is to be told; called once."""
         self.cost = ""
@@ -248,7 +251,6 @@ class Edge:
         outcome = Outcome(request_id=self._ids.request_id(scope["headers"]), started=time.monotonic())
         transaction = Transaction(scope, receive, send, outcome)
         self._metrics.request_started()
-        is_recorded = True
         try:
             if scope["method"] != methods:
                 raise MethodNotAllowed(f"{path} takes {methods} only", headers=(("allow", methods),))
@@ -257,7 +259,7 @@ class Edge:
         except ClientGone:
             outcome.is_cancelled = True
             outcome.status = CLIENT_GONE_STATUS
-            is_recorded = bool(outcome.attempts)
+            transaction.is_recorded = bool(outcome.attempts)
         except GatewayError as error:
             await self._answer(transaction, error)
         except asyncio.CancelledError:
@@ -268,12 +270,17 @@ class Edge:
                 transaction, Internal(f"the gateway failed; its log has details under {outcome.request_id}")
             )
         finally:
-            transaction.settled()
-            outcome.ended = outcome.ended or time.monotonic()
-            self._metrics.request_ended(outcome)
-            if is_recorded and self._access_log is not None:
+            self._ended(transaction)
+
+    def _ended(self, transaction: Transaction) -> None:
+        outcome = transaction.outcome
+        transaction.settled()
+        outcome.ended = outcome.ended or time.monotonic()
+        self._metrics.request_ended(outcome)
+        if transaction.is_recorded:
+            if self._access_log is not None:
                 self._access_log.write(outcome)
-            if self._feed.is_heard and is_recorded:
+            if self._feed.is_heard:
                 tell_request(self._feed, outcome, transaction.client_key.name)
 
     def _get_endpoint(self, path: str) -> Endpoint | None:
