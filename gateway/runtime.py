@@ -11,7 +11,7 @@ from itertools import islice
 from typing import Final
 
 from gateway.access.guesses import Guesses
-from gateway.access.keys import KeyCheck, client_keys
+from gateway.access.keys import KeyCheck, client_keys, guessable
 from gateway.access.premises import ALONE, Standing
 from gateway.books import Books
 from gateway.credentials.keyring import KeyBook
@@ -249,7 +249,7 @@ class Runtime:
                     f"{provider.spec.id}: its base URL {provider.base_url} (from {provider.base_url_source}) is this "
                     "gateway's own address; requests for it would come back here"
                 )
-        return found + self.routes.reasons()
+        return found + self.routes.reasons() + guessable(self.settings)
 
     def _transport_for(self, deployment: Deployment) -> Transport:
         return self._echo if deployment.provider == DEMO else self.transport

@@ -16,7 +16,8 @@ from gateway.access.secrets import PREFIX
 from gateway.credentials.secret import Secret
 from gateway.errors import GatewayError, KeysUnavailable, TooManyBadKeys, Unauthenticated, UnknownModel
 from gateway.records import Project, Team, VirtualKey
-from gateway.settings.model import ClientKeySettings
+from gateway.settings.model import ClientKeySettings, Settings
+from gateway.settings.provider import MIN_LONG_SECRET
 
 Peer = tuple[str, int] | None
 """Host and port of a client; None if they are not known, or are not to be counted against."""
@@ -73,6 +74,19 @@ def client_keys(entries: Iterable[SecretStr | ClientKeySettings]) -> list[tuple[
         if isinstance(entry, ClientKeySettings)
         else (Secret(entry.get_secret_value()), ANONYMOUS)
         for entry in entries
+    ]
+
+
+def guessable(settings: Settings) -> list[str]:
+    """Says which keys of the file are so short that somebody may find them by trying; shows none of them."""
+    entries = settings.server.api_keys
+    keys = {f"server.api_keys.{number}": key for number, (key, _) in enumerate(client_keys(entries))}
+    if settings.admin.key is not None:
+        keys["admin.key"] = Secret(settings.admin.key.get_secret_value())
+    return [
+        f"{name}: a key of {length} characters can be guessed; `openssl rand -hex 32` makes a better one"
+        for name, key in keys.items()
+        if (length := len(key.reveal())) < MIN_LONG_SECRET
     ]
 
 

@@ -167,7 +167,7 @@ def test_tls_is_verified_and_the_environment_chooses_no_proxy() -> None:
 
 OPENERS = {
     "gateway/access/desk.py": "shows a new key, once",
-    "gateway/access/keys.py": "takes the digests of the file's keys",
+    "gateway/access/keys.py": "takes digests and lengths of the file's keys",
     "gateway/access/premises.py": "looks which kind of server a URL names",
     "gateway/access/secrets.py": "makes digests and hints of keys",
     "gateway/cli/admin_client.py": "sends the admin key to the admin API",

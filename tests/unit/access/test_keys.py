@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 from pydantic import SecretStr
 
-from gateway.access.keys import ANONYMOUS, Caller, KeyCheck, client_keys
+from gateway.access.keys import ANONYMOUS, Caller, KeyCheck, client_keys, guessable
 from gateway.credentials.secret import Secret
 from gateway.errors import Unauthenticated
-from gateway.settings.model import ClientKeySettings
+from gateway.settings.model import ClientKeySettings, Settings
 
 TEAM = Caller("team-a", frozenset({"gold", "eu"}))
 CHECK = KeyCheck([(Secret("sk-one"), ANONYMOUS), (Secret("sk-two"), TEAM)])
@@ -74,6 +74,22 @@ def test_the_settings_say_whose_each_key_is() -> None:
     check = KeyCheck(client_keys([SecretStr("sk-one"), named]))
     assert check.check({b"x-api-key": b"sk-one"}) is ANONYMOUS
     assert check.check({b"x-api-key": b"sk-two"}) == TEAM
+
+
+def test_short_keys_of_the_file_are_named_and_not_shown() -> None:
+    long = "x" * 16
+    settings = Settings.model_validate(
+        {
+            "server": {
+                "api_keys": [long, "canary", {"key": "canary-2", "name": "a"}, {"key": long + "y", "name": "b"}]
+            },
+            "admin": {"port": 1, "key": "canary-3"},
+        }
+    )
+    said = guessable(settings)
+    assert [line.partition(":")[0] for line in said] == ["server.api_keys.1", "server.api_keys.2", "admin.key"]
+    assert "canary" not in str(said)
+    assert guessable(Settings()) == []
 
 
 def test_the_keys_themselves_are_not_kept() -> None:
