@@ -40,7 +40,10 @@ def concern(fields: Mapping[str, Raw], body: bytes, rules: ParamRules) -> bool:
         or (rules.strip_nulls and b"null" in body)
     ):
         return True
-    return any(word in body for word in rules.message_words) or (rules.wrap_functions and b'"function' in body)
+    for word in rules.message_words:  # not `any`, which would make a generator of every request
+        if word in body:
+            return True
+    return rules.wrap_functions and b'"function' in body
 
 
 def apply(fields: Fields, rules: ParamRules, model: str) -> tuple[str, ...]:

@@ -187,8 +187,18 @@ class Exchange:
         if self._event is not None:
             self._event.set()
 
-    async def run(self, app: Application) -> None:
-        """Runs the application; an escaping exception becomes a 500 while nothing was sent, else a cut."""
+    async def run(self, app: Application, tasks: set[asyncio.Task[None]]) -> None:
+        """Runs the application and leaves `tasks`, where the task that does so was put.
+
+        An escaping exception becomes a 500 while nothing was sent, else a cut.
+        """
+        try:
+            await self._run(app)
+        finally:
+            if self.task is not None:
+                tasks.discard(self.task)  # a callback of the task would cost one more turn of the event loop
+
+    async def _run(self, app: Application) -> None:
         # The scope refers to this object: dropping it here spares the garbage collector a cycle per request.
         scope, self._scope = self._scope, None
         try:

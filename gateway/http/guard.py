@@ -273,9 +273,9 @@ class GuardProtocol(asyncio.Protocol):
             self._incoming = None
 
     def _run(self, exchange: Exchange) -> None:
-        exchange.task = task = self._loop.create_task(exchange.run(self._app))
-        self._server_state.tasks.add(task)
-        task.add_done_callback(self._server_state.tasks.discard)
+        tasks = self._server_state.tasks
+        exchange.task = task = self._loop.create_task(exchange.run(self._app, tasks))
+        tasks.add(task)
 
     def _is_body_ahead(self) -> bool:
         incoming = self._incoming

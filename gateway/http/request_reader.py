@@ -61,6 +61,7 @@ class RequestReader:
         "_chunks",
         "_fault",
         "_good_host",
+        "_good_path",
         "_head",
         "_is_upgrade",
         "_limits",
@@ -94,6 +95,8 @@ class RequestReader:
         self._is_upgrade = False
         self._fault: Refused | None = None
         self._good_host: bytes | None = None
+        self._good_path: bytes | None = None
+        """What `raw_path`, `query` and `path` were read from; most clients ask for one thing again and again."""
         self._chunks: ChunkScanner | None = None
         self._body_left = 0
         self.in_body = False
@@ -277,8 +280,8 @@ class RequestReader:
         host = single.get(b"host")
         if host != self._good_host or host is None:
             self._judge_host(host)
-        self.raw_path, self.query = split_target(self._url, host or b"")
-        self.path = decode_path(self.raw_path)
+        if self._url != self._good_path:
+            self._judge_target(host)
         self._judge_body(single)
 
     def _judge_host(self, host: bytes | None) -> None:
@@ -287,6 +290,13 @@ class RequestReader:
             self._good_host = host
         elif self.is_http11 or self._limits.allowed_hosts is not None:
             raise Refused(400, "invalid_host", "The Host header is missing.")
+
+    def _judge_target(self, host: bytes | None) -> None:
+        self._good_path = None
+        self.raw_path, self.query = split_target(self._url, host or b"")
+        self.path = decode_path(self.raw_path)
+        if self._url[:1] == b"/":  # else it may be good for this host only
+            self._good_path = self._url
 
     def _judge_body(self, single: dict[bytes, bytes]) -> None:
         length = single.get(b"content-length")

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 import httpx2
 
-from adapters.types import HttpRequest
+from adapters.types import Headers, HttpRequest
 from gateway.transport.base import Fault, Timeouts, TransportError
 from gateway.transport.bridge import as_request, as_response, as_timeouts, to_httpx
 from gateway.transport.dialing import Dialer, default_context
@@ -16,10 +16,12 @@ from gateway.transport.exchange import Exchange
 from gateway.transport.names import FailingNames, Resolve, SystemNames
 from gateway.transport.pool import Pool
 from gateway.transport.sweeper import Sweeper
-from gateway.transport.wire import Origin, Place, encode_request, parse_url
+from gateway.transport.wire import Origin, Place, encode_head, encode_request, parse_url
 
 _MOST_PLACES = 1024
 """Parsed URLs that are remembered; with more, all are forgotten at once."""
+_MOST_HEADS = 256
+"""Encoded heads, ditto: those of a provider are the same in every request, unless they are signed."""
 
 
 class BuiltinTransport(httpx2.AsyncBaseTransport):
@@ -41,6 +43,7 @@ class BuiltinTransport(httpx2.AsyncBaseTransport):
         self._ssl_context = ssl_context
         self._resolve = resolve or SystemNames().resolve
         self._places: dict[str, tuple[Place, Pool]] = {}
+        self._heads: dict[tuple[str, str, Headers], bytes] = {}
         self._pools: dict[Origin, Pool] = {}
         self._is_closed = False
         self._sweeper: Sweeper | None = None
@@ -53,7 +56,8 @@ class BuiltinTransport(httpx2.AsyncBaseTransport):
         """
         try:
             place, pool = self._places.get(request.url) or self._find(request.url)
-            payload = encode_request(request.method, place, request.headers, request.body)
+            head = self._heads.get((request.url, request.method, request.headers)) or self._head_of(request, place)
+            payload = encode_request(request.method, head, request.body)
             connection = None if fresh else pool.take()
             if connection is None:
                 connection = await pool.acquire(timeouts, fresh=fresh)
@@ -88,6 +92,7 @@ class BuiltinTransport(httpx2.AsyncBaseTransport):
         """Closes every connection; a later `send` fails."""
         self._is_closed = True
         self._places.clear()
+        self._heads.clear()
         for pool in tuple(self._pools.values()):
             await pool.close()
 
@@ -103,6 +108,13 @@ class BuiltinTransport(httpx2.AsyncBaseTransport):
             pool = self._pools[place.origin] = self._make_pool(place.origin)
         found = self._places[url] = (place, pool)
         return found
+
+    def _head_of(self, request: HttpRequest, place: Place) -> bytes:
+        head = encode_head(request.method, place, request.headers)
+        if len(self._heads) >= _MOST_HEADS:
+            self._heads.clear()
+        self._heads[request.url, request.method, request.headers] = head
+        return head
 
     def _make_pool(self, origin: Origin) -> Pool:
         loop = asyncio.get_running_loop()

@@ -21,7 +21,7 @@ from gateway.transport.connection import keep_alive_options
 from gateway.transport.decoding import Inflater, inflater_for
 from gateway.transport.dialing import default_context
 from gateway.transport.exchange import MAX_HEADERS
-from gateway.transport.wire import encode_request, parse_url
+from gateway.transport.wire import encode_head, parse_url
 
 _BODILESS: Final = frozenset({204, 304})
 _VERSIONS: Final = frozenset({b"HTTP/1.0", b"HTTP/1.1", b"HTTP/2"})
@@ -82,7 +82,7 @@ class StockTransport:
         if self._is_closed:
             raise TransportError(Fault.CONNECT, "the transport is closed")
         # The built-in transport's rules for what may be written hold here as well.
-        encode_request(request.method, parse_url(request.url), request.headers, b"")
+        encode_head(request.method, parse_url(request.url), request.headers)
         outgoing = httpx2.Request(
             request.method,
             request.url,

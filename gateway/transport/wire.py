@@ -79,8 +79,18 @@ def parse_url(url: str) -> Place:
     return Place(origin, f" {target} HTTP/1.1\r\nhost: {authority}\r\n")
 
 
-def encode_request(method: str, place: Place, headers: Headers, body: bytes) -> bytes:
-    """Returns the whole request; raises TransportError(PROTOCOL) if a header could break out of its line."""
+def encode_request(method: str, head: bytes, body: bytes) -> bytes:
+    """Returns the whole request; `head` is from `encode_head`."""
+    if body or method in _METHODS_WITH_BODY:
+        return b"%bcontent-length: %d\r\n\r\n%b" % (head, len(body), body)
+    return head + b"\r\n"
+
+
+def encode_head(method: str, place: Place, headers: Headers) -> bytes:
+    """Returns a head as far as no body is needed for it.
+
+    Raises TransportError(PROTOCOL) if a header could break out of its line.
+    """
     parts = [method, place.head]
     lines = 2
     is_well_named = _is_token(method)
@@ -97,17 +107,13 @@ def encode_request(method: str, place: Place, headers: Headers, body: bytes) -> 
     if accepts:
         parts.append(accepts)
         lines += 1
-    if body or method in _METHODS_WITH_BODY:
-        parts.append(f"content-length: {len(body)}\r\n")
-        lines += 1
-    parts.append("\r\n")
     text = "".join(parts)
     # Every line end that we did not write ourselves came in through a value.
-    is_in_lines = text.count("\n") == text.count("\r") == lines + 1 and "\0" not in text
+    is_in_lines = text.count("\n") == text.count("\r") == lines and "\0" not in text
     if not (is_well_named and is_in_lines):
         raise _refused("a request header holds a line end, a NUL or a malformed name")
     try:
-        return text.encode("latin-1") + body
+        return text.encode("latin-1")
     except UnicodeEncodeError:
         raise _refused("a request header holds characters outside Latin-1") from None
 
