@@ -143,6 +143,8 @@ def troubles_of(runtime: Runtime) -> dict[str, str]:
     found = {
         "storage": stored.picture.trouble,
         "journal": ledger.journal.trouble if ledger is not None else "",
+        "budgets": stored.spending.trouble,
+        "limits": runtime.shared.admissions.thing.trouble,
     }
     return {what: runtime.scrubber.text(text)[:500] for what, text in found.items() if text}
 

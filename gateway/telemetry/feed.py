@@ -27,7 +27,7 @@ KINDS: Final[Mapping[str, str]] = {
     "ejection": "A deployment keeps failing and is left out.",
     "return": "An ejected deployment works again.",
     "reload": "The configuration was read again, and either taken or refused.",
-    "trouble": "Storage, the journal or the state server does not do its work.",
+    "trouble": "Storage, the journal, or what counts limits and budgets does not do its work.",
     "trouble_ended": "It does again.",
     "discovery": "A provider has other models than before, or is there no more.",
 }
