@@ -8,7 +8,8 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Final
 
-from msgspec import Struct
+from msgspec import UNSET, Struct, UnsetType
+from msgspec.structs import replace
 
 
 class Window(StrEnum):
@@ -80,6 +81,8 @@ class VirtualKey(Struct, frozen=True):
     """The key before the last rotation."""
     former_until_ms: int | None = None
     """Until when that one still works."""
+    keeps_content: bool = False
+    """Whether what it asks and is answered is kept for a while, too."""
 
 
 class AttemptRecord(Struct, frozen=True, omit_defaults=True):
@@ -93,8 +96,19 @@ class AttemptRecord(Struct, frozen=True, omit_defaults=True):
     is_hedge: bool = False
 
 
+class Content(Struct, frozen=True):
+    """What a key that keeps content asked and was answered: without known secrets, and cut."""
+
+    request: bytes
+    answer: bytes
+    """JSON, or the events of a stream."""
+    request_bytes: int
+    """How long it was before it was cut."""
+    answer_bytes: int
+
+
 class UsageRecord(Struct, frozen=True):
-    """One finished request, once and for all; neither prompt nor answer."""
+    """One finished request, once and for all; neither prompt nor answer, unless its key keeps content."""
 
     id: str
     """The request's id: recorded twice, it counts once."""
@@ -133,3 +147,9 @@ class UsageRecord(Struct, frozen=True):
     fallback: str = ""
     hedged: str = ""
     is_cancelled: bool = False
+    content: Content | UnsetType = UNSET
+    """On its way to storage, which keeps it apart. The last member: what stands here is cut off a damaged line."""
+
+    def without_content(self) -> UsageRecord:
+        """Returns what may be kept anywhere."""
+        return self if self.content is UNSET else replace(self, content=UNSET)

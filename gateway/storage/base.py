@@ -11,7 +11,7 @@ from typing import Final, Literal, Protocol
 
 from msgspec import Struct, field
 
-from gateway.records import Project, Team, UsageRecord, VirtualKey
+from gateway.records import Content, Project, Team, UsageRecord, VirtualKey
 
 HOUR_MS: Final = 3_600_000
 DAY_MS: Final = 24 * HOUR_MS
@@ -214,6 +214,13 @@ class Storage(Protocol):
 
     async def records(self, query: RecordsQuery) -> list[UsageRecord]:
         """Returns a page of single records."""
+        ...
+
+    async def read_content(self, id: str, entry: AuditEntry) -> Content | None:
+        """Returns what is kept of what a request asked and was answered; nobody reads it without the entry.
+
+        Without content there is no entry.
+        """
         ...
 
     async def owners(self, since_version: int) -> Owners:

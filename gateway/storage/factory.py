@@ -26,6 +26,7 @@ def open_storage(
     directory: Path,
     *,
     retention_days: int = 30,
+    content_days: int = 7,
     aggregates_days: int = 400,
     now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
 ) -> Storage:
@@ -48,4 +49,10 @@ def open_storage(
         database = open_postgres(url)
     else:
         raise unusable("must be sqlite:///PATH or postgresql://USER:PASSWORD@HOST:PORT/DATABASE")
-    return SqlStorage(database, retention_days=retention_days, aggregates_days=aggregates_days, now_ms=now_ms)
+    return SqlStorage(
+        database,
+        retention_days=retention_days,
+        content_days=content_days,
+        aggregates_days=aggregates_days,
+        now_ms=now_ms,
+    )

@@ -135,6 +135,11 @@ class Journal:
         return not self._trouble or self._is_well_again()
 
     @property
+    def is_roomy(self) -> bool:
+        """Says whether there is room for more than records, for each of which a request is served."""
+        return self._bytes <= self._max_bytes // 2
+
+    @property
     def rejected_path(self) -> Path:
         """Where what storage refuses is set aside."""
         return self.directory / f"rejected-{self._claim.name}.log"

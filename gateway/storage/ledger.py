@@ -7,6 +7,8 @@ import logging
 from collections import deque
 from typing import Final, Literal
 
+from msgspec import UNSET
+
 from gateway.records import UsageRecord
 from gateway.storage import neighbours
 from gateway.storage.journal import Journal, JournalFailed
@@ -60,7 +62,9 @@ class Ledger:
         self.writer.start()
 
     def record(self, record: UsageRecord) -> None:
-        """Writes the record of a finished request down."""
+        """Writes the record of a finished request down, without its content where the journal is half full."""
+        if record.content is not UNSET and not self.journal.is_roomy:
+            record = record.without_content()
         try:
             self.journal.append(record)
         except JournalFailed as failure:
@@ -103,7 +107,7 @@ class Ledger:
             _log.error("%s", failure)
             return
         if len(self._held) < HELD_RECORDS:
-            self._held.append(record)
+            self._held.append(record.without_content())
         else:
             self.lost_records += 1
         if not self._has_trouble:

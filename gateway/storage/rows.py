@@ -8,7 +8,7 @@ from operator import itemgetter
 from typing import Any, Final
 
 import msgspec
-from msgspec.structs import asdict
+from msgspec.structs import asdict, fields
 
 from gateway.records import AttemptRecord, UsageRecord
 from gateway.storage.base import HOUR_MS, LONG_AGO_MS, RecordsRefused
@@ -29,6 +29,8 @@ _AMOUNTS: Final = (
     "reasoning_tokens",
     "cost_nano_usd",
 )
+_TEXTS: Final = tuple(field.name for field in fields(UsageRecord) if field.type in (str, str | None))
+_MEMBERS: Final = tuple(name for name in UsageRecord.__struct_fields__ if name != "content")
 _place_of: Final = itemgetter("hour_ms", *LABELS)
 _attempts_encoder: Final = msgspec.json.Encoder()
 _attempts_decoder: Final = msgspec.json.Decoder(tuple[AttemptRecord, ...])
@@ -58,9 +60,11 @@ def _unfit(record: UsageRecord) -> str:
 def as_row(record: UsageRecord, stored_at_ms: int) -> Row:
     """Returns the row of a single record."""
     row = asdict(record)
-    for name, value in row.items():
-        if type(value) is str and (len(value) > MAX_TEXT or "\0" in value):
-            row[name] = fit_text(value)
+    del row["content"]  # which is in a table of its own
+    for name in _TEXTS:
+        text = row[name]
+        if text and (len(text) > MAX_TEXT or "\0" in text):
+            row[name] = fit_text(text)
     row["attempts"] = _attempts_encoder.encode(record.attempts).decode()
     row["stored_at_ms"] = stored_at_ms
     return row
@@ -68,7 +72,7 @@ def as_row(record: UsageRecord, stored_at_ms: int) -> Row:
 
 def as_record(row: Mapping[Any, Any]) -> UsageRecord:
     """Returns the record of a row."""
-    members = {name: row[name] for name in UsageRecord.__struct_fields__}
+    members = {name: row[name] for name in _MEMBERS}
     members["attempts"] = _attempts_decoder.decode(members["attempts"])
     return UsageRecord(**members)
 

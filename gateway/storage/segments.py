@@ -24,7 +24,10 @@ import msgspec
 from gateway.records import UsageRecord
 
 MAX_LINE_BYTES: Final = 1 << 20
-"""Of one record; it has a few hundred."""
+"""Of one record; it has a few hundred, and up to 700,000 with what was asked and answered."""
+MAX_CONTENT_BYTES: Final = 1 << 18
+"""Of a request or an answer, of both of which a line has room for four thirds."""
+_CONTENT: Final = b',"content":'
 _CHUNK_BYTES: Final = 1 << 19
 _HEAD_BYTES: Final = 18
 _NAME: Final = re.compile(r"journal-([0-9a-z]+)(?:\.claim|-(\d+)\.log)\Z")
@@ -54,6 +57,11 @@ def record_of(line: bytes) -> UsageRecord | None:
         return _decode(payload)
     except msgspec.MsgspecError:
         return None
+
+
+def without_content(line: bytes) -> bytes:
+    """Returns a line of which some is wrong, without what was asked and answered."""
+    return line.partition(_CONTENT)[0]
 
 
 @dataclass(slots=True)

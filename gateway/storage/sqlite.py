@@ -91,7 +91,9 @@ def _need(path: Path, *connecting: object) -> None:
 
 
 def _set_up_writer(connection: Any, record: Any) -> None:
-    _run(connection, "PRAGMA synchronous=NORMAL", f"PRAGMA journal_size_limit={_MAX_WAL_BYTES}")
+    # What is taken away is overwritten: prompts may be among it.
+    pragmas = "PRAGMA synchronous=NORMAL", "PRAGMA secure_delete=ON", f"PRAGMA journal_size_limit={_MAX_WAL_BYTES}"
+    _run(connection, *pragmas)
 
 
 def _set_up_reader(connection: Any, record: Any) -> None:

@@ -6,8 +6,8 @@ from collections.abc import Callable, Collection, Sequence
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from gateway.records import Project, Team, UsageRecord, VirtualKey
-from gateway.storage import audit_log, migration, owners, usage
+from gateway.records import Content, Project, Team, UsageRecord, VirtualKey
+from gateway.storage import audit_log, contents, migration, owners, usage
 from gateway.storage.base import (
     DAY_MS,
     HOUR_MS,
@@ -30,12 +30,22 @@ class SqlStorage:
     """Keeps everything in one database; see `Storage`."""
 
     def __init__(
-        self, database: Database, *, retention_days: int, aggregates_days: int, now_ms: Callable[[], int]
+        self,
+        database: Database,
+        *,
+        retention_days: int,
+        content_days: int,
+        aggregates_days: int,
+        now_ms: Callable[[], int],
     ) -> None:
-        """Single records stay `retention_days` after they were stored, sums by hour `aggregates_days`."""
+        """Single records stay `retention_days` after they were stored, what was asked and answered `content_days`.
+
+        Sums by hour stay `aggregates_days`.
+        """
         self.place = database.place
         self._database = database
         self._retention_ms = retention_days * DAY_MS
+        self._content_ms = min(content_days, retention_days) * DAY_MS
         self._aggregates_ms = aggregates_days * DAY_MS
         self._now_ms = now_ms
 
@@ -80,6 +90,17 @@ class SqlStorage:
     async def records(self, query: RecordsQuery) -> list[UsageRecord]:
         """Returns a page of single records."""
         return await self._database.read(lambda connection: usage.read_records(connection, query))
+
+    async def read_content(self, id: str, entry: AuditEntry) -> Content | None:
+        """Returns what is kept of what a request asked and was answered, and writes down that somebody read it."""
+
+        async def run(connection: AsyncConnection) -> Content | None:
+            content = await contents.read(connection, id)
+            if content is not None:
+                await audit_log.write(connection, entry)
+            return content
+
+        return await self._database.write(run)
 
     async def owners(self, since_version: int) -> Owners:
         """Returns what was changed after a version."""
@@ -163,11 +184,14 @@ class SqlStorage:
     async def tidy(self, now_ms: int) -> int:
         """Does one small step of taking away what is too old."""
         stored_before_ms = now_ms - self._retention_ms
+        contents_before_ms = now_ms - self._content_ms
         hours_before_ms = max(hour_of(now_ms - self._aggregates_ms), HOUR_MS)
 
         async def run(connection: AsyncConnection) -> int:
             if not await self._database.try_lock(connection):
                 return 0
+            if taken := await contents.tidy(connection, contents_before_ms):
+                return taken
             return await usage.tidy(connection, self._database.insert, stored_before_ms, hours_before_ms)
 
         return await self._database.write(run)

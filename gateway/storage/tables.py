@@ -61,6 +61,18 @@ records: Final = Table(
     Index("anyport_records_stored", "stored_at_ms"),
 )
 
+contents: Final = Table(
+    "anyport_contents",
+    metadata,
+    Column("id", Text, primary_key=True),
+    _number("stored_at_ms"),
+    Column("request", LargeBinary, nullable=False),
+    Column("answer", LargeBinary, nullable=False),
+    _number("request_bytes"),
+    _number("answer_bytes"),
+    Index("anyport_contents_stored", "stored_at_ms"),
+)
+
 # The series is a digest of all labels: together they are longer than what an index takes.
 hours: Final = Table(
     "anyport_usage_hours",

@@ -10,6 +10,7 @@ from sqlalchemy import ColumnElement, Select, and_, delete, func, literal, or_, 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.records import UsageRecord
+from gateway.storage import contents
 from gateway.storage.base import (
     DAY_MS,
     LONG_AGO_MS,
@@ -54,8 +55,9 @@ async def append(connection: AsyncConnection, insert: Insert, batch: Sequence[Us
     sums: list[Row] = []
     for start in range(0, len(ids), _ROWS_AT_ONCE):
         rows = {id: as_row(fitting[id], now_ms) for id in ids[start : start + _ROWS_AT_ONCE]}
-        added = await connection.execute(statement, list(rows.values()))
-        sums += sums_of(rows[id] for id in added.scalars())
+        added = (await connection.execute(statement, list(rows.values()))).scalars().all()
+        sums += sums_of(rows[id] for id in added)
+        await contents.add(connection, insert, (fitting[id] for id in added), now_ms)
     await _add(connection, insert, merged(sums))
 
 

@@ -18,7 +18,7 @@ from typing import Final, Protocol
 from gateway.records import UsageRecord
 from gateway.storage.base import RecordsRefused, StorageRefused
 from gateway.storage.journal import Journal, Segment, is_drained
-from gateway.storage.segments import count_lines, line_of, read_lines, set_aside, sync
+from gateway.storage.segments import count_lines, line_of, read_lines, set_aside, sync, without_content
 
 _log = logging.getLogger("anyport.storage")
 
@@ -169,7 +169,8 @@ class Writer:
             self._oldest_at_ms = lines.records[0].at_ms
             await self._deliver(lines.records)
         if lines.damaged:
-            await self._set_aside(lines.damaged, f"damaged in {segment.path}")
+            damaged = [without_content(line) for line in lines.damaged]
+            await self._set_aside(damaged, f"damaged in {segment.path}")
         if lines.torn_bytes:
             self.torn_records += 1
             _log.warning("the last record of %s is broken off and was left out", segment.path)
@@ -214,7 +215,9 @@ class Writer:
             for record in records:
                 await self._deliver([record])
             return ()
-        await self._set_aside([line_of(record)[:-1] for record in refused], f"refused by storage: {refusal}")
+        # What is set aside is never taken away, as what was asked has to be.
+        lines = [line_of(record.without_content())[:-1] for record in refused]
+        await self._set_aside(lines, f"refused by storage: {refusal}")
         return [record for record in records if record not in refused]
 
     async def _set_aside(self, lines: Sequence[bytes], why: str) -> None:

@@ -489,4 +489,4 @@ async def test_no_log_quotes_what_is_kept(
 async def test_the_tables_are_current_after_an_upgrade(storage: Storage) -> None:
     await storage.ping()
     assert await storage.is_current()
-    assert await storage.revision() == ("0001", "0001")
+    assert await storage.revision() == ("0002", "0002")

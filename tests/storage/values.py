@@ -14,6 +14,7 @@ from gateway.storage.factory import open_storage
 START_MS = 20_000 * DAY_MS
 RETENTION_DAYS = 30
 AGGREGATES_DAYS = 40
+CONTENT_DAYS = 7
 
 
 class Clock:
@@ -33,6 +34,7 @@ async def opened(url: str, clock: Clock | None = None) -> AsyncIterator[Storage]
         url,
         Path("unused"),
         retention_days=RETENTION_DAYS,
+        content_days=CONTENT_DAYS,
         aggregates_days=AGGREGATES_DAYS,
         now_ms=clock or Clock(),
     )
