@@ -114,6 +114,11 @@ class Desk:
         now_ms = self._picture.now_ms()
         return {"data": [described(each, now_ms) for each in found], "has_more": len(found) == query.limit}
 
+    async def verify_audit(self) -> dict[str, Any]:
+        """Returns how far the audit log is what was written, and the digest of its last good entry."""
+        verdict = await _asked(self._storage.verify_audit())
+        return {"entries": verdict.entries, "broken_at": verdict.broken_at, "digest": verdict.digest.hex()}
+
     async def audits(self, *, subject: str, before: int | None, limit: int) -> dict[str, Any]:
         """Returns a page of the audit log, the newest first."""
         rows = await _asked(self._storage.audits(subject=subject, before=before, limit=limit))

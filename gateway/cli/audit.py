@@ -17,17 +17,25 @@ SubjectOption = Annotated[
 ]
 LimitOption = Annotated[int, typer.Option("--limit", min=1, max=1000, help="How many at most.")]
 BeforeOption = Annotated[int | None, typer.Option("--before", min=1, help="Only those with a lower number.")]
+VerifyOption = Annotated[
+    bool, typer.Option("--verify", help="Say instead whether anything in it was changed or taken out since.")
+]
 
 
 def audit(
     subject: SubjectOption = "",
     limit: LimitOption = 50,
     before: BeforeOption = None,
+    verify: VerifyOption = False,
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """List who changed keys, teams, projects and deployments, the newest first."""
-    page = open_desk(config).audits(subject, before, limit)
+    desk = open_desk(config)
+    if verify:
+        _verify(desk.verify_audit(), as_json=as_json)
+        return
+    page = desk.audits(subject, before, limit)
     if as_json:
         print_json(page)
         return
@@ -38,6 +46,17 @@ def audit(
     if page["has_more"]:
         last = page["data"][-1]["sequence"]
         typer.echo(f"there are more; `--before {last}` shows them", err=True)
+
+
+def _verify(verdict: dict[str, Any], *, as_json: bool) -> None:
+    if as_json:
+        print_json(verdict)
+    elif verdict["broken_at"] is None:
+        typer.echo(f"{verdict['entries']} entries are as they were written; the last digest is {verdict['digest']}")
+    else:
+        typer.echo(f"entry {verdict['broken_at']} was changed, or is missing; those before it are as they were written")
+    if verdict["broken_at"] is not None:
+        raise typer.Exit(1)
 
 
 def _row(entry: dict[str, Any]) -> tuple[str, ...]:

@@ -55,6 +55,10 @@ class OwnerDesk:
         path = f"audit?{urlencode(query)}"
         return self._do("GET", path, None, lambda desk: desk.audits(subject=subject, before=before, limit=limit))
 
+    def verify_audit(self) -> dict[str, Any]:
+        """Returns whether the audit log is what was written."""
+        return self._do("GET", "audit/verdict", None, lambda desk: desk.verify_audit())
+
     def all(self, word: str, prefix: str = "") -> list[dict[str, Any]]:
         """Returns all owners of a kind whose names begin so."""
         from gateway.storage.base import OwnersQuery

@@ -43,7 +43,11 @@ def add_key_paths(door: Door, current: Callable[[], Runtime]) -> None:
             subject=query.get("subject", ""), before=query.get("before"), limit=query.get("limit", _PAGE)
         )
 
+    async def verify(_: Asked) -> object:
+        return await desk().verify_audit()
+
     door.add("GET", "/admin/audit", audit)
+    door.add("GET", "/admin/audit/verdict", verify)
 
 
 def _add_owner_paths(door: Door, path: str, word: str, desk: Callable[[], Desk]) -> None:

@@ -100,6 +100,10 @@ _FIELDS: Final[Mapping[str, Mapping[str, Schema]]] = {
         "tags": _list(_text("A tag."), "What `rules` of routes may ask for."),
         "routes": _list(_text("A public name."), "Models that it is for, `*` at the end for all that begin so."),
         "expires_at_ms": _or_null(_whole("When it ends, in milliseconds since 1970.", _MAX_MOMENT_MS)),
+        "keeps_content": {
+            "type": ["boolean", "null"],
+            "description": "Whether what it asks and is answered is kept for `storage.content_days`.",
+        },
     },
 }
 _OWNER: Final[Mapping[str, Schema]] = {
@@ -265,6 +269,12 @@ _AUDIT: Final = AdminRoute(
     },
     answer=list_of({"type": "object"}),
 )
+_VERDICT: Final = AdminRoute(
+    "GET",
+    "/admin/audit/verdict",
+    "Whether the audit log is what was written: up to which entry, and with which digest.",
+    answer={"type": "object"},
+)
 _OPENAPI: Final = AdminRoute("GET", "/admin/openapi.json", "This description.")
 
 ROUTES: Final[tuple[AdminRoute, ...]] = (
@@ -276,6 +286,7 @@ ROUTES: Final[tuple[AdminRoute, ...]] = (
     *_KEY_ACTIONS,
     *_GROUP_ACTIONS,
     _AUDIT,
+    _VERDICT,
     *_USAGE,
     _OPENAPI,
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -122,3 +123,20 @@ def test_the_commands_do_the_same_through_the_gateway(running: Running) -> None:
         ("team.change", "admin API"),
         ("team.create", "admin API"),
     ]
+
+
+def test_whoever_meddled_with_the_audit_log_is_found_out_by_a_command(tmp_path: Path) -> None:
+    with Stage() as stage:
+        running = Running(tmp_path, stage)
+        for name in ("one", "two"):
+            assert running.command("teams", "create", "--name", name)[0] == 0
+        code, text, _ = running.command("audit", "--verify")
+        assert (code, text.startswith("2 entries are as they were written; the last digest is ")) == (0, True)
+        database = sqlite3.connect(running.directory / ".anyport" / "anyport.db", timeout=20)
+        database.execute("UPDATE anyport_audit SET actor = 'nobody' WHERE sequence = 2")
+        database.commit()
+        database.close()
+        code, text, _ = running.command("audit", "--verify")
+        assert (code, text.startswith("entry 2 was changed, or is missing")) == (1, True)
+        assert running.ask("GET", "/admin/audit/verdict").json["broken_at"] == 2
+        running.process.stop()

@@ -45,6 +45,7 @@ FOR_THE_OPERATOR = {
     *(("POST", f"/admin/keys/{{id}}/{action}") for action in ("rotate", "enable", "disable")),
     *(("DELETE", f"/admin/{what}/{{id}}") for what in ("projects", "teams")),
     ("GET", "/admin/audit"),
+    ("GET", "/admin/audit/verdict"),
     ("GET", "/admin/usage"),
     ("GET", "/admin/usage/snapshot"),
     ("GET", "/admin/openapi.json"),
