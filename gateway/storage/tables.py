@@ -7,7 +7,6 @@ from typing import Any, Final
 from sqlalchemy import BigInteger, Boolean, Column, Float, Index, LargeBinary, MetaData, String, Table, Text
 
 PREFIX: Final = "anyport_"
-REVISION_TABLE: Final = "anyport_revision"
 
 
 def _text(name: str) -> Column[str]:

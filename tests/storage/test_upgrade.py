@@ -10,14 +10,17 @@ from pathlib import Path
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, inspect, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+import gateway.storage
 from gateway.errors import ConfigError
 from gateway.storage.base import Storage, StorageUnavailable, UsageQuery
 from gateway.storage.factory import open_storage
+from gateway.storage.revision import REVISION, REVISION_TABLE
 from gateway.storage.store import SqlStorage
-from gateway.storage.tables import PREFIX, REVISION_TABLE, metadata
+from gateway.storage.tables import PREFIX, metadata
 from tests.storage.values import key, opened, record
 
 _UPGRADE = """
@@ -130,3 +133,31 @@ async def test_processes_that_start_at_once_upgrade_once(url: str) -> None:
     ]
     ended = await asyncio.gather(*(process.communicate() for process in started))
     assert [(said.decode(), trouble.decode()) for said, trouble in ended] == [("0002 0002\n", "")] * 4
+
+
+def test_the_revision_that_the_code_names_is_that_of_the_newest_step() -> None:
+    script = ScriptDirectory(str(Path(gateway.storage.__file__).parent / "migrations"))
+    assert script.get_current_head() == REVISION
+
+
+def test_a_gateway_whose_tables_are_current_does_not_load_what_changes_them(tmp_path: Path) -> None:
+    program = """
+import asyncio, sys
+from pathlib import Path
+from gateway.storage.factory import open_storage
+
+async def upgrade():
+    storage = open_storage(None, Path(sys.argv[1]))
+    await storage.upgrade()
+    await storage.aclose()
+
+asyncio.run(upgrade())
+print("alembic" in sys.modules)
+"""
+    said = [
+        subprocess.run(
+            [sys.executable, "-c", program, str(tmp_path)], capture_output=True, text=True, check=True, timeout=60
+        ).stdout.split()
+        for _ in range(2)
+    ]
+    assert said == [["True"], ["False"]]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from alembic import context
 
-from gateway.storage.tables import REVISION_TABLE
+from gateway.storage.revision import REVISION_TABLE
 
 context.configure(connection=context.config.attributes["connection"], version_table=REVISION_TABLE)
 context.run_migrations()
