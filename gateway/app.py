@@ -73,9 +73,10 @@ class App:
     @asynccontextmanager
     async def _lifespan(self, shell: Any) -> AsyncGenerator[None]:
         await self.holder.current.start()
-        # What exists now lives as long as the process: the collector need not look at it at every pass.
-        gc.collect()
+        # What exists now lives as long as the process: the collector need not look at it at every pass, nor once, since
+        # a hundredth of it is garbage.
         gc.freeze()
+        gc.enable()
         try:
             async with AsyncExitStack() as stack:
                 for manager in self._beside:
@@ -101,6 +102,7 @@ class App:
                     books=runtime.books,
                     gate=runtime.gate,
                     settler=runtime.settler,
+                    keeper=runtime.keeper,
                     repeats=self._repeats,
                     tells_cost=server.cost_header,
                 )

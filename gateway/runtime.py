@@ -21,6 +21,7 @@ from gateway.credentials.secret import Secret
 from gateway.credentials.urls import passwords_in
 from gateway.domain import ProviderSpec
 from gateway.engine.attempt import Attempter
+from gateway.engine.content import Keeper
 from gateway.engine.cost import Prices
 from gateway.engine.executor import Executor
 from gateway.engine.gate import Gate
@@ -131,6 +132,7 @@ class Runtime:
         )  # a copy is no client's request: it has no access record
         self.discovery = Discovery(self.catalogue, self.control, changed=self._models_changed, ended=self._probe_ended)
         self.gate, self.settler = self._accounts()
+        self.keeper = Keeper(self.scrubber.whole, settings.storage.max_content_bytes)
         self._background: list[asyncio.Task[None]] = []
         self._is_closed = False
         if before is None:

@@ -128,6 +128,7 @@ class Stored:
                 settings.url.get_secret_value() if settings.url else None,
                 self.directory,
                 retention_days=settings.retention_days,
+                content_days=settings.content_days,
                 aggregates_days=settings.aggregates_days,
             )
         return self._storage

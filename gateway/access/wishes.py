@@ -22,7 +22,7 @@ _MAX_MOMENT_MS: Final = 10**14
 _MAX_LIMITS: Final = {"requests_per_minute": MAX_RATE, "tokens_per_minute": MAX_RATE, "max_in_flight": MAX_IN_FLIGHT}
 _LIMITED: Final = ("name", "limits", "budgets")
 FIELDS: Final[Mapping[type, tuple[str, ...]]] = {
-    VirtualKey: (*_LIMITED, "team_id", "project_id", "tags", "routes", "expires_at_ms"),
+    VirtualKey: (*_LIMITED, "team_id", "project_id", "tags", "routes", "expires_at_ms", "keeps_content"),
     Project: (*_LIMITED, "team_id"),
     Team: _LIMITED,
 }
@@ -90,6 +90,12 @@ def _moment(name: str, value: Any) -> int | None:
     return None if value is None else whole_number(name, value, _MAX_MOMENT_MS)
 
 
+def _switch(name: str, value: Any) -> bool:
+    if value is not None and not isinstance(value, bool):
+        raise _wrong(name, "must be true or false", code="invalid_type")
+    return bool(value)
+
+
 def _texts(name: str, value: Any) -> tuple[str, ...]:
     given = _list(name, value)
     for text in given:
@@ -155,4 +161,5 @@ _READERS: Final[Mapping[str, Callable[[str, Any], Any]]] = {
     "tags": _texts,
     "routes": _texts,
     "expires_at_ms": _moment,
+    "keeps_content": _switch,
 }

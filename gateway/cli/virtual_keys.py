@@ -35,6 +35,12 @@ ProjectOption = Annotated[str | None, typer.Option("--project", help="Id or name
 RouteOption = Annotated[
     list[str] | None, typer.Option("--route", help="A model that it is for; `*` at the end for all that begin so.")
 ]
+KeepOption = Annotated[
+    bool | None,
+    typer.Option(
+        "--keep-content/--no-keep-content", help="Whether what it asks and is answered is kept for some days, too."
+    ),
+]
 ExpiresOption = Annotated[str | None, typer.Option("--expires", metavar="TIME", help="How long it works: 12h, 30d.")]
 OverlapOption = Annotated[str, typer.Option("--overlap", metavar="TIME", help="How long the old one works on.")]
 NewProjectOption = Annotated[
@@ -68,6 +74,7 @@ def create(
     in_flight: InFlightOption = None,
     budget: BudgetOption = None,
     expires: ExpiresOption = None,
+    keep_content: KeepOption = None,
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -75,6 +82,8 @@ def create(
     wishes = wishes_of(name, rpm, tpm, in_flight, budget)
     if expires:
         wishes["expires_at_ms"] = moment_after(expires)
+    if keep_content:
+        wishes["keeps_content"] = True
     desk = open_desk(config)
     if team:
         wishes["team_id"] = desk.find("team", team)["id"]
@@ -105,6 +114,7 @@ def change(
     in_flight: NewInFlightOption = None,
     budget: NewBudgetOption = None,
     expires: NewExpiresOption = None,
+    keep_content: KeepOption = None,
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -117,6 +127,8 @@ def change(
         wishes["routes"] = [] if route == [NONE] else route
     if expires:
         wishes["expires_at_ms"] = None if expires == NONE else moment_after(expires)
+    if keep_content is not None:
+        wishes["keeps_content"] = keep_content
     print_owner(desk.change("key", found["id"], wishes), as_json=as_json)
 
 

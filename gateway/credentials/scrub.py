@@ -71,6 +71,14 @@ class Scrubber:
                 text = pattern.sub(rf"\1{MASK}", text)
         return text if len(text) <= limit else text[:limit] + "..."
 
+    def whole(self, value: str) -> str:
+        """Returns `value` as it is, however long, without the secrets of this process and what looks like a token."""
+        text = self._without_tail(self._without_known(value))
+        for prefix, pattern in self._tokens:
+            if prefix in text:
+                text = pattern.sub(MASK, text)
+        return text
+
     def lines(self, value: str, limit: int = 4000) -> str:
         """Returns `value` line by line without secrets, as for a traceback; each line is cut to `limit` characters."""
         return "\n".join(self.text(line, limit) for line in self._private_key.sub(MASK, value).split("\n"))

@@ -16,6 +16,7 @@ from adapters.codec import encode
 from adapters.framing.sse import frame
 from gateway.access.keys import ANONYMOUS, KeyCheck
 from gateway.domain import Outcome
+from gateway.engine.content import Kept
 from gateway.errors import Draining, GatewayError, Internal, MethodNotAllowed, Overloaded
 from gateway.http.exchange import ClientConnection
 from gateway.http.happenings import tell_request
@@ -55,6 +56,7 @@ class Transaction:
         "is_drained",
         "is_recorded",
         "is_streaming",
+        "kept",
         "limits",
         "outcome",
         "scope",
@@ -77,6 +79,8 @@ class Transaction:
         self.settle: Callable[[], str] | None = None
         """Records what the request used, and returns what it cost if the client is to be told; called once."""
         self.cost = ""
+        self.kept: Kept | None = None
+        """What is gathered of the answer, if the key keeps content."""
         self.limits: HeaderList = []
         """Headers that say how much of its limits the client has left."""
         self._receive = receive
@@ -94,6 +98,8 @@ class Transaction:
         outcome.bytes_out = len(body)
         if outcome.first_byte is None:
             outcome.first_byte = now
+        if self.kept is not None:
+            self.kept.add(body)
         self.settled()
         self.has_started = self.is_streaming = True
         await self._send(
@@ -137,6 +143,8 @@ class Transaction:
         outcome.chunks += 1
         outcome.bytes_out += len(frames)
         outcome.events += frames.count(b"\n\n")
+        if self.kept is not None:
+            self.kept.add(frames)
         await self._send({"type": "http.response.body", "body": frames, "more_body": True})
 
     def cut(self, code: str) -> None:

@@ -14,6 +14,7 @@ from gateway.access.repeats import IDEMPOTENCY_KEY, Repeats
 from gateway.books import Books
 from gateway.engine.answer import Answer, Stream
 from gateway.engine.client_errors import passed_on
+from gateway.engine.content import Keeper
 from gateway.engine.cost import dollars
 from gateway.engine.executor import Executor
 from gateway.engine.gate import Gate, Lease
@@ -60,10 +61,14 @@ class InferenceEndpoint:
         books: Books,
         gate: Gate,
         settler: Settler,
+        keeper: Keeper,
         repeats: Repeats,
         tells_cost: bool = False,
     ) -> None:
-        """`books` are what each request is recorded in; `tells_cost` says what an answer in one piece has cost."""
+        """`books` are what each request is recorded in, with what `keeper` makes of it if its key keeps content.
+
+        `tells_cost` says what an answer in one piece has cost.
+        """
         self._operation = operation
         self._router = router
         self._executor = executor
@@ -74,6 +79,7 @@ class InferenceEndpoint:
         self._books = books
         self._gate = gate
         self._settler = settler
+        self._keeper = keeper
         self._repeats = repeats
         self._tells_cost = tells_cost
 
@@ -110,6 +116,8 @@ class InferenceEndpoint:
         lease = await self._gate.admit(asking, plan, client)
         if lease is not None:
             transaction.limits = _encoded(lease.headers)
+        if client.key is not None and client.key.keeps_content:
+            transaction.kept = self._keeper.begin(body)
         transaction.settle = lambda: self._settle(transaction, plan, lease)
         if plan.route.mirror is not None:
             self._mirror.copy(asking, plan.route.mirror, outcome.request_id)
@@ -127,6 +135,8 @@ class InferenceEndpoint:
             # Clients may send the same one twice, and a record counts once.
             record_id = f"{record_id}/{self._ids.next()}"
         record = self._settler.settle(outcome, plan, transaction.client_key, record_id)
+        if transaction.kept is not None:
+            record = replace(record, content=transaction.kept.content())
         self._books.record(record)
         if lease is not None:
             lease.settle(record)

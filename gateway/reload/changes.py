@@ -25,6 +25,7 @@ FIXED: Final = (
     "storage.url",
     "storage.directory",
     "storage.retention_days",
+    "storage.content_days",
     "storage.aggregates_days",
     "storage.journal_max_bytes",
     "storage.on_ledger_failure",

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from gateway.settings.document import Document, Path, as_list, as_mapping, as_number
 from gateway.settings.explain import nearest, quoted
 from gateway.settings.key_checks import check_keys
-from gateway.settings.model import HealthSettings
+from gateway.settings.model import HealthSettings, StorageSettings
 from gateway.settings.name_checks import PROVIDER_AND_MODEL, ProviderNames, check_names, is_provider
 from gateway.settings.route_checks import check_routes
 
@@ -33,6 +33,7 @@ def check(document: Document, known_providers: Mapping[str, str] | None) -> None
     check_routes(document, providers)
     check_keys(document)
     _check_health(document)
+    _check_storage(document)
 
 
 def _ids(rows: Mapping[str, Mapping[str, object]], known: Mapping[str, str]) -> dict[str, str]:
@@ -107,4 +108,17 @@ def _check_health(document: Document) -> None:
         document.add(
             ("health", at),
             f"health.max_ejection_seconds ({longest:g}) must not be less than health.ejection_seconds ({shortest:g})",
+        )
+
+
+def _check_storage(document: Document) -> None:
+    storage = as_mapping(document.root.get("storage"))
+    if "content_days" not in storage or ("storage", "content_days") in document.broken:
+        return
+    content = as_number(storage["content_days"])
+    records = as_number(storage.get("retention_days", StorageSettings.model_fields["retention_days"].default))
+    if content is not None and records is not None and content > records:
+        document.add(
+            ("storage", "content_days"),
+            f"storage.content_days ({content:g}) must not be more than storage.retention_days ({records:g})",
         )

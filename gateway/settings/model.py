@@ -13,6 +13,7 @@ from gateway.settings.scalars import (
     DEFAULT_PORT,
     MEMORY_URL,
     AccessLog,
+    ContentBytes,
     Count,
     Days,
     DaysOfSums,
@@ -197,6 +198,14 @@ class StorageSettings(Strict):
     )
     retention_days: Days = Field(
         default=30, description="How long single records stay, from the moment they were stored."
+    )
+    content_days: Days = Field(
+        default=7,
+        description="How long it is kept what keys with `keeps_content` asked and were answered; never longer than "
+        "`storage.retention_days`.",
+    )
+    max_content_bytes: ContentBytes = Field(
+        default=65_536, description="How much is kept of each such request, and as much of its answer."
     )
     aggregates_days: DaysOfSums = Field(
         default=400,

@@ -139,6 +139,8 @@ Tag = Annotated[str, AfterValidator(_tag)]
 HeaderName = Annotated[str, AfterValidator(_header_name)]
 StickyBy = Annotated[str, AfterValidator(_sticky_by)]
 Days = Annotated[int, Field(ge=1, le=36_500), BeforeValidator(_not_a_boolean)]
+ContentBytes = Annotated[int, Field(ge=1, le=262_144), BeforeValidator(_not_a_boolean)]
+"""Of a request or an answer; more would be too long for the journal."""
 DaysOfSums = Annotated[int, Field(ge=32, le=36_500), BeforeValidator(_not_a_boolean)]
 """Budgets of a month are counted from sums by hour."""
 Directory = Annotated[str, AfterValidator(_directory)]

@@ -371,6 +371,10 @@ def test_client_keys_may_have_names_and_tags(file: Path) -> None:
             ],
         ),
         (
+            "storage: {retention_days: 3, content_days: 4}",
+            ["1:44  storage.content_days  storage.content_days (4) must not be more than storage.retention_days (3)"],
+        ),
+        (
             "health: {ejection_seconds: 9}",
             [
                 "1:28  health.ejection_seconds  health.max_ejection_seconds (8) must not be less than "
