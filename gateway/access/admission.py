@@ -219,11 +219,13 @@ def _label(check: Check) -> str:
 def _rate_message(check: Check, admission: Admission) -> str:
     limit = f"{_label(check)} may have {check.limit} {_WORDS[check.kind]} (its `{_SETTINGS[check.kind]}`)"
     if admission.wait_seconds is None:
-        return f"{limit}, and this request needs {check.amount} at once: it can never go; send less, or raise the limit"
+        never = f"{limit}, and this request needs {check.amount} at once: it can never go"
+        return f"{never}; send less, or ask for a higher limit"
     if check.kind is Kind.IN_FLIGHT:
         return f"{limit}, and all of them are under way; wait for one to end"
-    wait = duration(admission.wait_seconds)
-    return f"{limit}: {admission.remaining} are left, this request needs {check.amount}; try again in {wait}"
+    said = f"{limit}: {admission.remaining} are left, this request needs {check.amount}"
+    or_less = ", or set a smaller `max_tokens`" if check.kind is Kind.TOKENS else ""
+    return f"{said}; try again in {duration(admission.wait_seconds)}{or_less}"
 
 
 def _budget_message(check: Check, admission: Admission) -> str:
@@ -232,7 +234,7 @@ def _budget_message(check: Check, admission: Admission) -> str:
         said = f"{limit}, is used up"
     else:
         left, cost = _dollars(admission.remaining), _dollars(check.amount)
-        said = f"{limit}, has {left} USD left, and this request may cost {cost} USD; lower its `max_tokens`"
+        said = f"{limit}, has {left} USD left, and this request may cost {cost} USD; set a smaller `max_tokens`"
     if check.seconds_left is None:
         return f"{said}; ask whoever runs this gateway to raise it"
     return f"{said}; the next one begins in {duration(float(int(check.seconds_left)))}"

@@ -107,7 +107,7 @@ class Reloader:
     def _refused(self, error: ConfigError, why: str, seconds: float) -> Reloaded:
         self._holder.current.metrics.reloaded(ok=False)
         count = len(error.faults)
-        _log.error("the configuration was not reloaded (%s), %d faults; the one before goes on", why, count)
+        _log.error("the configuration was not reloaded (%s); faults: %d; the one before goes on", why, count)
         for fault in error.faults[:MOST_FAULTS]:
             _log.error("%s", fault)
         return refused(error, seconds)

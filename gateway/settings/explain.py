@@ -13,7 +13,7 @@ from pydantic_core import ErrorDetails
 from gateway.settings.document import Document, Path
 from gateway.settings.model import Settings
 
-_SECRET_PARTS: Final = frozenset({"api_keys", "credentials", "headers", "base_url", "keys", "key", "url"})
+_SECRET_PARTS: Final = frozenset({"api_keys", "credentials", "headers", "base_url", "keys", "key", "url", "pepper"})
 """Settings whose values may hold a secret, even where they are of the wrong type."""
 _SHOWN_CHARACTERS = 60
 _MAX_COMPARED = 1_000
@@ -106,18 +106,19 @@ def _message(document: Document, details: ErrorDetails, path: Path) -> str:
     text = words.format(**details.get("ctx", {})) if words else details["msg"]
     if kind in ("missing", "too_short") or details["loc"][-1:] == ("[key]",):
         return text
-    return f"{text}, {_shown(document, path, details['input'])}"
+    shown = _shown(document, path, details["input"], is_wrong_type=kind.endswith("_type"))
+    return f"{text}, {shown}" if shown else text
 
 
 def _known(names: Sequence[str]) -> str:
     return f"; known are {', '.join(names)}" if names else ""
 
 
-def _shown(document: Document, path: Path, value: object) -> str:
+def _shown(document: Document, path: Path, value: object, *, is_wrong_type: bool = True) -> str:
     if variable := document.variables.get(path):
         return f"which the value of ${{{variable}}} is not"
     if not _SECRET_PARTS.isdisjoint(path):
-        return f"got {_type_name(value)}"
+        return f"got {_type_name(value)}" if is_wrong_type else ""
     match value:
         case None:
             return "got nothing"

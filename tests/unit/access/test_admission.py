@@ -203,14 +203,14 @@ def test_too_many_requests_are_refused_until_a_moment_that_is_told() -> None:
 def test_too_many_tokens_are_of_the_type_tokens() -> None:
     error = refusal(answered(key(Limits(tokens_per_minute=1000)), Estimate(100, 400), 600 * 60_000))
     assert (error.type, error.code) == ("tokens", "rate_limit_exceeded")
-    assert "400 are left, this request needs 500; try again in 6s" in error.message
+    assert "400 are left, this request needs 500; try again in 6s, or set a smaller `max_tokens`" in error.message
 
 
 def test_a_request_that_never_fits_is_not_to_be_tried_again() -> None:
     error = refusal(answered(key(Limits(tokens_per_minute=1000)), Estimate(1001), 0))
     headers = dict(error.headers())
     assert headers["x-should-retry"] == "false" and "retry-after" not in headers
-    assert "it can never go; send less, or raise the limit" in error.message
+    assert "it can never go; send less, or ask for a higher limit" in error.message
 
 
 def test_too_many_at_the_same_time_are_told_to_wait_for_one() -> None:
@@ -233,7 +233,7 @@ def test_a_budget_that_has_too_little_says_how_much() -> None:
     error = refusal(answered(key(Limits(), Budget(DOLLAR)), Estimate(1, 1, DOLLAR // 2), 3 * DOLLAR // 4))
     assert error.message == (
         "the budget of key 'ci', 1.00 USD for total, has 0.25 USD left, and this request may cost 0.50 USD; "
-        "lower its `max_tokens`; ask whoever runs this gateway to raise it"
+        "set a smaller `max_tokens`; ask whoever runs this gateway to raise it"
     )
 
 

@@ -170,8 +170,8 @@ def test_without_known_providers_nothing_is_said_about_them(file: Path) -> None:
         ('["${NOT_SET}"]', "the environment variable NOT_SET is not set"),
         ('["${EMPTY}"]', "must not be empty, which the value of ${EMPTY} is not"),
         ('["${BLANK}"]', "must be printable ASCII without spaces, which the value of ${BLANK} is not"),
-        ('[""]', "must not be empty, got a text"),
-        ("[sk secret]", "must be printable ASCII without spaces, got a text"),
+        ('[""]', "must not be empty"),
+        ("[sk secret]", "must be printable ASCII without spaces"),
         ("[12345678]", "must be text, got a number"),
         ("sk-secret", "must be a list, got a text"),
         ("{sk-secret: sk-secret}", "must be a list, got a mapping"),
@@ -185,6 +185,11 @@ def test_an_unusable_secret_is_a_fault_that_does_not_show_it(
     assert expected in fault
     assert "secret" not in fault
     assert "12345678" not in fault
+
+
+def test_a_short_pepper_is_a_fault_that_does_not_show_it(file: Path) -> None:
+    (fault,) = faults(file, "access: {pepper: hush-hush}")
+    assert fault.endswith("access.pepper  must have at least 16 characters; `openssl rand -hex 32` makes one")
 
 
 def test_nothing_that_prints_settings_shows_a_secret(file: Path) -> None:
