@@ -11,6 +11,8 @@ from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Final
 
+from msgspec.structs import replace
+
 from adapters.types import Operation, Usage
 from gateway.access.keys import Caller
 from gateway.domain import Attempt, Outcome
@@ -53,8 +55,10 @@ class Settler:
         """Returns the record of a request that had attempts; the outcome learns of an estimate and of the cost."""
         now, at = self._clock(), self._wall()
         deployment = served_by(outcome, plan)
-        if outcome.usage is None and _was_worked_on(outcome):
-            outcome.usage = _estimate(outcome)
+        if outcome.usage is None:
+            outcome.usage = _estimate(outcome) if _was_worked_on(outcome) else None
+        elif outcome.stream and (outcome.is_cancelled or outcome.error_code):
+            outcome.usage = _at_least(outcome.usage, outcome)
         usage = outcome.usage
         cost, version = self._cost(usage, deployment, at)
         outcome.cost_nano_usd = cost
@@ -136,11 +140,24 @@ def _was_worked_on(outcome: Outcome) -> bool:
 
 def _estimate(outcome: Outcome) -> Usage:
     """An event has one token or more; most of its bytes are not text, so only those of long ones are counted."""
-    completion = 0
-    if outcome.status == _ANSWERED and outcome.operation in _WRITING:
-        events = outcome.events
-        completion = max(events, (outcome.bytes_out - events * _EVENT_BYTES) // _BYTES_PER_TOKEN)
-    return Usage(prompt=-(-outcome.bytes_in // _BYTES_PER_TOKEN), completion=completion, estimated=True)
+    return Usage(prompt=-(-outcome.bytes_in // _BYTES_PER_TOKEN), completion=_written(outcome), estimated=True)
+
+
+def _written(outcome: Outcome) -> int:
+    """Returns about how many tokens of output went out; the status may tell of a stream that its client gave up."""
+    events = outcome.events
+    if outcome.operation not in _WRITING or not (outcome.status == _ANSWERED or events):
+        return 0
+    return max(events, (outcome.bytes_out - events * _EVENT_BYTES) // _BYTES_PER_TOKEN)
+
+
+def _at_least(usage: Usage, outcome: Outcome) -> Usage:
+    """Returns the counts of a stream that was cut; some upstreams count at its beginning, before there is output."""
+    is_counted = outcome.finish is not None and usage.calls == 1 and not usage.estimated
+    written = _written(outcome)
+    if is_counted or usage.completion >= written:
+        return usage
+    return replace(usage, completion=written, estimated=True)
 
 
 def _overhead_seconds(outcome: Outcome, now: float) -> float:

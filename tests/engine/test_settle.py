@@ -91,6 +91,26 @@ def test_a_request_that_its_client_cancelled_before_an_answer_has_cost_its_input
     assert [attempt.kind for attempt in record.attempts] == ["lost"]
 
 
+def test_what_a_client_was_sent_that_read_too_slowly_to_be_told_the_end_is_counted() -> None:
+    record = settle(
+        status=499, is_cancelled=True, error_code="client_too_slow", stream=True, events=30, bytes_out=9_000
+    )
+    assert (record.usage_source, record.input_tokens, record.output_tokens) == ("estimated", 100, 30)
+
+
+@pytest.mark.parametrize("ended", [{"is_cancelled": True}, {"error_code": "upstream_error"}])
+def test_counts_from_the_beginning_of_a_stream_that_was_cut_are_not_its_output(ended: dict[str, Any]) -> None:
+    cut = {"stream": True, "events": 30, "bytes_out": 9_000, **ended}
+    record = settle(usage=Usage(77, 1), **cut)
+    assert (record.usage_source, record.input_tokens, record.output_tokens) == ("estimated", 77, 30)
+    record = settle(usage=Usage(77, 40), **cut)
+    assert (record.usage_source, record.output_tokens) == ("reported", 40)
+    record = settle(usage=Usage(77, 1), finish="stop", **cut)
+    assert (record.usage_source, record.output_tokens) == ("reported", 1)
+    record = settle(usage=Usage(154, 9, calls=2), finish="stop", **cut)
+    assert (record.usage_source, record.output_tokens) == ("estimated", 30)
+
+
 @pytest.mark.parametrize("is_cancelled", [False, True])
 def test_a_request_of_which_every_attempt_failed_costs_nothing(is_cancelled: bool) -> None:
     failed = [Attempt(1, NAME, 10.0, Failure(FailureKind.SERVER, "no", 500), ended=11.0, route="fast")]
