@@ -126,28 +126,25 @@ async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
         writer.close()
 
 
-AWAY = "each replica admits requests by its own share"
-BACK = "replicas count limits and budgets together"
+async def is_alone(gateway: Gateway) -> bool:
+    await asyncio.sleep(0.1)
+    return await gateway.metric("anyport_limits_trouble") == 1
 
 
-async def heard(gateway: Gateway, text: str, before: int) -> bool:
-    return gateway.errors.count(text) > before
+async def is_together(gateway: Gateway) -> bool:
+    return not await is_alone(gateway)
 
 
 @asynccontextmanager
 async def cut(gateways: Sequence[Gateway], relays: Sequence[Relay]) -> AsyncIterator[None]:
     """Takes Redis away from these, and gives it back."""
-    aways = [each.errors.count(AWAY) for each in gateways]
     for relay in relays:
         relay.cut()
-    for gateway, before in zip(gateways, aways, strict=True):
-        await until(lambda gateway=gateway, before=before: heard(gateway, AWAY, before))
+    await asyncio.gather(*(until(lambda each=each: is_alone(each)) for each in gateways))
     yield
-    backs = [each.errors.count(BACK) for each in gateways]
     for relay in relays:
         relay.mend()
-    for gateway, before in zip(gateways, backs, strict=True):
-        await until(lambda gateway=gateway, before=before: heard(gateway, BACK, before))
+    await asyncio.gather(*(until(lambda each=each: is_together(each)) for each in gateways))
 
 
 async def spend_all(two: Sequence[Gateway], key: str, numbers: count[int]) -> list[Reply]:
