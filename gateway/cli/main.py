@@ -21,6 +21,7 @@ from gateway.cli.models import models
 from gateway.cli.owner_groups import projects_group, teams_group
 from gateway.cli.providers import providers_group
 from gateway.cli.reload import reload
+from gateway.cli.requests import requests_group
 from gateway.cli.serve import serve
 from gateway.cli.top import top
 from gateway.cli.usage import usage_group
@@ -44,6 +45,7 @@ GROUPS: Final[Mapping[str, Callable[[], typer.Typer]]] = {
     "teams": teams_group,
     "projects": projects_group,
     "usage": usage_group,
+    "requests": requests_group,
     "db": db_group,
 }
 

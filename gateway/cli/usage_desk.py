@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
 import typer
 
@@ -56,6 +56,26 @@ class UsageDesk:
             return msgspec.to_builtins(await taken_snapshot(runtime, {}, start))
 
         return self._ask("/admin/usage/snapshot", parameters, directly)
+
+    def requests(self, query: Mapping[str, Any]) -> dict[str, Any]:
+        """Returns what `GET /admin/requests` answers."""
+
+        async def directly(runtime: Runtime) -> dict[str, Any]:
+            from gateway.http.requests import listed_requests
+
+            return await listed_requests(runtime, query)
+
+        return self._ask("/admin/requests", list(query.items()), directly)
+
+    def request(self, id: str) -> dict[str, Any]:
+        """Returns what `GET /admin/requests/ID` answers."""
+
+        async def directly(runtime: Runtime) -> dict[str, Any]:
+            from gateway.http.requests import shown_request
+
+            return await shown_request(runtime, id, "command line")
+
+        return self._ask(f"/admin/requests/{quote(id)}", (), directly)
 
     def id_of(self, word: str, said: str) -> str:
         """Returns the id of a key, project or team that is called so; what nobody is called is an id."""

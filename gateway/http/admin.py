@@ -22,6 +22,7 @@ from gateway.http.guard import GuardProtocol, guarded
 from gateway.http.ids import Ids
 from gateway.http.limits import GuardLimits
 from gateway.http.pardons import Pardons
+from gateway.http.requests import add_request_paths
 from gateway.http.server import BACKLOG, BindError, bind, default_allowed_hosts, url_of
 from gateway.http.usage import add_usage_route
 from gateway.reload.reloader import Reload
@@ -45,6 +46,7 @@ class AdminApp:
         self.door = Door(Ids())
         add_live_paths(self.door, current, reload, pardons)
         add_key_paths(self.door, current)
+        add_request_paths(self.door, current)
         add_event_path(self.door, feed, lambda: current().admin_key)
         add_description(self.door)
         add_usage_route(self.door.shell, current, self.door.json)

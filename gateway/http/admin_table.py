@@ -275,6 +275,27 @@ _VERDICT: Final = AdminRoute(
     "Whether the audit log is what was written: up to which entry, and with which digest.",
     answer={"type": "object"},
 )
+_REQUESTS: Final = (
+    AdminRoute(
+        "GET",
+        "/admin/requests",
+        "Single requests, the newest first.",
+        {
+            "key": _text("Of this key alone: its id, or the name of a key of the file."),
+            "from": _text("A date or a time."),
+            "to": _text("The first moment that does not count."),
+            "errors": {"type": "string", "enum": ["true", "false"], "description": "Only those that failed."},
+            **_PAGE,
+        },
+        answer=list_of({"type": "object"}),
+    ),
+    AdminRoute(
+        "GET",
+        "/admin/requests/{id:path}",
+        "One request, with what it asked and was answered if its key keeps that.",
+        answer={"type": "object"},
+    ),
+)
 _OPENAPI: Final = AdminRoute("GET", "/admin/openapi.json", "This description.")
 
 ROUTES: Final[tuple[AdminRoute, ...]] = (
@@ -288,6 +309,7 @@ ROUTES: Final[tuple[AdminRoute, ...]] = (
     _AUDIT,
     _VERDICT,
     *_USAGE,
+    *_REQUESTS,
     _OPENAPI,
 )
 

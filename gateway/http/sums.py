@@ -90,16 +90,21 @@ def moment(given: QueryParams, name: str) -> int | None:
     text = given.get(name)
     if text is None:
         return None
-    try:
-        found = datetime.fromisoformat(text)
-        found = found.replace(tzinfo=UTC) if found.tzinfo is None else found
-        milliseconds = (found - _EPOCH) // timedelta(milliseconds=1)
-    except (ValueError, OverflowError):
-        milliseconds = -1
+    milliseconds = milliseconds_of(text)
     if milliseconds < 0 or milliseconds % HOUR_MS:
         example = "a date or a full hour such as 2026-11-21 or 2026-11-21T14:00Z"
         raise wrong(name, f"{name} must be {example}, not {text[:_SHOWN]!r}")
     return milliseconds
+
+
+def milliseconds_of(text: str) -> int:
+    """Returns the moment of a date or time, -1 if it is none; without a zone it is UTC's."""
+    try:
+        found = datetime.fromisoformat(text)
+        found = found.replace(tzinfo=UTC) if found.tzinfo is None else found
+        return max(-1, (found - _EPOCH) // timedelta(milliseconds=1))
+    except (ValueError, OverflowError):
+        return -1
 
 
 def wrong(name: str, message: str) -> InvalidRequest:
