@@ -63,14 +63,16 @@ class Books:
         directory: Path,
         open_storage: Callable[[], Storage],
         *,
+        is_absent: Callable[[], bool] = lambda: False,
         is_place_chosen: bool,
     ) -> None:
-        """Where nobody chose the place, it need not be writable."""
+        """Where nobody chose the place, it need not be writable; what `is_absent` is not opened to be tidied."""
         self.ledger: Ledger | None = None
         """None before the start, and where nothing can be written in a place that nobody chose."""
         self._settings = settings
         self._directory = directory
         self._open_storage = open_storage
+        self._is_absent = is_absent
         self._is_place_chosen = is_place_chosen
         self._is_open = False
         self._is_started = False
@@ -125,6 +127,8 @@ class Books:
 
     async def tidy(self, now_ms: int) -> int:
         """Takes some old rows out of storage (what a `Tidier` needs)."""
+        if self._storage is None and self._is_absent():
+            return 0
         return await (await self.storage()).tidy(now_ms)
 
     async def storage(self) -> Storage:

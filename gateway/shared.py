@@ -112,12 +112,16 @@ class Stored:
             clock=time.monotonic,
             now_ms=lambda: time.time_ns() // 1_000_000,
             changed=lambda: self.spending.refresh(),  # a budget that is new is known from its first request on
-            may_be_absent=lambda: settings.storage.url is None and not _may_exist(self.directory / DATABASE_FILE),
+            is_absent=self.is_absent,
         )
         self.spending = Spending(lambda: self.storage, self.picture.budgeted, now_ms=self.picture.now_ms)
         """What owners of budgets have spent, as the ledger has it."""
         self._settings = settings.storage
         self._storage: Storage | None = None
+
+    def is_absent(self) -> bool:
+        """Says whether it is certain that nothing was ever stored: then storage need not be opened to be read."""
+        return self._settings.url is None and not _may_exist(self.directory / DATABASE_FILE)
 
     @property
     def storage(self) -> Storage:
@@ -219,7 +223,9 @@ def _access_log(target: str) -> Counted[AccessLog | None]:
 def _books(settings: Settings, environ: Mapping[str, str], stored: Stored) -> Counted[Books]:
     said = settings.storage
     is_place_chosen = bool(said.directory or said.url or environ.get(DATA_VARIABLE))
-    books = Books(said, stored.directory, lambda: stored.storage, is_place_chosen=is_place_chosen)
+    books = Books(
+        said, stored.directory, lambda: stored.storage, is_absent=stored.is_absent, is_place_chosen=is_place_chosen
+    )
     return Counted(books, books.aclose)
 
 

@@ -57,11 +57,11 @@ class KeyPicture:
         *,
         clock: Callable[[], float],
         now_ms: Callable[[], int],
-        may_be_absent: Callable[[], bool] = lambda: False,
+        is_absent: Callable[[], bool] = lambda: False,
         changed: Callable[[], Awaitable[None]] | None = None,
         refresh_seconds: float = REFRESH_SECONDS,
     ) -> None:
-        """`may_be_absent` says whether storage that cannot be made means that there are no keys.
+        """`is_absent` says whether it is certain that nothing was stored yet: then nothing is opened to be read.
 
         `changed` is awaited after a look that brought something new.
         """
@@ -69,7 +69,7 @@ class KeyPicture:
         self.now_ms = now_ms
         self._storage = storage
         self._clock = clock
-        self._may_be_absent = may_be_absent
+        self._is_absent = is_absent
         self._changed = changed
         self._refresh_seconds = refresh_seconds
         self._keys: dict[str, VirtualKey] = {}
@@ -147,12 +147,8 @@ class KeyPicture:
                 trouble = ""
             except TimeoutError:
                 trouble = f"storage did not answer within {READ_SECONDS:g} s"
-            except (StorageError, PepperMissing) as error:
+            except (StorageError, PepperMissing, ConfigError) as error:
                 trouble = str(error)
-            except ConfigError as error:
-                trouble = str(error)
-                if self._may_be_absent() and not self._keys:
-                    trouble, self._seen_at = "", self._clock()
             if trouble and trouble != self._trouble:
                 _log.error("virtual keys cannot be read: %s", trouble)
             self._trouble = trouble
@@ -167,6 +163,9 @@ class KeyPicture:
                 _log.exception("virtual keys cannot be read")
 
     async def _look(self) -> None:
+        if not self._version and self._is_absent():
+            self._seen_at = self._clock()
+            return
         storage = self._storage()
         await self._upgraded(storage)
         before = self._version

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -39,6 +40,8 @@ def stock_of(settings: Settings, environ: Mapping[str, str]) -> Stock:
 
     Raises ConfigError about storage that can never be used. That it is away keeps nobody from serving.
     """
+    if _is_new_place(Stored(settings, environ)):
+        return Stock(has_keys=False)
     try:
         owners = asyncio.run(_read(settings, environ))
     except StorageUnavailable:
@@ -81,6 +84,14 @@ async def watch_limits(current: Callable[[], Runtime]) -> None:
         if name and not told:
             _log.error("%r is allowed more than its limits: %s", name, reason)
         told = name
+
+
+def _is_new_place(stored: Stored) -> bool:
+    """Says whether nothing is stored yet and something can be: then storage is loaded by the first who wants it."""
+    if not stored.is_absent():
+        return False
+    there = next(each for each in (stored.directory, *stored.directory.parents) if each.exists())
+    return there.is_dir() and os.access(there, os.W_OK | os.X_OK)
 
 
 async def _read(settings: Settings, environ: Mapping[str, str]) -> Owners:

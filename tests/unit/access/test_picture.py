@@ -55,7 +55,7 @@ class Shelf:
 
 
 class Scene:
-    def __init__(self, *keys: VirtualKey, pepper: Pepper = PEPPER, may_be_absent: bool = False) -> None:
+    def __init__(self, *keys: VirtualKey, pepper: Pepper = PEPPER, is_absent: bool = False) -> None:
         self.shelf = Shelf(*keys)
         self.seconds = 0.0
         self.picture = KeyPicture(
@@ -63,7 +63,7 @@ class Scene:
             pepper,
             clock=lambda: self.seconds,
             now_ms=lambda: int(self.seconds * 1000),
-            may_be_absent=lambda: may_be_absent,
+            is_absent=lambda: is_absent,
         )
         self.check = KeyCheck([], self.picture)
 
@@ -158,11 +158,11 @@ async def test_the_first_key_closes_the_gateway_and_disabling_it_does_not_open_i
 
 async def test_without_a_place_for_storage_there_are_no_keys() -> None:
     error = ConfigError([Fault("anyport.yaml", 0, 0, "storage.directory", "cannot be written")])
-    for may_be_absent in (True, False):
-        scene = Scene(may_be_absent=may_be_absent)
+    for is_absent in (True, False):
+        scene = Scene(is_absent=is_absent)
         scene.shelf.error = error
         await scene.picture.refresh()
-        assert scene.check.is_open == may_be_absent
+        assert scene.check.is_open == is_absent
 
 
 async def test_an_upgrade_that_takes_long_is_not_begun_again(monkeypatch: pytest.MonkeyPatch) -> None:
