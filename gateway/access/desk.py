@@ -15,9 +15,10 @@ from gateway.access.wishes import dollars_of, laid_over, whole_number
 from gateway.credentials.secret import Secret
 from gateway.errors import CallerError, InvalidRequest, KeysUnavailable, UnknownUrl
 from gateway.records import Project, Team, VirtualKey
-from gateway.storage.base import AuditEntry, OwnersQuery, Storage, StorageRefused, StorageUnavailable
+from gateway.storage.base import AuditEntry, ChangedMeanwhile, OwnersQuery, Storage, StorageRefused, StorageUnavailable
 
 MAX_OVERLAP_SECONDS: Final = 90 * 86_400
+_TRIES: Final = 20
 KINDS: Final[Mapping[str, type[VirtualKey] | type[Project] | type[Team]]] = {
     "key": VirtualKey,
     "project": Project,
@@ -71,26 +72,37 @@ class Desk:
 
     async def change(self, word: str, id: str, wishes: Mapping[str, Any]) -> dict[str, Any]:
         """Lays fields over an owner."""
-        owner: Owner = laid_over(await self._one(word, id), wishes)
-        await self._checked(owner)
-        await self._put(owner, "change", wishes)
-        return described(owner, self._picture.now_ms())
+
+        async def lay(before: Any) -> Owner:
+            owner: Owner = laid_over(before, wishes)
+            await self._checked(owner)
+            return owner
+
+        return described(await self._changed(word, id, lay, "change", wishes), self._picture.now_ms())
 
     async def rotate(self, id: str, overlap_seconds: Any) -> dict[str, Any]:
         """Gives out another key in the place of one, which works on for a while."""
         seconds = whole_number("overlap_seconds", overlap_seconds, MAX_OVERLAP_SECONDS)
-        key, now_ms = await self._key(id), self._picture.now_ms()
+        await self._one("key", id)
+        now_ms = self._picture.now_ms()
         secret, digest = await self._new()
         until_ms = now_ms + 1000 * seconds
-        made = replace(key, digest=digest, hint=hint_of(secret), former_digest=key.digest, former_until_ms=until_ms)
-        await self._put(made, "rotate", {"overlap_seconds": seconds})
+
+        async def turn(key: VirtualKey) -> VirtualKey:
+            hint = hint_of(secret)
+            return replace(key, digest=digest, hint=hint, former_digest=key.digest, former_until_ms=until_ms)
+
+        made = await self._changed("key", id, turn, "rotate", {"overlap_seconds": seconds})
         return {**described(made, now_ms), "key": secret.reveal()}
 
     async def enable(self, id: str, *, is_enabled: bool) -> dict[str, Any]:
         """Has a key work or not."""
-        key, now_ms = await self._key(id), self._picture.now_ms()
-        made = replace(key, disabled_at_ms=None if is_enabled else key.disabled_at_ms or now_ms)
-        await self._put(made, "enable" if is_enabled else "disable", {})
+        now_ms = self._picture.now_ms()
+
+        async def turn(key: VirtualKey) -> VirtualKey:
+            return replace(key, disabled_at_ms=None if is_enabled else key.disabled_at_ms or now_ms)
+
+        made = await self._changed("key", id, turn, "enable" if is_enabled else "disable", {})
         return described(made, now_ms)
 
     async def remove(self, word: str, id: str) -> dict[str, Any]:
@@ -140,9 +152,19 @@ class Desk:
             raise UnknownUrl(f"there is no {word} {id[:64]!r}")
         return owner
 
-    async def _key(self, id: str) -> VirtualKey:
-        key: VirtualKey = await self._one("key", id)
-        return key
+    async def _changed(
+        self, word: str, id: str, make: Callable[[Any], Awaitable[Owner]], action: str, details: Mapping[str, Any]
+    ) -> Owner:
+        """Makes of an owner what it becomes, again if somebody else was faster: nobody's change is undone by ours."""
+        for _ in range(_TRIES):
+            before = await self._one(word, id)
+            made = await make(before)
+            try:
+                await self._put(made, action, details, before)
+            except ChangedMeanwhile:
+                continue
+            return made
+        raise KeysUnavailable(f"others are changing the {word} {id[:64]!r} all the time; try again in a moment")
 
     async def _checked(self, owner: Owner) -> None:
         if isinstance(owner, Team):
@@ -180,17 +202,17 @@ class Desk:
         secret = new_key()
         return secret, digest_of(secret.reveal().encode(), value)
 
-    async def _put(self, owner: Owner, action: str, details: Mapping[str, Any]) -> None:
+    async def _put(self, owner: Owner, action: str, details: Mapping[str, Any], before: Any = None) -> None:
         self._refuse(owner)
         word = _WORDS[type(owner)]
         text = msgspec.json.encode(details).decode()
         entry = AuditEntry(self._picture.now_ms(), self._actor, f"{word}.{action}", f"{word}:{owner.id}", text)
         if isinstance(owner, VirtualKey):
-            work = self._storage.put_key(owner, entry)
+            work = self._storage.put_key(owner, entry, before)
         elif isinstance(owner, Project):
-            work = self._storage.put_project(owner, entry)
+            work = self._storage.put_project(owner, entry, before)
         else:
-            work = self._storage.put_team(owner, entry)
+            work = self._storage.put_team(owner, entry, before)
         await _asked(work)
         await self._picture.refresh()
 
@@ -209,6 +231,8 @@ def described(owner: Owner, now_ms: int) -> dict[str, Any]:
 async def _asked(work: Awaitable[Answer]) -> Answer:
     try:
         return await work
+    except ChangedMeanwhile:
+        raise
     except StorageUnavailable as error:
         raise KeysUnavailable(f"storage does not answer: {error}") from None
     except StorageRefused as error:

@@ -37,6 +37,10 @@ class StorageRefused(StorageError):
     """It never will: what was asked for is wrong."""
 
 
+class ChangedMeanwhile(StorageRefused):
+    """Somebody else changed it since it was read; what is to become of it has to be thought out again."""
+
+
 class RecordsRefused(StorageRefused):
     """Some of the records cannot be kept, none were; the others can be, without them."""
 
@@ -227,18 +231,20 @@ class Storage(Protocol):
         """Returns what was changed after a version, all for 0; cheap where nothing was."""
         ...
 
-    async def put_key(self, key: VirtualKey, entry: AuditEntry | None = None) -> int:
+    async def put_key(self, key: VirtualKey, entry: AuditEntry | None = None, before: VirtualKey | None = None) -> int:
         """Keeps a key, new or changed, with what the audit log has to say of it; returns the new version.
 
-        Raises StorageRefused if another key has its digest.
+        Raises StorageRefused if another key has its digest, ChangedMeanwhile if it is not as `before` says any more.
         """
         ...
 
-    async def put_team(self, team: Team, entry: AuditEntry | None = None) -> int:
+    async def put_team(self, team: Team, entry: AuditEntry | None = None, before: Team | None = None) -> int:
         """Does the same for a team."""
         ...
 
-    async def put_project(self, project: Project, entry: AuditEntry | None = None) -> int:
+    async def put_project(
+        self, project: Project, entry: AuditEntry | None = None, before: Project | None = None
+    ) -> int:
         """Does the same for a project."""
         ...
 

@@ -9,7 +9,7 @@ from sqlalchemy import Table, delete, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.records import Project, Team, VirtualKey
-from gateway.storage.base import Owners, OwnersQuery, StorageRefused
+from gateway.storage.base import ChangedMeanwhile, Owners, OwnersQuery, StorageRefused
 from gateway.storage.engine import Insert
 from gateway.storage.tables import CHANGES, keys, meta, projects, teams
 
@@ -19,11 +19,20 @@ _encode: Final = msgspec.json.Encoder().encode
 _TABLES: Final[dict[type, Table]] = {VirtualKey: keys, Team: teams, Project: projects}
 
 
-async def put(connection: AsyncConnection, insert: Insert, owner: VirtualKey | Team | Project) -> int:
-    """Keeps an owner under the next version, and returns that."""
+async def put(
+    connection: AsyncConnection,
+    insert: Insert,
+    owner: VirtualKey | Team | Project,
+    before: VirtualKey | Team | Project | None = None,
+) -> int:
+    """Keeps an owner under the next version, and returns that; raises ChangedMeanwhile unless it was as `before`."""
     if not 0 < len(owner.id) <= _MAX_ID or "\0" in owner.id:
         raise StorageRefused(f"an id must have up to {_MAX_ID} characters, none of them NUL")
     new = await counted(connection, CHANGES)
+    # Only now: whoever else changes it waits for the end of this transaction, or this one has waited for theirs.
+    kind: Any = type(owner)
+    if before is not None and await one(connection, kind, owner.id) != before:
+        raise ChangedMeanwhile(f"{owner.id!r} was changed by somebody else at the same time; try again")
     await _refuse_dangling(connection, owner)
     table = _TABLES[type(owner)]
     if isinstance(owner, VirtualKey):

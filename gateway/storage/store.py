@@ -106,21 +106,25 @@ class SqlStorage:
         """Returns what was changed after a version."""
         return await self._database.read(lambda connection: owners.changed_since(connection, since_version))
 
-    async def put_key(self, key: VirtualKey, entry: AuditEntry | None = None) -> int:
+    async def put_key(self, key: VirtualKey, entry: AuditEntry | None = None, before: VirtualKey | None = None) -> int:
         """Keeps a key."""
-        return await self._put(key, entry)
+        return await self._put(key, entry, before)
 
-    async def put_team(self, team: Team, entry: AuditEntry | None = None) -> int:
+    async def put_team(self, team: Team, entry: AuditEntry | None = None, before: Team | None = None) -> int:
         """Keeps a team."""
-        return await self._put(team, entry)
+        return await self._put(team, entry, before)
 
-    async def put_project(self, project: Project, entry: AuditEntry | None = None) -> int:
+    async def put_project(
+        self, project: Project, entry: AuditEntry | None = None, before: Project | None = None
+    ) -> int:
         """Keeps a project."""
-        return await self._put(project, entry)
+        return await self._put(project, entry, before)
 
-    async def _put(self, owner: VirtualKey | Team | Project, entry: AuditEntry | None) -> int:
+    async def _put(
+        self, owner: VirtualKey | Team | Project, entry: AuditEntry | None, before: VirtualKey | Team | Project | None
+    ) -> int:
         async def run(connection: AsyncConnection) -> int:
-            version = await owners.put(connection, self._database.insert, owner)
+            version = await owners.put(connection, self._database.insert, owner, before)
             if entry is not None:
                 await audit_log.write(connection, entry)
             return version

@@ -8,6 +8,7 @@ import re
 import sqlite3
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -237,3 +238,17 @@ def test_a_path_says_all_methods_that_it_takes(gateway: Gateway) -> None:
     status, answer = gateway.admin("DELETE", "keys/none")
     assert (status, answer["error"]["code"]) == (405, "method_not_allowed")
     assert "takes GET, PATCH only" in answer["error"]["message"]
+
+
+def test_changes_at_the_same_time_undo_none_of_each_other(gateway: Gateway) -> None:
+    id = gateway.made("keys", name="contested")["id"]
+    with ThreadPoolExecutor(8) as pool:
+        for number in range(10):
+            gateway.admin("POST", f"keys/{id}/enable")
+            asked = [(f"keys/{id}/disable", "POST", None), (f"keys/{id}", "PATCH", {"tags": [f"t{number}"]})]
+            asked += [(f"keys/{id}", "PATCH", {"name": f"name {number}"}), (f"keys/{id}", "PATCH", {"routes": ["r*"]})]
+            answers = list(pool.map(lambda one: gateway.admin(one[1], one[0], one[2]), asked))
+            assert [status for status, _ in answers] == [200] * len(asked)
+            _, found = gateway.admin("GET", f"keys/{id}")
+            said = (found["status"], found["tags"], found["name"], found["routes"])
+            assert said == ("disabled", [f"t{number}"], f"name {number}", ["r*"])

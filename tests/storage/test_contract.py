@@ -14,6 +14,7 @@ from gateway.storage.base import (
     LONG_AGO_MS,
     MAX_PAGE,
     AuditEntry,
+    ChangedMeanwhile,
     OwnersQuery,
     RecordsQuery,
     RecordsRefused,
@@ -323,6 +324,29 @@ async def test_what_others_belong_to_is_not_forgotten(storage: Storage) -> None:
     assert (await storage.team("t1"), await storage.project("p1")) == (None, None)
     assert [row.entry for row in await storage.audits()] == [entry]
     await storage.remove_team("t1")
+
+
+async def test_what_was_changed_meanwhile_is_not_changed_back(url: str, storage: Storage) -> None:
+    first = key("k1")
+    await storage.put_key(first)
+    disabled = replace(first, disabled_at_ms=5)
+    await storage.put_key(disabled, before=first)
+    entry = AuditEntry(START_MS, "admin API", "key.change", "key:k1")
+    with pytest.raises(ChangedMeanwhile):
+        await storage.put_key(replace(first, name="other"), entry, first)
+    with pytest.raises(ChangedMeanwhile):
+        await storage.put_team(Team("t1", "Team"), entry, Team("t1", "Team"))
+    assert (await storage.key("k1"), await storage.team("t1"), await storage.audits()) == (disabled, None, [])
+    async with opened(url) as other, asyncio.timeout(60):
+        for number in range(20):
+            before = await storage.key("k1")
+            changes = [replace(disabled, name=f"{name}{number}") for name in "ab"]
+            done = await asyncio.gather(
+                storage.put_key(changes[0], before=before),
+                other.put_key(changes[1], before=before),
+                return_exceptions=True,
+            )
+            assert [isinstance(each, ChangedMeanwhile) for each in done].count(True) == 1
 
 
 async def test_nothing_belongs_to_what_is_not_there(url: str, storage: Storage) -> None:
