@@ -2,29 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 from gateway.access.desk import Desk
 from gateway.access.premises import refuse_uncountable
+from gateway.errors import KeysUnavailable
 from gateway.http.admin_door import Answering, Door
 from gateway.http.admin_live import ACTOR
 from gateway.http.admin_reading import Asked
 from gateway.runtime import Runtime
-from gateway.storage.base import OwnersQuery
+from gateway.storage.base import OwnersQuery, Storage, StorageUnavailable
 
 _WORDS: Final = {"keys": "key", "projects": "project", "teams": "team"}
 _PAGE: Final = 100
+MakeDesk = Callable[[], Awaitable[Desk]]
 
 
 def add_key_paths(door: Door, current: Callable[[], Runtime]) -> None:
     """Adds the paths; `current` returns the runtime that is in use."""
 
-    def desk() -> Desk:
+    async def desk() -> Desk:
         runtime = current()
         stored = runtime.shared.stored.thing
         return Desk(
-            stored.storage,
+            await _opened(runtime),
             stored.picture,
             is_served=runtime.is_served,
             actor=ACTOR,
@@ -39,29 +41,37 @@ def add_key_paths(door: Door, current: Callable[[], Runtime]) -> None:
 
     async def audit(asked: Asked) -> object:
         query = asked.query
-        return await desk().audits(
+        return await (await desk()).audits(
             subject=query.get("subject", ""), before=query.get("before"), limit=query.get("limit", _PAGE)
         )
 
     async def verify(_: Asked) -> object:
-        return await desk().verify_audit()
+        return await (await desk()).verify_audit()
 
     door.add("GET", "/admin/audit", audit)
     door.add("GET", "/admin/audit/verdict", verify)
 
 
-def _add_owner_paths(door: Door, path: str, word: str, desk: Callable[[], Desk]) -> None:
+async def _opened(runtime: Runtime) -> Storage:
+    """Returns storage with its tables, which the first one who wants something of it makes; raises KeysUnavailable."""
+    try:
+        return await runtime.shared.books.thing.storage()
+    except StorageUnavailable as error:
+        raise KeysUnavailable(f"storage does not answer: {error}") from None
+
+
+def _add_owner_paths(door: Door, path: str, word: str, desk: MakeDesk) -> None:
     async def create(asked: Asked) -> object:
-        return await desk().create(word, asked.fields)
+        return await (await desk()).create(word, asked.fields)
 
     async def listed(asked: Asked) -> object:
-        return await desk().list(word, OwnersQuery(**asked.query))
+        return await (await desk()).list(word, OwnersQuery(**asked.query))
 
     async def show(asked: Asked) -> object:
-        return await desk().show(word, asked.id)
+        return await (await desk()).show(word, asked.id)
 
     async def change(asked: Asked) -> object:
-        return await desk().change(word, asked.id, asked.fields)
+        return await (await desk()).change(word, asked.id, asked.fields)
 
     door.add("POST", f"/admin/{path}", create)
     door.add("GET", f"/admin/{path}", listed)
@@ -69,20 +79,20 @@ def _add_owner_paths(door: Door, path: str, word: str, desk: Callable[[], Desk])
     door.add("PATCH", f"/admin/{path}/{{id}}", change)
 
 
-def _add_removal(door: Door, path: str, desk: Callable[[], Desk]) -> None:
+def _add_removal(door: Door, path: str, desk: MakeDesk) -> None:
     async def remove(asked: Asked) -> object:
-        return await desk().remove(_WORDS[path], asked.id)
+        return await (await desk()).remove(_WORDS[path], asked.id)
 
     door.add("DELETE", f"/admin/{path}/{{id}}", remove)
 
 
-def _add_key_actions(door: Door, desk: Callable[[], Desk]) -> None:
+def _add_key_actions(door: Door, desk: MakeDesk) -> None:
     async def rotate(asked: Asked) -> object:
-        return await desk().rotate(asked.id, asked.fields.get("overlap_seconds", 0))
+        return await (await desk()).rotate(asked.id, asked.fields.get("overlap_seconds", 0))
 
     def switching(*, is_enabled: bool) -> Answering:
         async def switch(asked: Asked) -> object:
-            return await desk().enable(asked.id, is_enabled=is_enabled)
+            return await (await desk()).enable(asked.id, is_enabled=is_enabled)
 
         return switch
 
