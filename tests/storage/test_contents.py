@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.records import Content, UsageRecord
-from gateway.storage import migration
+from gateway.storage import steps
 from gateway.storage.base import DAY_MS, AuditEntry, RecordsQuery, RecordsRefused, Storage, UsageQuery
 from gateway.storage.factory import open_storage
 from gateway.storage.journal import Journal
@@ -92,7 +92,7 @@ async def test_a_database_of_the_first_tables_gets_it_and_keeps_what_it_has(url:
     assert isinstance(storage, SqlStorage)
 
     def first_tables(connection: Connection) -> None:
-        config = migration._config()
+        config = steps._config()
         config.attributes["connection"] = connection
         command.upgrade(config, "0001")
 
