@@ -22,6 +22,7 @@ READ_SECONDS: Final = 5.0
 TRUST_SECONDS: Final = 3600.0
 """How long known keys go on while storage does not answer."""
 
+_NOT_ASKED: Final = "storage was not asked yet"
 _log = logging.getLogger("anyport.access")
 
 
@@ -81,7 +82,7 @@ class KeyPicture:
         self._budgeted_version = 0
         self._upgrading: asyncio.Task[None] | None = None
         self._seen_at: float | None = None
-        self._trouble = "storage was not asked yet"
+        self._trouble = _NOT_ASKED
         self._pepper_bytes: bytes | None = None
         self._task: asyncio.Task[None] | None = None
         self._turn = asyncio.Lock()
@@ -151,6 +152,8 @@ class KeyPicture:
                 trouble = str(error)
             if trouble and trouble != self._trouble:
                 _log.error("virtual keys cannot be read: %s", trouble)
+            if self._trouble not in ("", _NOT_ASKED) and not trouble:
+                _log.info("virtual keys can be read again")
             self._trouble = trouble
 
     async def _run(self) -> None:

@@ -118,6 +118,8 @@ class Spending:
             trouble = str(error)
         if trouble and trouble != self._trouble:
             _log.error("what was spent of budgets cannot be read: %s", trouble)
+        if self._trouble and not trouble:
+            _log.info("what was spent of budgets can be read again")
         self._trouble = trouble
 
     async def _run(self) -> None:

@@ -114,7 +114,7 @@ def _print_summary(path: Path | None, summary: dict[str, Any], routes: Sequence[
 def _key_demand(keys: int) -> str:
     match keys:
         case 0:
-            return "need no key"
+            return "need no key, until `anyport keys create` has made the first one"
         case 1:
             return "must present the key"
         case _:

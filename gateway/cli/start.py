@@ -29,7 +29,9 @@ def print_start(console: Console, runtime: Runtime, url: str) -> None:
     else:
         _say_what_to_do(console)
     if not isinstance(runtime.state, MemoryState):
-        console.print(Text(f"Replicas tell each other which keys rest: {runtime.state.status}"))
+        console.print(
+            Text(f"Replicas count limits together, and tell each other which keys rest: {runtime.state.status}")
+        )
     if kept := _place_of_records(runtime):
         console.print(Text(f"Keys and usage are kept in {kept}"))
     for warning in runtime.warnings:

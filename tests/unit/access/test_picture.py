@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from pathlib import Path
 
 import pytest
@@ -119,6 +120,18 @@ async def test_a_rotated_key_works_until_its_time_is_over() -> None:
     scene.shelf.change(replace(VIRTUAL, digest=digest(third)))
     await scene.picture.refresh()
     assert scene.refusal(OTHER) == (401, "invalid_api_key")
+
+
+async def test_the_log_tells_when_storage_goes_away_and_when_it_is_back(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    scene = Scene(VIRTUAL)
+    for error in (None, StorageUnavailable("gone"), StorageUnavailable("gone"), None, None):
+        scene.shelf.error = error
+        await scene.picture.refresh()
+    assert [record.message for record in caplog.records] == [
+        "virtual keys cannot be read: gone",
+        "virtual keys can be read again",
+    ]
 
 
 async def test_while_storage_is_away_known_keys_go_on_for_an_hour_and_others_are_told_to_wait() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Collection
 from datetime import UTC, datetime, timedelta
 
@@ -80,7 +81,10 @@ def test_nothing_is_asked_where_nobody_has_a_budget(shelf: Shelf) -> None:
     assert shelf.asked == []
 
 
-def test_the_last_figure_stays_while_storage_is_away_and_the_trouble_is_told(shelf: Shelf) -> None:
+def test_the_last_figure_stays_while_storage_is_away_and_the_trouble_is_told(
+    shelf: Shelf, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
     one = key("one")
     shelf.owners, shelf.amounts = [one], {"key:one": 40}
     shelf.look()
@@ -89,7 +93,12 @@ def test_the_last_figure_stays_while_storage_is_away_and_the_trouble_is_told(she
     assert (shelf.said(one), shelf.spending.trouble) == (40, "the database is away")
     shelf.is_away = False
     shelf.look()
+    shelf.look()
     assert shelf.spending.trouble == ""
+    assert [record.message for record in caplog.records] == [
+        "what was spent of budgets cannot be read: the database is away",
+        "what was spent of budgets can be read again",
+    ]
 
 
 def test_a_window_that_has_begun_since_the_last_look_is_empty(shelf: Shelf) -> None:
