@@ -116,20 +116,23 @@ class InferenceEndpoint:
         lease = await self._gate.admit(asking, plan, client)
         if lease is not None:
             transaction.limits = _encoded(lease.headers)
+        transaction.settle = lambda: self._settle(transaction, plan, lease)
         if client.key is not None and client.key.keeps_content:
             transaction.kept = self._keeper.begin(body)
-        transaction.settle = lambda: self._settle(transaction, plan, lease)
         if plan.route.mirror is not None:
             self._mirror.copy(asking, plan.route.mirror, outcome.request_id)
         with Interruption(transaction, self._drain):
             await self._run(call, plan, transaction)
 
     def _settle(self, transaction: Transaction, plan: Plan, lease: Lease | None) -> str:
-        outcome = transaction.outcome
-        if not outcome.attempts:
+        try:
+            return self._recorded(transaction, plan, lease) if transaction.outcome.attempts else ""
+        finally:
             if lease is not None:
-                lease.release()
-            return ""
+                lease.release()  # does nothing once it is settled; a place that is never given back is lost for good
+
+    def _recorded(self, transaction: Transaction, plan: Plan, lease: Lease | None) -> str:
+        outcome = transaction.outcome
         record_id = outcome.request_id
         if b"x-request-id" in transaction.headers:
             # Clients may send the same one twice, and a record counts once.
