@@ -56,6 +56,11 @@ class Stream(Protocol):
         ...
 
     @property
+    def is_said(self) -> bool:
+        """Whether what was returned so far is all, and the answer a good one: after it `next` returns nothing."""
+        ...
+
+    @property
     def ends_by(self) -> float:
         """Monotonic time by which it has ended, or is ended; it watches that itself, except while nobody reads it."""
         ...
@@ -161,6 +166,11 @@ class SingleStream:
         self._idle = Limit(waits.stream.idle, waits.stream.idle_setting)
         self._pace = Pace(waits.pace, clock) if waits.pace.seconds else None
         response.expect_within(self._idle.seconds, self._idle.setting)
+
+    @property
+    def is_said(self) -> bool:
+        """The decoder has seen the end."""
+        return self._decoder.is_done and self._decoder.failure is None
 
     @property
     def ends_by(self) -> float:

@@ -78,6 +78,8 @@ class JoinedStream:
         self.first = b""
         self.ends_by = ends_by
         self.error: GatewayError | None = None
+        self.is_said = False
+        self._last: bytes | None = None
         self._parts = parts
         self._play = play
         self._joiner = StreamJoiner(call)
@@ -126,6 +128,7 @@ class JoinedStream:
         piece = await self._pieces.get()
         if piece:
             self._room.release()
+            self.is_said = piece is self._last
             return piece
         self._is_over = True
         if self._left:
@@ -171,7 +174,8 @@ class JoinedStream:
                 raise stream.error
             self._left -= 1
             if not self._left:
-                await self._put(self._joiner.close(self.usage))
+                self._last = self._joiner.close(self.usage)
+                await self._put(self._last)
                 self._pieces.put_nowait(b"")
             await stream.linger()
         finally:

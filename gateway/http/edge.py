@@ -116,7 +116,7 @@ class Transaction:
         )
         await self._send({"type": "http.response.body", "body": body})
 
-    async def begin_stream(self, first: bytes, headers: HeaderList) -> None:
+    async def begin_stream(self, first: bytes, headers: HeaderList, *, is_last: bool = False) -> None:
         """Commits: sends the head of an event stream and its first frames."""
         outcome = self.outcome
         now = time.monotonic()
@@ -135,16 +135,19 @@ class Transaction:
                 ],
             }
         )
-        await self.send_frames(first)
+        await self.send_frames(first, is_last=is_last)
 
-    async def send_frames(self, frames: bytes) -> None:
-        """Sends whole events; waits while the client is slow."""
+    async def send_frames(self, frames: bytes, *, is_last: bool = False) -> None:
+        """Sends whole events; waits while the client is slow. What the last ones end is recorded before."""
         outcome = self.outcome
         outcome.chunks += 1
         outcome.bytes_out += len(frames)
         outcome.events += frames.count(b"\n\n")
         if self.kept is not None:
             self.kept.add(frames)
+        if is_last:
+            # Many clients read no further than the end of the events.
+            self.settled()
         await self._send({"type": "http.response.body", "body": frames, "more_body": True})
 
     def cut(self, code: str) -> None:

@@ -12,6 +12,7 @@ from adapters.types import Call, Head, Headers, Operation
 from gateway.access.keys import not_served
 from gateway.access.repeats import IDEMPOTENCY_KEY, Repeats
 from gateway.books import Books
+from gateway.domain import Outcome
 from gateway.engine.answer import Answer, Stream
 from gateway.engine.client_errors import passed_on
 from gateway.engine.content import Keeper
@@ -177,15 +178,24 @@ async def _relay(stream: Stream, transaction: Transaction) -> None:
 
 
 async def _send_all(stream: Stream, transaction: Transaction) -> None:
-    await transaction.begin_stream(stream.first, _passed_on(stream.head))
+    outcome = transaction.outcome
+    if is_last := stream.is_said:
+        _note(stream, outcome)
+    await transaction.begin_stream(stream.first, _passed_on(stream.head), is_last=is_last)
     while frames := await stream.next():
-        await transaction.send_frames(frames)
+        if is_last := stream.is_said:
+            _note(stream, outcome)
+        await transaction.send_frames(frames, is_last=is_last)
     if stream.error is not None:
         raise stream.error
-    outcome = transaction.outcome
-    outcome.usage, outcome.response_model, outcome.finish = stream.usage, stream.model, stream.finish
+    _note(stream, outcome)
     await transaction.end_stream()
     await stream.linger()
+
+
+def _note(stream: Stream, outcome: Outcome) -> None:
+    """Notes what is known of an answer by now."""
+    outcome.usage, outcome.response_model, outcome.finish = stream.usage, stream.model, stream.finish
 
 
 class Interruption:

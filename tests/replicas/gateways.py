@@ -230,7 +230,7 @@ class Ledger:
         """Asserts that all that was answered is there once and as it was; `keys` are the ids of secrets."""
         told = list(replies)
         asked = {reply.number: reply for reply in told}
-        missing = [reply.number for reply in told if reply.is_answered and reply.number not in self.records]
+        missing = [reply.number for reply in told if reply.is_done and reply.number not in self.records]
         assert missing == [], f"answered, and not in the ledger: {missing}"
         doubled = [number for number, records in self.records.items() if len(records) > 1]
         assert doubled == [], f"more than once in the ledger: {doubled}"

@@ -41,6 +41,11 @@ class Reply:
         return self.status == 200 and self.is_whole
 
     @property
+    def is_done(self) -> bool:
+        """Whether the client has what it wanted: many read no further than the end of the events."""
+        return self.is_answered or (self.status == 200 and b"data: [DONE]" in self.body)
+
+    @property
     def is_own(self) -> bool:
         """Whether the answer is that of this very request."""
         return self.body.count(b"canary-") == 1 and canary(self.number).encode() in self.body
