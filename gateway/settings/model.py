@@ -175,8 +175,8 @@ class StateSettings(Strict):
     )
     budgets_while_away: Literal["ledger", "refuse"] = Field(
         default="ledger",
-        description="The same of budgets: what the `ledger` says is spent counts, with what this replica spends "
-        "itself, or `refuse`.",
+        description="The same of budgets: what the `ledger` says is spent counts, and each replica spends its "
+        "share of what is left, or `refuse`.",
     )
 
 

@@ -99,8 +99,8 @@ class _Purse:
         return min(MAX_NANO_USD, max(self._spent or 0, check.spent_nano_usd) + self._held)
 
     def take(self, check: Check, now_ms: int) -> None:
-        if self._spent is None:
-            self._spent = check.spent_nano_usd
+        # What others have spent the ledger knows; what is settled from now on it does not know yet.
+        self._spent = max(self._spent or 0, check.spent_nano_usd)
         self._held += check.take
         self._leases += 1
 

@@ -25,6 +25,7 @@ from gateway.state.trouble import describe
 MAX_QUEUED: Final = 10_000
 """Of more that wait for a server, the oldest is forgotten."""
 _MISSES: Final = 5
+_STEPS: Final = 5
 _BATCH: Final = 100
 """Commands at once: an exchange has to be over in time."""
 _SHORT_PAUSE_SECONDS: Final = 0.02
@@ -130,11 +131,11 @@ class Lane:
         future: asyncio.Future[Answer] = loop.create_future()
         message = _Message(command, future)
         self._put(message)
-        timer = loop.call_later(self._pace.answer_seconds, self._miss, message)
+        patience = Patience(loop, self._pace.answer_seconds, lambda: self._miss(message))
         try:
             return await future
         finally:
-            timer.cancel()
+            patience.cancel()
 
     def tell(self, command: Command) -> None:
         """Sends this as soon as that is possible, again if need be."""
@@ -198,8 +199,16 @@ class Lane:
         self._answered = self._clock()
 
     async def _in_time(self, client: Client, commands: Sequence[Command]) -> Sequence[Answer]:
-        async with asyncio.timeout(self._pace.answer_seconds):
-            return await self._exchange(client, commands)
+        exchange = asyncio.ensure_future(self._exchange(client, commands))
+        patience = Patience(asyncio.get_running_loop(), self._pace.answer_seconds, exchange.cancel)
+        try:
+            return await exchange
+        except asyncio.CancelledError:
+            if patience.is_over:
+                raise TimeoutError from None
+            raise
+        finally:
+            patience.cancel()
 
     async def _exchange(self, client: Client, commands: Sequence[Command]) -> Sequence[Answer]:
         """Returns the answers; loads the scripts if the server has forgotten them, and raises any other error."""
@@ -267,6 +276,35 @@ def _end(message: _Message) -> bool:
         return False
     message.reply.set_result(None)
     return True
+
+
+class Patience:
+    """Calls after some seconds of an event loop that has time.
+
+    What is due by the clock may be due because this process stood still, with the answer at its door.
+    """
+
+    __slots__ = ("_left", "_loop", "_step", "_then", "_timer", "is_over")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, seconds: float, then: Callable[[], object]) -> None:
+        self.is_over = False
+        self._loop = loop
+        self._then = then
+        self._left = _STEPS
+        self._step = seconds / _STEPS
+        self._timer = loop.call_later(self._step, self._tick)
+
+    def cancel(self) -> None:
+        """Does not call any more."""
+        self._timer.cancel()
+
+    def _tick(self) -> None:
+        self._left -= 1
+        if self._left:
+            self._timer = self._loop.call_later(self._step, self._tick)
+        else:
+            self.is_over = True
+            self._then()
 
 
 async def _within(seconds: float, event: asyncio.Event) -> None:

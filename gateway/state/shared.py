@@ -1,7 +1,7 @@
 """Limits and budgets that replicas count together in Redis, and what each of them does while it is away.
 
-Alone, a replica has its share of every rate and of the requests at the same time, and of a budget what its own picture
-says: the ledger's figure, what it spent itself since, and what it holds. That picture is therefore kept at all times.
+Alone, a replica has its share of every rate, of the requests at the same time, and of what is left of a budget as it
+sees it: by the ledger's figure, what it spent itself since, and what it holds. So it keeps that picture at all times.
 """
 
 from __future__ import annotations
@@ -120,11 +120,14 @@ class SharedCounters:
 
     def _share(self, check: Check) -> Check:
         """Returns what of a check is ours alone; a request that is larger than the share may take all of it."""
-        if check.kind is Kind.BUDGET or self._replicas == 1:
+        if self._replicas == 1:
             return check
-        limit = min(check.limit, max(1, check.limit // self._replicas))
-        amount = min(check.amount, limit) if check.amount <= check.limit else check.amount
-        return replace(check, limit=limit, amount=amount)
+        # Of a budget, what is spent is spent; what is left is shared.
+        spent = min(check.limit, check.spent_nano_usd)
+        left = check.limit - spent
+        share = min(left, max(1, left // self._replicas))
+        amount = min(check.amount, share) if check.amount <= left else check.amount
+        return replace(check, limit=spent + share, amount=amount)
 
     def _beat(self) -> Sequence[Command]:
         places: list[tuple[str, str]] = []

@@ -94,6 +94,37 @@ async def test_alone_a_replica_has_its_share_of_rates_and_places(server: RedisSe
         assert await one.goes(budget(1000, 1000))
 
 
+async def test_alone_a_replica_has_its_share_of_what_is_left_of_a_budget(server: RedisServer) -> None:
+    async with asker(server.url) as one, asker(server.url) as other:
+        await eventually(lambda: [getattr(each.admissions, "replicas", 0) for each in (one, other)] == [2, 2])
+        server.kill()
+        await eventually(lambda: one.admissions.trouble and other.admissions.trouble)
+        for each in (one, other):
+            assert [await each.goes(budget(1000, 100)) for _ in range(6)] == [True] * 5 + [False]
+        one.admissions.settle("l0", Charges(nano_usd=100))
+        # The ledger says by now what both have spent: half of the rest is ours.
+        assert await one.remaining(budget(1000, 1, 400)) == [0]  # 400 are held
+        for number in range(1, 5):
+            one.admissions.release(f"l{number}")
+        assert [await one.goes(budget(1000, 100, 400)) for _ in range(4)] == [True] * 3 + [False]
+        assert await one.goes(budget(1000, 900, owner="key:b"))  # larger than the share: takes all of it
+        assert not await one.goes(budget(1000, 900, 200, owner="key:c"))
+
+
+async def test_an_event_loop_that_stood_still_is_no_trouble_of_the_server(
+    server: RedisServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with asker(server.url, pace=Pace(answer_seconds=0.5, beat_seconds=0.1, connect_seconds=5)) as one:
+        for turn in range(3):
+            names = [f"{turn}-{number}" for number in range(10)]
+            asking = [asyncio.create_task(one.admissions.admit(name, [places(100)])) for name in names]
+            await asyncio.sleep(0)
+            time.sleep(1)  # noqa: ASYNC251
+            assert all(each.is_admitted for each in await asyncio.gather(*asking))
+            assert not one.admissions.trouble
+    assert [each for each in caplog.records if each.levelname == "WARNING"] == []
+
+
 async def test_what_is_under_way_counts_when_the_server_goes_away(server: RedisServer) -> None:
     async with asker(server.url) as one:
         assert await one.goes(places(2), budget(1000, 600))

@@ -6,7 +6,7 @@ import pytest
 
 from gateway.state.admission import Charges, Check
 from gateway.state.counters import Counters
-from tests.state.counting import budget, places, requests, tokens
+from tests.state.counting import Asker, budget, places, requests, tokens
 
 
 class Clock:
@@ -89,3 +89,14 @@ async def test_alone_nothing_is_waited_for(clock: Clock) -> None:
     assert answer.value.value.is_admitted
     await counters.aclose()
     assert counters.trouble == ""
+
+
+async def test_what_the_ledger_says_is_where_own_spending_goes_on_from() -> None:
+    one = Asker(Counters(lambda: 0.0))
+    assert await one.goes(budget(1000, 100, 0))
+    one.admissions.settle("l0", Charges(nano_usd=100))
+    # Others have spent 500 in the meantime, and we 100 that the ledger knows of.
+    assert await one.goes(budget(1000, 100, 600))
+    one.admissions.settle("l1", Charges(nano_usd=100))
+    assert await one.remaining(budget(1000, 1, 600)) == [300]
+    assert await one.remaining(budget(1000, 1, 700)) == [300]
