@@ -23,10 +23,13 @@ class World:
     trouble: str = ""
 
     def runtime(self) -> Runtime:
-        picture = SimpleNamespace(trouble=self.trouble)
+        picture, calm = SimpleNamespace(trouble=self.trouble), SimpleNamespace(trouble="")
         parts: Any = SimpleNamespace(
             catalogue=SimpleNamespace(listing=SimpleNamespace(models=self.models)),
-            shared=SimpleNamespace(stored=SimpleNamespace(thing=SimpleNamespace(picture=picture))),
+            shared=SimpleNamespace(
+                stored=SimpleNamespace(thing=SimpleNamespace(picture=picture, spending=calm)),
+                admissions=SimpleNamespace(thing=calm),
+            ),
             books=SimpleNamespace(ledger=None),
             scrubber=SimpleNamespace(text=lambda text: text.replace("canary", "***")),
         )
