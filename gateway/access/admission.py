@@ -231,7 +231,8 @@ def _rate_message(check: Check, admission: Admission) -> str:
 def _budget_message(check: Check, admission: Admission) -> str:
     limit = f"the budget of {_label(check)}, {_dollars(check.limit)} USD for {check.window}"
     if admission.remaining == 0:
-        said = f"{limit}, is used up"
+        is_spent = check.spent_nano_usd >= check.limit
+        said = f"{limit}, is used up" + ("" if is_spent else ", with what requests that have not ended may cost")
     else:
         left, cost = _dollars(admission.remaining), _dollars(check.amount)
         said = f"{limit}, has {left} USD left, and this request may cost {cost} USD; set a smaller `max_tokens`"

@@ -220,13 +220,19 @@ def test_too_many_at_the_same_time_are_told_to_wait_for_one() -> None:
 
 
 def test_a_budget_that_is_used_up_is_not_to_be_tried_again() -> None:
-    error = refusal(answered(key(Limits(), Budget(10 * DOLLAR, Window.MONTH)), Estimate(1, 1, 5), 10 * DOLLAR))
+    spent = wanted(key(Limits(), Budget(10 * DOLLAR, Window.MONTH)), Estimate(1, 1, 5), 10 * DOLLAR)
+    error = refusal(judged(spent, [10 * DOLLAR]))
     assert isinstance(error, BudgetExceeded)
     assert (error.status, error.type, error.code) == (429, "insufficient_quota", "insufficient_quota")
     assert dict(error.headers()) == {"x-should-retry": "false"}
     assert error.message == (
         "the budget of key 'ci', 10.00 USD for 2026-11, is used up; the next one begins in 228h0m0s"
     )
+
+
+def test_a_budget_that_is_held_and_not_spent_is_not_said_to_be_used_up() -> None:
+    error = refusal(answered(key(Limits(), Budget(DOLLAR)), Estimate(1, 1, 5), DOLLAR))
+    assert "is used up, with what requests that have not ended may cost; ask" in error.message
 
 
 def test_a_budget_that_has_too_little_says_how_much() -> None:
