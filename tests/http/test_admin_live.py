@@ -92,6 +92,7 @@ def test_what_the_audit_log_cannot_be_told_does_not_happen(tmp_path: Path) -> No
         running = Running(tmp_path, stage)
         stage.play(json_response({}, 503, [("retry-after", "600")]))
         running.chat("a/paused")
+        assert running.ask("GET", "/admin/audit").status == 200  # whoever wants something of storage makes it
         (database,) = tmp_path.rglob("anyport.db")
         import sqlite3
 
