@@ -29,7 +29,7 @@ BROKEN: Final[tuple[tuple[str, int], ...]] = (
     ("upstream:\n  total: 5\n", 2),
     ("discovery:\n  enable: true\n", 2),
     (f"{_PROVIDER}{_ROUTE}    polici: ordered\n", 8),
-    (f"{_PROVIDER}{_ROUTE}        wieght: 3\n", 8),
+    (f"{_PROVIDER}{_ROUTE}        weightless: 3\n", 8),
     (f"{_PROVIDER}    credential: none\n", 4),
     # Values that cannot be.
     ("server:\n  port: high\n", 2),

@@ -388,7 +388,7 @@ async def test_names_are_found_by_how_they_begin_and_nothing_else_means_anything
         assert [each.name for each in await search(OwnersQuery(prefix="STRASSE"))] == ["Straße"]
         assert [each.name for each in await search(OwnersQuery(prefix="%"))] == ["%_\\"]
         assert await search(OwnersQuery(prefix="_")) == []
-        assert await search(OwnersQuery(prefix="roduction")) == []
+        assert await search(OwnersQuery(prefix="duction")) == []
         for name in HARSH:
             assert [each.name for each in await search(OwnersQuery(prefix=name))] == [name]
     with pytest.raises(ValueError, match="at most 200 characters"):
