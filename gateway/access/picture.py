@@ -116,6 +116,11 @@ class KeyPicture:
         for owners in (self._keys, self._projects, self._teams):
             yield from (each.name for each in tuple(owners.values()) if is_limited(each))
 
+    def called(self, word: str, id: str) -> str:
+        """Returns what a `key`, `project` or `team` is called now, empty if it is not known."""
+        owner = {"key": self._keys, "project": self._projects, "team": self._teams}[word].get(id)
+        return "" if owner is None else owner.name
+
     def find(self, presented: bytes) -> Holder | None:
         """Returns whose a key is, None if it knows of none; whether that still counts is `is_trusted`."""
         if self._pepper_bytes is None:

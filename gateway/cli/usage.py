@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from gateway.http.snapshot import Counters, Snapshot
 
 _DAYS: Final = 30
-_OWNERS: Final = ("key", "team", "project")
 _COLUMNS: Final = {
     "requests": "REQUESTS",
     "errors": "ERRORS",
@@ -92,7 +91,7 @@ def usage(
     elif as_csv:
         _print_csv(groups, answer["data"])
     else:
-        _print(desk, groups, answer["data"])
+        _print(groups, answer["data"])
 
 
 def snapshot(config: ConfigOption = None) -> None:
@@ -125,7 +124,7 @@ def delta(
         print_json(msgspec.to_builtins(found))
         return
     rows = [("", "all", found.totals)]
-    rows += [("key", each.key or "(none)", each.counters) for each in found.owners]
+    rows += [("key", _called(each.key_name, each.key), each.counters) for each in found.owners]
     rows += [("model", f"{each.provider}/{each.model}", each.counters) for each in _by_model(found.models or ())]
     print_table(("", "WHAT", *_COLUMNS.values(), "USD"), ((word, of, *_cells(used)) for word, of, used in rows))
     if found.models is None:
@@ -138,22 +137,20 @@ def _usual_start() -> str:
 
 
 def _print_csv(groups: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
-    from gateway.http.sums import SUMS, as_csv
+    from gateway.http.sums import as_csv, columns_of
 
-    print(as_csv([*groups, *SUMS], rows), end="")
+    print(as_csv(columns_of(groups), rows), end="")
 
 
-def _print(desk: UsageDesk, groups: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> None:
+def _print(groups: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> None:
     from gateway.engine.cost import dollars
 
-    names = {word: desk.names(word) for word in groups if word in _OWNERS and rows}
-
-    def shown(group: str, value: str) -> str:
-        name = names.get(group, {}).get(value)
-        return f"{name} ({value})" if name else value or "(none)"
-
     table = [
-        [*(shown(group, row[group]) for group in groups), *(str(row[name]) for name in _COLUMNS), row["cost_usd"]]
+        [
+            *(_called(row.get(f"{group}_name", ""), row[group]) for group in groups),
+            *(str(row[name]) for name in _COLUMNS),
+            row["cost_usd"],
+        ]
         for row in rows
     ]
     if groups:
@@ -164,6 +161,10 @@ def _print(desk: UsageDesk, groups: Sequence[str], rows: Sequence[Mapping[str, A
         print_table([*(group.upper() for group in groups), *_COLUMNS.values(), "USD"], table)
     else:
         typer.echo("there were no requests", err=True)
+
+
+def _called(name: str, value: str) -> str:
+    return f"{name} ({value})" if name not in ("", value) else value or "(none)"
 
 
 def _cells(used: Counters) -> Iterable[str]:

@@ -32,11 +32,11 @@ class UsageDesk:
 
         async def directly(runtime: Runtime) -> dict[str, Any]:
             from gateway.http.sums import as_rows, reliance
-            from gateway.http.usage import asked, read_usage_query
+            from gateway.http.usage import asked, called_in, read_usage_query
 
             query = read_usage_query(QueryParams(list(parameters)))
             told = await asked(runtime.books, lambda storage: storage.usage(query))
-            return {"data": as_rows(told.answer), **reliance(told)}
+            return {"data": as_rows(told.answer, called_in(runtime)), **reliance(told)}
 
         return self._ask("/admin/usage", parameters, directly)
 
@@ -78,15 +78,24 @@ class UsageDesk:
         return self._ask(f"/admin/requests/{quote(id)}", (), directly)
 
     def id_of(self, word: str, said: str) -> str:
-        """Returns the id of a key, project or team that is called so; what nobody is called is an id."""
+        """Returns the id of a key, project or team that is called so, or has it; ends the command if none ever had.
+
+        Keys of the file have their name for an id, and what was deleted is still known by what it has used.
+        """
         found = [each["id"] for each in self._owners.all(word, said) if each["name"] == said]
         if len(found) > 1:
             end(f"several {word}s are called {said!r}: {', '.join(found)}; say which by its id")
+        if not found and not self._is_id(word, said):
+            end(f"there is no {word} {said!r}; see `anyport {word}s list`")
         return found[0] if found else said
 
-    def names(self, word: str) -> dict[str, str]:
-        """Returns what keys, projects or teams are called, by their ids."""
-        return {each["id"]: each["name"] for each in self._owners.all(word)}
+    def _is_id(self, word: str, said: str) -> bool:
+        from gateway.access.keys import client_keys
+
+        in_file = (caller.name for _, caller in client_keys(self._configuration.settings.server.api_keys))
+        if (word == "key" and said in in_file) or any(each["id"] == said for each in self._owners.all(word)):
+            return True
+        return bool(self.sums([("by", word), (word, said)])["data"])
 
     def _ask(
         self, path: str, parameters: Parameters, directly: Callable[[Runtime], Awaitable[dict[str, Any]]]
@@ -114,6 +123,7 @@ class UsageDesk:
 
         runtime = Runtime(self._configuration.settings, self._configuration.environ)
         try:
+            await runtime.shared.stored.thing.picture.refresh()
             return await work(runtime)
         finally:
             await runtime.aclose()

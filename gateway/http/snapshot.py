@@ -11,11 +11,11 @@ from collections.abc import Iterable
 from typing import Final
 
 from msgspec import Struct
-from msgspec.structs import astuple
+from msgspec.structs import astuple, replace
 
+from gateway.http.sums import OWNERS, Called, name_of
 from gateway.storage.base import DAY_MS, Filter, Storage, UsageQuery, UsageRow
 
-_OWNERS: Final = ("key", "team", "project")
 _MODELS: Final = ("key", "provider", "model")
 SNAPSHOT: Final = "usage.snapshot"
 
@@ -43,6 +43,9 @@ class OfOwner(Struct, frozen=True):
     team: str
     project: str
     counters: Counters
+    key_name: str = ""
+    team_name: str = ""
+    project_name: str = ""
 
 
 class OfModel(Struct, frozen=True):
@@ -52,6 +55,7 @@ class OfModel(Struct, frozen=True):
     provider: str
     model: str
     counters: Counters
+    key_name: str = ""
 
 
 class Snapshot(Struct, frozen=True):
@@ -73,12 +77,21 @@ class Counted(Struct, frozen=True):
     owners: list[OfOwner]
     models: list[OfModel]
 
+    def named(self, called: Called) -> Counted:
+        """Returns the same with the names of today."""
+        owners = [
+            replace(row, **{f"{word}_name": name_of(word, getattr(row, word), called) for word in OWNERS})
+            for row in self.owners
+        ]
+        models = [replace(row, key_name=name_of("key", row.key, called)) for row in self.models]
+        return replace(self, owners=owners, models=models)
+
 
 async def counted(storage: Storage, where: Filter, models_from_ms: int) -> Counted:
     """Returns the counters of the owners that `where` names, all if it names none."""
     owners = [
         OfOwner(str(row.group["key"]), str(row.group["team"]), str(row.group["project"]), _counters(row))
-        for row in await storage.usage(UsageQuery(by=_OWNERS, where=where))
+        for row in await storage.usage(UsageQuery(by=OWNERS, where=where))
     ]
     models = [
         OfModel(str(row.group["key"]), str(row.group["provider"]), str(row.group["model"]), _counters(row))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
@@ -17,6 +17,9 @@ from gateway.storage.base import HOUR_MS, Dimension, UsageRow
 
 COUNTS: Final = tuple(name for name in UsageRow.__struct_fields__ if name not in ("group", "cost_nano_usd"))
 SUMS: Final = (*COUNTS, "cost_nano_usd", "cost_usd")
+OWNERS: Final = ("key", "team", "project")
+Called = Callable[[str, str], str]
+"""Says what a key, team or project is called, by the word and its id; empty if that is not known."""
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _SHOWN: Final = 64
 _MAX_VALUE: Final = 512
@@ -29,9 +32,19 @@ def sums_of(row: UsageRow) -> dict[str, int | str]:
     return {**counts, "cost_nano_usd": row.cost_nano_usd, "cost_usd": dollars(row.cost_nano_usd)}
 
 
-def as_rows(found: Iterable[UsageRow]) -> list[dict[str, str | int]]:
-    """Returns rows for people: days and hours as UTC's."""
-    return [{**{name: _shown(name, value) for name, value in row.group.items()}, **sums_of(row)} for row in found]
+def as_rows(found: Iterable[UsageRow], called: Called) -> list[dict[str, str | int]]:
+    """Returns rows for people: names beside ids, days and hours as UTC's."""
+    return [{**_group(row, called), **sums_of(row)} for row in found]
+
+
+def columns_of(by: Iterable[str]) -> list[str]:
+    """Returns the columns of rows."""
+    return [column for name in by for column in (name, *_name_columns(name))] + [*SUMS]
+
+
+def name_of(word: str, id: str, called: Called) -> str:
+    """Returns what an owner is called; a key that was not made here is one of the file, whose id is its name."""
+    return called(word, id) or (id if word == "key" else "")
 
 
 def as_csv(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> str:
@@ -114,6 +127,18 @@ def wrong(name: str, message: str) -> InvalidRequest:
 
 def _harmless(value: str | int) -> str | int:
     return f"'{value}" if isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t", "\r") else value
+
+
+def _name_columns(name: str) -> tuple[str, ...]:
+    return (f"{name}_name",) if name in OWNERS else ()
+
+
+def _group(row: UsageRow, called: Called) -> dict[str, str | int]:
+    found: dict[str, str | int] = {}
+    for name, value in row.group.items():
+        found[name] = _shown(name, value)
+        found |= {column: name_of(name, str(value), called) for column in _name_columns(name)}
+    return found
 
 
 def _shown(name: Dimension, value: str | int) -> str | int:

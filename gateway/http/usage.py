@@ -13,10 +13,12 @@ from gateway.books import Books, Told
 from gateway.errors import InvalidRequest, LedgerUnavailable
 from gateway.http.snapshot import Snapshot, counted, usual_start
 from gateway.http.sums import (
-    SUMS,
+    OWNERS,
+    Called,
     as_csv,
     as_rows,
     check_names,
+    columns_of,
     moment,
     moment_text,
     reliance,
@@ -43,7 +45,6 @@ _FORMS: Final = ("json", "csv")
 DIMENSIONS: Final[tuple[Dimension, ...]] = get_args(Dimension)
 _TIMES: Final = ("day", "hour")
 _FILTERS: Final = tuple(name for name in DIMENSIONS if name not in _TIMES)
-_OWNERS: Final = ("key", "team", "project")
 _KNOWN: Final = ("by", "from", "to", "format", *_FILTERS)
 Answer = TypeVar("Answer")
 
@@ -70,17 +71,17 @@ def add_usage_route(shell: FastAPI, current: Callable[[], Runtime], answer: Call
         if form not in _FORMS:
             raise wrong("format", f"format must be json or csv, not {form[:64]!r}")
         told = await asked(current().books, lambda storage: storage.usage(query))
-        rows = as_rows(told.answer)
+        rows = as_rows(told.answer, called_in(current()))
         if form == "csv":
-            text = as_csv([*query.by, *SUMS], rows)
+            text = as_csv(columns_of(query.by), rows)
             return Response(text, media_type="text/csv", headers={"cache-control": "no-store"})
         return answer(request, {"data": rows, **reliance(told)})
 
     @shell.get(SNAPSHOT_PATH)
     async def snapshot(request: Request) -> Response:  # pyright: ignore[reportUnusedFunction]
         given = request.query_params
-        check_names(given, ("from", *_OWNERS), _OWNERS)
-        return answer(request, await taken_snapshot(current(), _filter(given, _OWNERS), moment(given, "from")))
+        check_names(given, ("from", *OWNERS), OWNERS)
+        return answer(request, await taken_snapshot(current(), _filter(given, OWNERS), moment(given, "from")))
 
 
 async def taken_snapshot(runtime: Runtime, where: Filter, models_from_ms: int | None) -> Snapshot:
@@ -95,9 +96,14 @@ async def taken_snapshot(runtime: Runtime, where: Filter, models_from_ms: int | 
         known = f"models are told apart for storage.aggregates_days ({days}) days"
         raise wrong("from", f"from must be later than {moment_text(start_ms)}: {known}")
     told = await asked(runtime.books, lambda storage: counted(storage, where, start_ms))
-    found = told.answer
+    found = told.answer.named(called_in(runtime))
     as_of = moment_text(told.as_of_ms)
     return Snapshot(as_of, told.pending_records, found.totals, found.owners, moment_text(start_ms), found.models)
+
+
+def called_in(runtime: Runtime) -> Called:
+    """Returns what says the names of today."""
+    return runtime.shared.stored.thing.picture.called
 
 
 async def asked(books: Books, ask: Callable[[Storage], Awaitable[Answer]]) -> Told[Answer]:

@@ -11,7 +11,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from gateway.cli.main import build_app
-from tests.http.ledgered import Ledgered
+from tests.http.ledgered import FILE_KEY, Ledgered
 from tests.state.server import free_port
 
 Run = Callable[..., Result]
@@ -19,7 +19,9 @@ Run = Callable[..., Result]
 
 @pytest.fixture(scope="module")
 def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ledgered]:
-    one = Ledgered(tmp_path_factory.mktemp("commands"), admin_port=free_port())
+    one = Ledgered(
+        tmp_path_factory.mktemp("commands"), admin_port=free_port(), api_keys=[{"key": FILE_KEY, "name": "of-file"}]
+    )
     yield one
     one.stop()
 
@@ -56,6 +58,43 @@ def test_the_same_is_to_be_had_by_time_and_as_csv(gateway: Ledgered, run: Run) -
     (row,) = csv.DictReader(shown.stdout.splitlines())
     assert (row["provider"], row["requests"]) == ("demo", "1")
     assert row["hour"].endswith(":00Z")
+
+
+@pytest.mark.parametrize("word", ["key", "team", "project"])
+def test_an_owner_that_never_was_is_an_error_that_names_it(gateway: Ledgered, run: Run, word: str) -> None:
+    made = gateway.made(f"{word}s", name=f"known {word}")
+    for known in ((), (f"--{word}", made["id"]), (f"--{word}", made["name"])):
+        result = run(*known, f"--{word}", "nope")
+        assert (result.exit_code, result.stdout) == (1, "")
+        assert f"there is no {word} 'nope'" in result.stderr
+    assert run(f"--{word}", made["id"]).exit_code == 0
+
+
+def test_keys_of_the_file_and_what_was_deleted_are_known_by_what_they_have_used(gateway: Ledgered, run: Run) -> None:
+    team = gateway.made("teams", name="short-lived")
+    key = gateway.made("keys", name="moved", team_id=team["id"])
+    gateway.chat(key["key"])
+    gateway.admin(f"keys/{key['id']}", method="PATCH", team_id=None)
+    gateway.admin(f"teams/{team['id']}", method="DELETE")
+    (row,) = json.loads(run("--team", team["id"], "--by", "team", "--json").stdout)["data"]
+    assert (row["team"], row["requests"]) == (team["id"], 1)
+    assert run("--team", "short-lived").exit_code == 1
+    assert run("--key", "of-file").exit_code == 0
+
+
+def test_names_of_today_are_beside_ids(gateway: Ledgered, run: Run) -> None:
+    team = gateway.made("teams", name="old name")
+    key = gateway.made("keys", name="named", team_id=team["id"])
+    before = gateway.directory / "names.json"
+    before.write_text(run("snapshot").stdout)
+    gateway.chat(key["key"])
+    gateway.admin(f"teams/{team['id']}", method="PATCH", name="new name")
+    shown = run("--by", "team,key", "--team", "new name", "--csv")
+    (row,) = csv.DictReader(shown.stdout.splitlines())
+    assert (row["team"], row["team_name"], row["key_name"]) == (team["id"], "new name", "named")
+    (owner,) = json.loads(run("delta", str(before), "--json").stdout)["owners"]
+    assert (owner["key_name"], owner["team_name"], owner["project_name"]) == ("named", "new name", "")
+    assert f"named ({key['id']})" in run("delta", str(before)).stdout
 
 
 def test_a_task_is_measured_by_two_snapshots(gateway: Ledgered, run: Run) -> None:
@@ -104,6 +143,6 @@ def test_without_a_gateway_storage_is_asked(tmp_path: Path, monkeypatch: pytest.
     result = CliRunner().invoke(build_app(), ["usage", "--by", "key", "--json"])
     assert "directly from storage" in result.stderr
     (row,) = json.loads(result.stdout)["data"]
-    assert (row["key"], row["cost_nano_usd"]) == (key["id"], cost)
+    assert (row["key"], row["key_name"], row["cost_nano_usd"]) == (key["id"], "mine", cost)
     counters = json.loads(CliRunner().invoke(build_app(), ["usage", "snapshot"]).stdout)
     assert counters["totals"]["cost_nano_usd"] == cost

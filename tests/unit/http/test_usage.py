@@ -7,7 +7,7 @@ from starlette.datastructures import QueryParams
 
 from gateway.errors import InvalidRequest
 from gateway.http.snapshot import usual_start
-from gateway.http.sums import as_csv, as_rows, moment_text
+from gateway.http.sums import as_csv, as_rows, columns_of, moment_text
 from gateway.http.usage import read_usage_query
 from gateway.storage.base import DAY_MS, HOUR_MS, UsageQuery, UsageRow
 
@@ -49,9 +49,25 @@ def test_a_parameter_that_means_nothing_is_named(text: str, param: str) -> None:
 
 
 def test_rows_have_exact_dollars_and_days_of_utc() -> None:
-    (row,) = as_rows([UsageRow({"day": DAY_MS, "team": "t"}, requests=2, cost_nano_usd=1_500_000_001)])
+    (row,) = as_rows([UsageRow({"day": DAY_MS, "team": "t"}, requests=2, cost_nano_usd=1_500_000_001)], _called)
     assert (row["day"], row["team"], row["requests"]) == ("1970-01-02", "t", 2)
     assert (row["cost_nano_usd"], row["cost_usd"]) == (1_500_000_001, "1.500000001")
+
+
+def test_names_of_today_stand_beside_ids() -> None:
+    found = as_rows(
+        [UsageRow({"team": "team_1", "key": "key_1"}), UsageRow({"team": "gone", "key": "of-file"})], _called
+    )
+    assert [list(row)[:4] for row in found] == [["team", "team_name", "key", "key_name"]] * 2
+    assert [list(row.values())[:4] for row in found] == [
+        ["team_1", "search", "key_1", "laptop"],
+        ["gone", "", "of-file", "of-file"],
+    ]
+    assert columns_of(["team", "key"])[:5] == ["team", "team_name", "key", "key_name", "requests"]
+
+
+def _called(word: str, id: str) -> str:
+    return {("team", "team_1"): "search", ("key", "key_1"): "laptop"}.get((word, id), "")
 
 
 def test_a_table_holds_no_formula() -> None:
