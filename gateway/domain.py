@@ -163,6 +163,8 @@ class Outcome(Struct):
     """What became of one request; filled while it runs, read once when it is settled."""
 
     request_id: str
+    key: str = ""
+    """Id of the client's key, the name of one of the file; empty if it has none or is not known."""
     operation: str = ""
     model: str = ""
     """The route or public name, `other` in labels if it is not a known one."""
@@ -194,3 +196,7 @@ class Outcome(Struct):
     """Kind of the failure after which another route took over, "" if none did."""
     is_over_budget: bool = False
     """It was given up because the failures of a deployment had caused too many attempts already."""
+    limit: str = ""
+    """Which kind of limit has refused it, "" if none did."""
+    limit_of: str = ""
+    """Whose limit that is: `key:ID`, `project:ID` or `team:ID`."""

@@ -50,6 +50,8 @@ class GatewayError(Exception):
     status: int = 500
     type: str = "server_error"
     code: str | None = None
+    refused_by: tuple[str, str] = ("", "")
+    """The kind of a limit and its owner, for the operator alone."""
     should_retry: bool = False
     """Value of `x-should-retry`, which the OpenAI SDKs obey over the status."""
 

@@ -22,7 +22,7 @@ from gateway.errors import LimitsUnavailable
 from gateway.records import NO_LIMITS, UsageRecord
 from gateway.routing.asking import Asking
 from gateway.routing.route import Plan
-from gateway.state.admission import Admissions, Charges
+from gateway.state.admission import Admissions, Charges, Kind
 
 _UNAVAILABLE: Final = "unavailable"
 
@@ -87,14 +87,18 @@ class Gate:
         except SpendingUnknown as unknown:
             self._refused(_UNAVAILABLE)
             message = f"what {unknown.owner.replace(':', ' ', 1)} has spent of its budget is not known now"
-            raise LimitsUnavailable(f"{message}; try again in a moment") from None
+            error = LimitsUnavailable(f"{message}; try again in a moment")
+            error.refused_by = (str(Kind.BUDGET), unknown.owner)
+            raise error from None
         if not wanted:
             return None
         name = next(self._names)
         admission = await self._admissions.admit(name, wanted)
         if admission.refused is not None:
             self._refused(_UNAVAILABLE if admission.is_unavailable else str(admission.refused.kind))
-            raise refusal(admission)
+            error = refusal(admission)
+            error.refused_by = (str(admission.refused.kind), admission.refused.owner)
+            raise error
         return Lease(self._admissions, name, rate_headers(admission))
 
     def _estimate(self, asking: Asking, plan: Plan, now: float, *, has_budget: bool) -> Estimate:

@@ -272,6 +272,7 @@ class Edge:
             outcome.status = CLIENT_GONE_STATUS
             transaction.is_recorded = bool(outcome.attempts)
         except GatewayError as error:
+            outcome.limit, outcome.limit_of = error.refused_by
             await self._answer(transaction, error)
         except asyncio.CancelledError:
             await self._cancelled(transaction)
@@ -302,6 +303,7 @@ class Edge:
 
     def _admit(self, transaction: Transaction) -> None:
         transaction.client_key = self._keys.check(transaction.headers, transaction.scope.get("client"))
+        transaction.outcome.key = transaction.client_key.id
         if self._max_in_flight is not None and self._metrics.in_flight > self._max_in_flight:
             raise Overloaded(f"server.max_in_flight ({self._max_in_flight}) requests are at work already")
 

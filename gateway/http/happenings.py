@@ -178,7 +178,7 @@ def tell_request(feed: Feed, outcome: Outcome, client: str) -> None:
         },
     )
     if not attempts and outcome.status in _REFUSALS:
-        feed.tell("refusal", {**who, **what})
+        feed.tell("refusal", {**who, **what, "limit": outcome.limit or None, "of": outcome.limit_of or None})
 
 
 def _milliseconds(seconds: float) -> float:

@@ -1,4 +1,4 @@
-"""One JSON line per finished request: no body content, no key, no path; only what one counts and times."""
+"""One JSON line per finished request: no body content, no key itself, no path; only what one counts and times."""
 
 from __future__ import annotations
 
@@ -29,6 +29,7 @@ class AccessRecord(msgspec.Struct, frozen=True, gc=False):
 
     ts: str
     id: str
+    key: str
     operation: str
     model: str
     provider: str
@@ -88,6 +89,7 @@ class AccessLog:
         return AccessRecord(
             self._timestamp(),
             clean(outcome.request_id),
+            clean_name(outcome.key),
             outcome.operation,
             clean_name(outcome.model),
             clean_name(outcome.provider),

@@ -60,6 +60,7 @@ def test_a_request_that_is_not_admitted_is_told_twice(running: Running, listener
     assert reply.status == 401
     refused = listener.wait_for("refusal").data
     assert (refused["status"], refused["error"], refused["key"]) == (401, "invalid_api_key", "")
+    assert (refused["limit"], refused["of"]) == (None, None)
     assert listener.wait_for("request", lambda data: data["status"] == 401).data["attempts"] == 0
 
 
@@ -76,6 +77,7 @@ def test_a_request_over_the_limit_of_its_key_is_told_with_the_name_of_the_key(
     assert statuses == [200, 429]
     refused = listener.wait_for("refusal", lambda data: data["status"] == 429).data
     assert (refused["key"], refused["model"], refused["error"]) == ("laptop", "own", "rate_limit_exceeded")
+    assert (refused["limit"], refused["of"]) == ("requests", f"key:{made.json['id']}")
     told = listener.wait_for("request", lambda data: data["status"] == 200 and data["key"] == "laptop").data
     assert told["prompt_tokens"] == 7
     assert made.json["key"] not in json.dumps(listener.events)

@@ -74,6 +74,7 @@ class BrokenSink(ListSink):
 def finished() -> Outcome:
     return Outcome(
         request_id="req_1",
+        key="key_1",
         operation="chat",
         model="fast",
         provider="openai",
@@ -110,6 +111,7 @@ def test_a_record_has_every_key_and_times_in_milliseconds() -> None:
         {
             "ts": "2023-11-14T22:13:20.250Z",
             "id": "req_1",
+            "key": "key_1",
             "operation": "chat",
             "model": "fast",
             "provider": "openai",
