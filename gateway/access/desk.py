@@ -15,7 +15,15 @@ from gateway.access.wishes import dollars_of, laid_over, whole_number
 from gateway.credentials.secret import Secret
 from gateway.errors import CallerError, InvalidRequest, KeysUnavailable, UnknownUrl
 from gateway.records import Project, Team, VirtualKey
-from gateway.storage.base import AuditEntry, ChangedMeanwhile, OwnersQuery, Storage, StorageRefused, StorageUnavailable
+from gateway.storage.base import (
+    AuditEntry,
+    ChangedMeanwhile,
+    NameTaken,
+    OwnersQuery,
+    Storage,
+    StorageRefused,
+    StorageUnavailable,
+)
 
 MAX_OVERLAP_SECONDS: Final = 90 * 86_400
 _TRIES: Final = 20
@@ -233,6 +241,8 @@ async def _asked(work: Awaitable[Answer]) -> Answer:
         return await work
     except ChangedMeanwhile:
         raise
+    except NameTaken as error:
+        raise InvalidRequest(f"name: {error}; choose another one", code="invalid_value", param="name") from None
     except StorageUnavailable as error:
         raise KeysUnavailable(f"storage does not answer: {error}") from None
     except StorageRefused as error:

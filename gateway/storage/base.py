@@ -41,6 +41,10 @@ class ChangedMeanwhile(StorageRefused):
     """Somebody else changed it since it was read; what is to become of it has to be thought out again."""
 
 
+class NameTaken(StorageRefused):
+    """Another team, or another project, is called so."""
+
+
 class RecordsRefused(StorageRefused):
     """Some of the records cannot be kept, none were; the others can be, without them."""
 
@@ -239,13 +243,13 @@ class Storage(Protocol):
         ...
 
     async def put_team(self, team: Team, entry: AuditEntry | None = None, before: Team | None = None) -> int:
-        """Does the same for a team."""
+        """Does the same for a team; raises NameTaken if another one is called so."""
         ...
 
     async def put_project(
         self, project: Project, entry: AuditEntry | None = None, before: Project | None = None
     ) -> int:
-        """Does the same for a project."""
+        """Does the same for a project; raises NameTaken if another one is called so."""
         ...
 
     async def remove_team(self, id: str, entry: AuditEntry | None = None) -> None:

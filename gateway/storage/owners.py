@@ -9,7 +9,7 @@ from sqlalchemy import Table, delete, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.records import Project, Team, VirtualKey
-from gateway.storage.base import ChangedMeanwhile, Owners, OwnersQuery, StorageRefused
+from gateway.storage.base import ChangedMeanwhile, NameTaken, Owners, OwnersQuery, StorageRefused
 from gateway.storage.engine import Insert
 from gateway.storage.tables import CHANGES, keys, meta, projects, teams
 
@@ -25,14 +25,20 @@ async def put(
     owner: VirtualKey | Team | Project,
     before: VirtualKey | Team | Project | None = None,
 ) -> int:
-    """Keeps an owner under the next version, and returns that; raises ChangedMeanwhile unless it was as `before`."""
+    """Keeps an owner under the next version, and returns that; raises ChangedMeanwhile unless it was as `before`.
+
+    Raises NameTaken if another team or project is called so.
+    """
     if not 0 < len(owner.id) <= _MAX_ID or "\0" in owner.id:
         raise StorageRefused(f"an id must have up to {_MAX_ID} characters, none of them NUL")
     new = await counted(connection, CHANGES)
     # Only now: whoever else changes it waits for the end of this transaction, or this one has waited for theirs.
     kind: Any = type(owner)
-    if before is not None and await one(connection, kind, owner.id) != before:
+    there = await one(connection, kind, owner.id)
+    if before is not None and there != before:
         raise ChangedMeanwhile(f"{owner.id!r} was changed by somebody else at the same time; try again")
+    if there is None or there.name != owner.name:
+        await _refuse_taken(connection, owner)
     await _refuse_dangling(connection, owner)
     table = _TABLES[type(owner)]
     if isinstance(owner, VirtualKey):
@@ -58,6 +64,19 @@ async def remove(connection: AsyncConnection, kind: type[Team] | type[Project], 
                 raise StorageRefused(f"{id!r} cannot be deleted: {word} {found!r}, maybe others too, belongs to it")
     table = _TABLES[kind]
     await connection.execute(delete(table).where(table.c.id == id))
+
+
+async def _refuse_taken(connection: AsyncConnection, owner: VirtualKey | Team | Project) -> None:
+    """Raises NameTaken: who says the name of a team or project means one. Names of keys may be there twice."""
+    if isinstance(owner, VirtualKey):
+        return
+    table, kind = _TABLES[type(owner)], type(owner)
+    statement = select(table.c.document).where(table.c.folded_name == _folded(owner.name), table.c.id != owner.id)
+    for document in (await connection.execute(statement)).scalars():
+        other = msgspec.json.decode(document, type=kind)
+        if other.name == owner.name:
+            word = "team" if isinstance(owner, Team) else "project"
+            raise NameTaken(f"another {word}, {other.id!r}, is called {owner.name[:64]!r}")
 
 
 async def _refuse_dangling(connection: AsyncConnection, owner: VirtualKey | Team | Project) -> None:

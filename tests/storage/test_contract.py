@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Coroutine
+from typing import Any
 
 import pytest
 from msgspec.structs import replace
@@ -15,6 +17,7 @@ from gateway.storage.base import (
     MAX_PAGE,
     AuditEntry,
     ChangedMeanwhile,
+    NameTaken,
     OwnersQuery,
     RecordsQuery,
     RecordsRefused,
@@ -349,6 +352,34 @@ async def test_what_was_changed_meanwhile_is_not_changed_back(url: str, storage:
             assert [isinstance(each, ChangedMeanwhile) for each in done].count(True) == 1
 
 
+@pytest.mark.parametrize("kind", [Team, Project])
+async def test_no_two_teams_and_no_two_projects_are_called_the_same(
+    url: str, storage: Storage, kind: type[Team | Project]
+) -> None:
+    def put(storage: Storage, id: str, name: str) -> Coroutine[Any, Any, int]:
+        return storage.put_team(Team(id, name)) if kind is Team else storage.put_project(Project(id, name))
+
+    await put(storage, "a", "search")
+    await put(storage, "b", "other")
+    version = (await storage.owners(0)).version
+    for id in ("b", "c"):
+        with pytest.raises(NameTaken, match=r"another (team|project), 'a', is called 'search'"):
+            await put(storage, id, "search")
+    assert (await storage.owners(0)).version == version
+    await put(storage, "a", "search")
+    await put(storage, "b", "Search")
+    await put(storage, "a", "former")
+    await put(storage, "b", "search")
+    async with opened(url) as second, asyncio.timeout(60):
+        for number in range(10):
+            done = await asyncio.gather(
+                put(storage, f"x{number}", f"n{number}"),
+                put(second, f"y{number}", f"n{number}"),
+                return_exceptions=True,
+            )
+            assert [isinstance(each, NameTaken) for each in done].count(True) == 1
+
+
 async def test_nothing_belongs_to_what_is_not_there(url: str, storage: Storage) -> None:
     for owner in (key("k1", team_id="t1"), key("k1", project_id="p1")):
         with pytest.raises(StorageRefused, match="there is no"):
@@ -366,7 +397,7 @@ async def test_nothing_belongs_to_what_is_not_there(url: str, storage: Storage) 
 
 async def test_keys_come_in_pages_in_the_order_of_their_ids(storage: Storage) -> None:
     for number in range(2):
-        await storage.put_team(Team(f"t{number}", "Team"))
+        await storage.put_team(Team(f"t{number}", f"Team {number}"))
     for number in range(25):
         await storage.put_key(key(f"k{number:02}", team_id=f"t{number % 2}"))
     seen: list[str] = []

@@ -69,6 +69,17 @@ def test_a_name_of_several_keys_is_none(run: Run) -> None:
     assert (result.exit_code, "several keys are called 'twin'" in result.stderr) == (1, True)
 
 
+@pytest.mark.parametrize("group", ["teams", "projects"])
+def test_a_name_of_a_team_or_project_is_taken_once(run: Run, group: str) -> None:
+    for name in ("search", "other"):
+        assert run(group, "create", "--name", name).exit_code == 0
+    for arguments in (("create", "--name", "search"), ("change", "other", "--name", "search")):
+        result = run(group, *arguments)
+        assert (result.exit_code, "name: another" in result.stderr) == (1, True), result.stderr
+    assert run(group, "change", "other", "--name", "other", "--rpm", "5").exit_code == 0
+    assert run(group, "show", "search").exit_code == 0
+
+
 def test_what_is_not_named_in_a_change_stays(run: Run) -> None:
     run("teams", "create", "--name", "search", "--rpm", "60", "--tpm", "1000", "--budget", "10/month")
     changed = run("teams", "change", "search", "--rpm", "none", "--in-flight", "3", "--name", "found", "--json")
