@@ -91,7 +91,12 @@ def list_teams(config: ConfigOption = None, as_json: JsonOption = False) -> None
 
 def list_projects(config: ConfigOption = None, as_json: JsonOption = False) -> None:
     """List the projects."""
-    print_owners(open_desk(config).all("project"), ("id", "name", "team_id"), as_json=as_json)
+    desk = open_desk(config)
+    projects = desk.all("project")
+    if not as_json and projects:
+        teams = names_of(desk, "team")
+        projects = [{**each, "team": teams.get(each["team_id"], "")} for each in projects]
+    print_owners(projects, ("id", "name", "team"), as_json=as_json)
 
 
 def show_team(team: TeamArgument, config: ConfigOption = None, as_json: JsonOption = False) -> None:
@@ -156,6 +161,18 @@ def belonging(desk: OwnerDesk, word: str, said: str | None) -> dict[str, str | N
     return {f"{word}_id": None if said == NONE else str(desk.find(word, said)["id"])}
 
 
+def names_of(desk: OwnerDesk, word: str) -> dict[str, str]:
+    """Returns what teams or projects are called, by their ids."""
+    return {each["id"]: each["name"] for each in desk.all(word)}
+
+
+def moment_of(moment_ms: int) -> str:
+    """Returns a moment for people, UTC to the second."""
+    from gateway.http.sums import moment_text
+
+    return moment_text(moment_ms - moment_ms % 1000)
+
+
 def _delete(word: str, said: str, config: ConfigOption, *, as_json: bool) -> None:
     desk = open_desk(config)
     found = desk.find(word, said)
@@ -184,12 +201,16 @@ def print_owner(owner: dict[str, Any], *, as_json: bool) -> None:
         return
     limits, budgets = _money(owner)
     shown = {**owner, "limits": limits, "budgets": budgets}
-    print_pairs((name, _text(value)) for name, value in shown.items() if value not in ("", None, []))
+    print_pairs(_pair(name, value) for name, value in shown.items() if value not in ("", None, []))
 
 
 def _money(owner: dict[str, Any]) -> tuple[str, str]:
     limits = ", ".join(f"{name} {value}" for name, value in owner["limits"].items() if value is not None)
     return limits, ", ".join(f"{each['usd']}/{each['window']}" for each in owner["budgets"])
+
+
+def _pair(name: str, value: Any) -> tuple[str, str]:
+    return (name.removesuffix("_ms"), moment_of(value)) if name.endswith("_ms") else (name, _text(value))
 
 
 def _text(value: Any) -> str:

@@ -11,6 +11,7 @@ import typer
 
 _SECONDS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 _MAX_DIGITS: Final = 19
+_BUDGET: Final = "--budget"
 
 NameOption = Annotated[str, typer.Option("--name", help="What people call it.")]
 TeamOption = Annotated[str | None, typer.Option("--team", help="Id or name of the team that it belongs to.")]
@@ -48,7 +49,7 @@ def wishes_of(
 ) -> dict[str, Any]:
     """Returns what the admin API is to be told."""
     limits = {"requests_per_minute": rpm, "tokens_per_minute": tpm, "max_in_flight": in_flight}
-    return {"name": name, "limits": limits, "budgets": [_budget(each) for each in budgets or ()]}
+    return {"name": name, "limits": limits, "budgets": _budgets(budgets or ())}
 
 
 def changes_of(
@@ -60,37 +61,58 @@ def changes_of(
     budgets: Sequence[str] | None,
 ) -> dict[str, Any]:
     """Returns what the admin API is to be told; limits that are not named stay as they are."""
-    named = {"requests_per_minute": rpm, "tokens_per_minute": tpm, "max_in_flight": in_flight}
-    changed = {limit: _number(text) for limit, text in named.items() if text is not None}
+    named = {
+        "requests_per_minute": ("--rpm", rpm),
+        "tokens_per_minute": ("--tpm", tpm),
+        "max_in_flight": ("--in-flight", in_flight),
+    }
+    changed = {limit: _number(option, text) for limit, (option, text) in named.items() if text is not None}
     wishes: dict[str, Any] = {} if name is None else {"name": name}
     if changed:
         wishes["limits"] = {**owner["limits"], **changed}
     if budgets:
-        wishes["budgets"] = [] if list(budgets) == [NONE] else [_budget(each) for each in budgets]
+        wishes["budgets"] = [] if list(budgets) == [NONE] else _budgets(budgets)
     return wishes
 
 
-def seconds_of(text: str) -> int:
-    """Returns a time such as `90s`, `12h` or `30d`."""
+def seconds_of(option: str, text: str) -> int:
+    """Returns a time such as `90s`, `12h` or `30d`; what is none is said of the option."""
     found = re.fullmatch(r"([0-9]{1,9})([smhdw])", text)
     if found is None:
-        raise typer.BadParameter(f"{text!r} is no time; write 90s, 15m, 12h, 30d or 4w")
+        raise typer.BadParameter(f"{text!r} is no time; write 90s, 15m, 12h, 30d or 4w", param_hint=option)
     return int(found[1]) * _SECONDS[found[2]]
 
 
-def moment_after(text: str) -> int:
+def moment_after(option: str, text: str) -> int:
     """Returns when a time from now is over, in milliseconds since 1970."""
-    return time.time_ns() // 1_000_000 + 1000 * seconds_of(text)
+    return time.time_ns() // 1_000_000 + 1000 * seconds_of(option, text)
 
 
-def _number(text: str) -> int | None:
+def _number(option: str, text: str) -> int | None:
     if text == NONE:
         return None
     if not (text.isascii() and text.isdigit() and len(text) < _MAX_DIGITS):
-        raise typer.BadParameter(f"{text!r} is neither a whole number nor `{NONE}`")
+        raise typer.BadParameter(f"{text!r} is neither a whole number nor `{NONE}`", param_hint=option)
     return int(text)
 
 
-def _budget(text: str) -> dict[str, str]:
-    usd, _, window = text.partition("/")
-    return {"usd": usd, "window": window or "total"}
+def _budgets(texts: Sequence[str]) -> list[dict[str, str]]:
+    from gateway.access.wishes import nano_usd
+    from gateway.errors import InvalidRequest
+    from gateway.records import Window
+
+    found: dict[str, dict[str, str]] = {}
+    for text in texts:
+        usd, _, said = text.partition("/")
+        window = said or Window.TOTAL.value
+        if window not in list(Window):
+            windows = ", ".join(Window)
+            raise typer.BadParameter(f"{text!r} must end in one of {windows}, as 100/month", param_hint=_BUDGET)
+        if window in found:
+            raise typer.BadParameter(f"{text!r} is the second one for {window}", param_hint=_BUDGET)
+        try:
+            nano_usd(repr(text), usd)
+        except InvalidRequest as error:
+            raise typer.BadParameter(error.message, param_hint=_BUDGET) from None
+        found[window] = {"usd": usd, "window": window}
+    return list(found.values())

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import typer
 
 from gateway.cli.options import ConfigOption, JsonOption
 from gateway.cli.output import print_json
 from gateway.cli.owner_desk import open_desk
-from gateway.cli.owner_groups import belonging, print_owner, print_owners
+from gateway.cli.owner_groups import belonging, moment_of, names_of, print_owner, print_owners
 from gateway.cli.owner_options import (
     NONE,
     BudgetOption,
@@ -30,6 +30,7 @@ from gateway.cli.owner_options import (
     wishes_of,
 )
 
+_EXPIRES: Final = "--expires"
 KeyArgument = Annotated[str, typer.Argument(metavar="KEY", help="Id or name of a key; not the key itself.")]
 ProjectOption = Annotated[str | None, typer.Option("--project", help="Id or name of the project it belongs to.")]
 RouteOption = Annotated[
@@ -40,6 +41,9 @@ KeepOption = Annotated[
     typer.Option(
         "--keep-content/--no-keep-content", help="Whether what it asks and is answered is kept for some days, too."
     ),
+]
+OnlyTeamOption = Annotated[
+    str | None, typer.Option("--team", help="Only keys of this team and of its projects; id or name.")
 ]
 ExpiresOption = Annotated[str | None, typer.Option("--expires", metavar="TIME", help="How long it works: 12h, 30d.")]
 OverlapOption = Annotated[str, typer.Option("--overlap", metavar="TIME", help="How long the old one works on.")]
@@ -81,7 +85,7 @@ def create(
     """Make a key and show it, once; from the first key on, all requests need one."""
     wishes = wishes_of(name, rpm, tpm, in_flight, budget)
     if expires:
-        wishes["expires_at_ms"] = moment_after(expires)
+        wishes["expires_at_ms"] = moment_after(_EXPIRES, expires)
     if keep_content:
         wishes["keeps_content"] = True
     desk = open_desk(config)
@@ -92,10 +96,30 @@ def create(
     _hand_over(desk.create("key", {**wishes, "routes": route or []}), as_json=as_json)
 
 
-def list_keys(config: ConfigOption = None, as_json: JsonOption = False) -> None:
+def list_keys(team: OnlyTeamOption = None, config: ConfigOption = None, as_json: JsonOption = False) -> None:
     """List the keys that were given out; never a key itself."""
-    columns = ("id", "name", "hint", "status", "team_id", "project_id")
-    print_owners(open_desk(config).all("key"), columns, as_json=as_json)
+    desk = open_desk(config)
+    keys = desk.all("key")
+    if team is None and (as_json or not keys):
+        print_owners(keys, (), as_json=as_json)
+        return
+    projects = {each["id"]: each for each in desk.all("project")}
+    team_of = {each["id"]: each["team_id"] or projects.get(each["project_id"], {}).get("team_id", "") for each in keys}
+    if team is not None:
+        id = desk.find("team", team)["id"]
+        keys = [each for each in keys if team_of[each["id"]] == id]
+    if not as_json:
+        teams = names_of(desk, "team")
+        keys = [
+            {
+                **each,
+                "team": teams.get(team_of[each["id"]], ""),
+                "project": projects.get(each["project_id"], {}).get("name", ""),
+                "expires": "" if each["expires_at_ms"] is None else moment_of(each["expires_at_ms"]),
+            }
+            for each in keys
+        ]
+    print_owners(keys, ("id", "name", "hint", "status", "team", "project", "expires"), as_json=as_json)
 
 
 def show(key: KeyArgument, config: ConfigOption = None, as_json: JsonOption = False) -> None:
@@ -126,7 +150,7 @@ def change(
     if route:
         wishes["routes"] = [] if route == [NONE] else route
     if expires:
-        wishes["expires_at_ms"] = None if expires == NONE else moment_after(expires)
+        wishes["expires_at_ms"] = None if expires == NONE else moment_after(_EXPIRES, expires)
     if keep_content is not None:
         wishes["keeps_content"] = keep_content
     print_owner(desk.change("key", found["id"], wishes), as_json=as_json)
@@ -136,7 +160,7 @@ def rotate(
     key: KeyArgument, overlap: OverlapOption = "0s", config: ConfigOption = None, as_json: JsonOption = False
 ) -> None:
     """Give out another key in the place of one, and show it, once."""
-    seconds = seconds_of(overlap)
+    seconds = seconds_of("--overlap", overlap)
     desk = open_desk(config)
     _hand_over(desk.rotate(desk.find("key", key)["id"], seconds), as_json=as_json)
 
@@ -162,4 +186,6 @@ def _hand_over(made: dict[str, Any], *, as_json: bool) -> None:
         print_json(made)
         return
     typer.echo(f"{made['name']} ({made['id']}); the key is shown now and never again:", err=True)
+    if made["status"] == "disabled":
+        typer.echo(f"it stays disabled; `anyport keys enable {made['id']}` has it work again", err=True)
     print(made["key"])
