@@ -37,6 +37,7 @@ def serve_by_workers(source: Source, console: Console, *, watch: bool) -> int:
     admin = bind_admin(settings.admin)
     if admin:
         console.print(f"The admin API is at {url_of(admin[0])}/admin")
+    console.print(f"{source.workers} workers share the port")
     detach = setup()
     try:
         return asyncio.run(_run(source, console, settings.server, port, admin, watch=watch))

@@ -7,6 +7,7 @@ import contextlib
 import dataclasses
 import errno
 import ipaddress
+import logging
 import os
 import signal
 import socket
@@ -27,6 +28,7 @@ SHUTDOWN_SECONDS = 10.0
 EXIT_FORCED = 130
 EXIT_START_FAILED = 1
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
+_log = logging.getLogger("anyport")
 
 
 class BindError(Exception):
@@ -139,15 +141,16 @@ class _Server(uvicorn.Server):
             return
         loop = asyncio.get_running_loop()
         for one in _SIGNALS:
-            loop.add_signal_handler(one, self._on_signal)
+            loop.add_signal_handler(one, self._on_signal, one)
         try:
             yield
         finally:
             for one in _SIGNALS:
                 loop.remove_signal_handler(one)
 
-    def _on_signal(self) -> None:
+    def _on_signal(self, number: signal.Signals) -> None:
         if not self._first.is_set():
+            _log.info("ending after %s; requests under way: %d", number.name, len(self.server_state.tasks))
             self._drain.start(self._delay + self._grace)
             self._first.set()
         elif not self._second.is_set():
@@ -276,4 +279,5 @@ async def _serve(
         await server.serve(sockets=sockets)
     except SystemExit:
         return EXIT_START_FAILED
+    _log.info("ended before all requests were done, as a second signal wanted" if server.is_forced else "ended")
     return EXIT_FORCED if server.is_forced else 0

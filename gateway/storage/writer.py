@@ -252,9 +252,7 @@ class Writer:
         if self.is_away:
             self.is_away = False
             seconds = self._clock() - self._away_since
-            _log.warning(
-                "storage takes records again after %.1f s; waiting: %d", seconds, self._journal.pending_records
-            )
+            _log.info("storage takes records again after %.1f s; waiting: %d", seconds, self._journal.pending_records)
 
     async def _sync(self, segment: Segment) -> None:
         segment.is_synced = True

@@ -126,6 +126,8 @@ async def test_a_request_without_an_answer_at_the_end_of_the_grace_gets_a_503(st
     records = [record for (record,) in stage.gateway.records().values()]
     assert [(record["status"], record["error"]) for record in records] == [(503, "server_shutting_down")] * 5
     assert sorted(record["attempts"] for record in records) == [1, 1, 1, 2, 2]
+    assert "ending after SIGTERM; requests under way: 5" in stage.gateway.log
+    assert stage.gateway.log.rstrip().endswith("ended")
     assert "Traceback" not in stage.gateway.log
 
 

@@ -70,6 +70,7 @@ def stream_of(*pieces: str) -> Answer:
 
 def test_connections_are_spread_over_all_workers(start: Start, scripted: Stage) -> None:
     gateway = start("--no-watch")
+    assert f"{WORKERS} workers share the port" in gateway.gateway.errors
     load = Load()
     for _ in range(64):
         load.ask(gateway)
