@@ -13,6 +13,7 @@ from gateway.cli.exits import Exit
 from gateway.cli.options import ConfigOption, JsonOption
 from gateway.cli.output import fault_members, print_json, print_pairs, print_table
 from gateway.cli.route_summary import RouteSummary, summaries
+from gateway.settings.scalars import MEMORY_URL
 
 if TYPE_CHECKING:
     from gateway.errors import Fault
@@ -44,10 +45,37 @@ def _build(configuration: Configuration) -> Runtime:
 
     async def build() -> Runtime:
         runtime = Runtime(configuration.settings, configuration.environ)
-        await runtime.aclose()
+        try:
+            _refuse_open(runtime)
+            if runtime.settings.storage.url is not None:
+                _ = runtime.shared.stored.thing.storage  # reads the URL
+        finally:
+            await runtime.aclose()
         return runtime
 
     return asyncio.run(build())
+
+
+def _refuse_open(runtime: Runtime) -> None:
+    """Raises ConfigError if strangers could call without a key, as far as that is known without asking storage."""
+    from gateway.access.premises import Standing
+    from gateway.cli.premises import Stock, refuse
+    from gateway.http.server import is_loopback
+
+    settings = runtime.settings
+    has_keys = False if runtime.shared.stored.thing.is_absent() else None
+    refuse(settings, Standing(demands_keys=not is_loopback(settings.server.host)), Stock(has_keys))
+
+
+def _places(runtime: Runtime) -> dict[str, str | None]:
+    """Returns where storage and state are, by their URLs; null where there is none."""
+    from gateway.state.address import read_address
+
+    state, stored = runtime.settings.state.url.get_secret_value(), runtime.shared.stored.thing
+    return {
+        "storage.url": None if runtime.settings.storage.url is None else stored.storage.place,
+        "state.url": None if state == MEMORY_URL else f"redis at {read_address(state).place}",
+    }
 
 
 def _print_faults(faults: Sequence[Fault], as_json: bool) -> None:
@@ -77,6 +105,7 @@ def _summary(configuration: Configuration, runtime: Runtime) -> dict[str, Any]:
             }
             for provider in ready
         ],
+        "places": _places(runtime),
         "routes": {route.name: route.members() for route in summaries(runtime)},
         "warnings": runtime.warnings,
     }
@@ -91,6 +120,7 @@ def _print_summary(path: Path | None, summary: dict[str, Any], routes: Sequence[
         [
             ("listens on", f"{host}:{summary['port']}"),
             ("clients", _key_demand(keys)),
+            *((name, f"{place}, not connected to now") for name, place in summary["places"].items() if place),
         ]
     )
     if summary["providers"]:

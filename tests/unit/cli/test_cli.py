@@ -58,6 +58,32 @@ def test_check_without_a_file_says_so(directory: Path) -> None:
     assert "need no key" in result.stdout
 
 
+def test_check_refuses_to_serve_strangers_without_any_key_as_serve_does(directory: Path) -> None:
+    result = run("check", text="server: {host: 0.0.0.0}\n")
+    assert result.exit_code == 2
+    assert "no API key is there, and other machines can reach 0.0.0.0" in result.stdout
+    assert run("check", text="server: {host: 0.0.0.0, api_keys: [client-1]}\n").exit_code == 0
+    (directory / ".anyport").mkdir()
+    (directory / ".anyport" / "anyport.db").touch()
+    assert run("check", text="server: {host: 0.0.0.0}\n").exit_code == 0, "keys may be there"
+
+
+def test_check_reads_the_urls_of_storage_and_state_and_connects_to_neither(directory: Path) -> None:
+    text = "storage: {{url: '{}'}}\nstate: {{url: '{}'}}\n"
+    there = ("sqlite:///kept/a.db", "redis://user:canary-1@localhost:1/2")
+    result = run("check", text=text.format(*there))
+    assert result.exit_code == 0, result.output
+    assert f"sqlite at {directory}/kept/a.db, not connected to now" in result.stdout
+    assert "redis at localhost:1, not connected to now" in result.stdout
+    assert "canary" not in result.output
+    assert list(json.loads(run("check", "--json").stdout)["places"]) == ["storage.url", "state.url"]
+    assert not (directory / "kept").exists()
+    for wrong in (("mysql://canary-1@x/y", there[1]), (there[0], "redis://canary-1@")):
+        result = run("check", text=text.format(*wrong))
+        assert (result.exit_code, "canary" in result.output) == (2, False)
+        assert re.search(r"anyport.yaml:\d+:\d+  (storage|state)\.url", result.stdout)
+
+
 def test_check_prints_what_the_file_means_but_no_secret(directory: Path) -> None:
     result = run("check", text=FILE)
     assert result.exit_code == 0
