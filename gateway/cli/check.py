@@ -13,7 +13,6 @@ from gateway.cli.exits import Exit
 from gateway.cli.options import ConfigOption, JsonOption
 from gateway.cli.output import fault_members, print_json, print_pairs, print_table
 from gateway.cli.route_summary import RouteSummary, summaries
-from gateway.settings.scalars import MEMORY_URL
 
 if TYPE_CHECKING:
     from gateway.errors import Fault
@@ -69,6 +68,7 @@ def _refuse_open(runtime: Runtime) -> None:
 
 def _places(runtime: Runtime) -> dict[str, str | None]:
     """Returns where storage and state are, by their URLs; null where there is none."""
+    from gateway.settings.scalars import MEMORY_URL
     from gateway.state.address import read_address
 
     state, stored = runtime.settings.state.url.get_secret_value(), runtime.shared.stored.thing

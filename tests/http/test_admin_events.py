@@ -226,6 +226,7 @@ def test_trouble_of_storage_is_told_from_its_beginning_to_its_end(tmp_path: Path
 
     with Stage() as stage:
         running = Running(tmp_path, stage)
+        assert running.ask("POST", "/admin/teams", {"name": "first"}).status == 200  # makes the database
         one = Listener(running.admin_port, ADMIN_KEY, "?types=trouble,trouble_ended")
         (database,) = tmp_path.rglob("anyport.db")
         with sqlite3.connect(database) as connection:
