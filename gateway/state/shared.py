@@ -52,7 +52,7 @@ class SharedCounters:
         self._own = Counters(clock)
         self._leases: dict[str, Sequence[Check]] = {}
         """Those that the server may know of."""
-        self._replicas = 1
+        self._replicas = self._seen = 1
         self._renew_seconds = place_seconds / 4
         self._renewed = clock()
 
@@ -146,4 +146,6 @@ class SharedCounters:
         return beats
 
     def _hear(self, answers: Sequence[Answer]) -> None:
-        self._replicas = max([1, *(each for each in answers if isinstance(each, int))])
+        there = max([1, *(each for each in answers if isinstance(each, int))])
+        # A server that was emptied knows the others only once they have found it, too: what is less counts later.
+        self._replicas, self._seen = max(there, self._seen), there

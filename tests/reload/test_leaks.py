@@ -37,6 +37,7 @@ class Left(NamedTuple):
 
 
 def left() -> Left:
+    gc.unfreeze()  # what was there when storage was opened is not among the objects otherwise
     gc.collect()
     types = (type(each) for each in gc.get_objects())
     return Left(
