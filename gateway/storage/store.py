@@ -23,6 +23,8 @@ from gateway.storage.base import (
     whole_hour,
 )
 from gateway.storage.engine import Database
+from gateway.storage.job_store import SqlJobs
+from gateway.storage.jobs import Jobs
 from gateway.storage.rows import hour_of, refuse_unfit
 
 
@@ -34,6 +36,7 @@ class SqlStorage:
     ) -> None:
         """Single records stay `retention_days` after they were stored, sums by hour `aggregates_days`."""
         self.place = database.place
+        self.jobs: Jobs = SqlJobs(database)
         self._database = database
         self._retention_ms = retention_days * DAY_MS
         self._aggregates_ms = aggregates_days * DAY_MS
