@@ -84,6 +84,12 @@ class ProviderSpec:
     operations: frozenset[Operation] = frozenset({Operation.CHAT})
     keep_ids: tuple[str, ...] = ()
     """Model ids (shell-style patterns) that begin with the provider's own name and are real."""
+    keyless_models: tuple[str, ...] = ()
+    """Model ids (shell-style patterns) that are served without a credential; none means all."""
+    default_model: str = ""
+    """The model that the provider's name alone stands for."""
+    model_envs: tuple[str, ...] = ()
+    """Variables that say the same, and come first."""
     example_models: tuple[str, ...] = ()
     """Documentation; never a default."""
     rules: ParamRules = field(default_factory=ParamRules)

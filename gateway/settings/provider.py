@@ -194,6 +194,12 @@ class ProviderRow(Strict):
     paths: dict[Operation, str] | None = None
     operations: list[Operation] | None = None
     keep_ids: list[str] | None = None
+    keyless_models: list[str] | None = None
+    """Models (patterns) that it serves without a credential, if those are not all."""
+    default_model: str | None = None
+    """The model that the provider's name alone stands for."""
+    model_envs: list[str] | None = None
+    """Variables that say the same, and come first."""
     example_models: list[str] | None = None
     rules: RulesRow | None = None
     failure_rules: list[FailureRuleRow] | None = None
