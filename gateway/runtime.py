@@ -35,6 +35,7 @@ from gateway.registry.discovery import Discovery, Probe
 from gateway.registry.probing import Prober
 from gateway.registry.registry import Registry
 from gateway.registry.routes import RouteBook
+from gateway.registry.warming import warm
 from gateway.routing.deployment import Deployment
 from gateway.routing.route import Route
 from gateway.routing.router import Router
@@ -201,6 +202,9 @@ class Runtime:
         if settings.health.probe_seconds is not None:
             probing = self._prober.run(settings.health.probe_seconds)
             self._background.append(asyncio.create_task(probing, name="prober"))
+        if settings.upstream.warmup:
+            warming = warm(self.transport, self._places(), settings.upstream.connect_seconds)
+            self._background.append(asyncio.create_task(warming, name="warming"))
         await self.shared.line.thing.start()
         await self.shared.admissions.thing.start()
         stored = self.shared.stored.thing
@@ -265,6 +269,13 @@ class Runtime:
         """Returns every usable deployment that a route names in full."""
         routes = [self.routes.route(name, "") for name in self.settings.routes if "*" not in name]
         return [deployment for route in routes if isinstance(route, Route) for deployment in route.deployments]
+
+    def _places(self) -> Iterator[tuple[ProviderSpec, str]]:
+        """Yields the base URLs that requests can be expected for."""
+        for each in self._deployments_of_file():
+            if each.provider != DEMO:
+                yield each.key_ring.spec, each.target.base_url
+        yield from ((provider.spec, provider.base_url) for provider in self.catalogue.ready())
 
     def _owners(self, deployments: Sequence[Deployment]) -> dict[str, str]:
         """Returns whose each key is, by its fingerprint."""

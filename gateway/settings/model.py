@@ -101,6 +101,11 @@ class UpstreamSettings(Strict):
         default="builtin",
         description="HTTP client for requests to providers: our own, or httpx (slower, widely tested).",
     )
+    warmup: bool = Field(
+        default=False,
+        description="Whether a connection to each provider that is ready or stands in a route is opened at the start, "
+        "so that the first request need not wait for it.",
+    )
     connect_seconds: Seconds = Field(default=5, description="Name look-up, TCP and TLS together.")
     pool_seconds: Seconds = Field(default=1, description="Wait for a free connection slot.")
     head_seconds: Seconds = Field(
