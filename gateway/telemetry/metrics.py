@@ -164,6 +164,19 @@ class Metrics:
         """Counts a request that a limit has refused: `requests`, `tokens`, `in_flight`, `budget` or `unavailable`."""
         self._live.refused.add(kind)
 
+    def batch_line_begun(self) -> None:
+        """Notes that a line of a batch is under way."""
+        self._live.batch_lines_running += 1
+
+    def batch_line_ended(self, result: str) -> None:
+        """Counts what became of it: `completed`, `failed`, `paused` or `again`; once for each `batch_line_begun`."""
+        self._live.batch_lines_running -= 1
+        self._live.batch_lines.add(result)
+
+    def batch_ended(self, status: str) -> None:
+        """Counts a batch that this process has brought to its end."""
+        self._live.batches.add(status)
+
     def cooled(self, provider: str, scope: str, reason: str) -> None:
         """Counts that a key or a deployment has to rest."""
         self._live.cool_downs.add(self._provider(provider), scope, reason)
