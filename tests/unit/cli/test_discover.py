@@ -12,6 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from gateway.cli.discover import status_text
+from gateway.registry.discovery import Probe, Status
+from tests.unit.registry.test_catalogue import catalogue
 from tests.upstreams.scripted import ScriptedUpstream, json_response
 
 SECONDS = 30.0
@@ -43,6 +46,22 @@ async def test_it_lists_servers_with_the_number_of_their_models(tmp_path: Path) 
         line = await line_with(process, "vllm ")
         assert line.split(maxsplit=2)[1:] == [f"{upstream.url}/v1", "[OK] 2 models\n"]
         assert await asyncio.wait_for(process.wait(), SECONDS) == 0
+
+
+@pytest.mark.parametrize(
+    ("status", "models", "detail", "text"),
+    [
+        ("ok", ("a",), "", "[OK] 1 model"),
+        ("ok", ("a", "b", "c"), "", "[OK] 3 models"),
+        ("offline", (), "", "[OFFLINE]"),
+        ("auth", (), "HTTP 401", "[AUTH]"),
+        ("error", (), "HTTP 500", "[ERROR HTTP 500]"),
+    ],
+)
+def test_a_state_is_said_in_a_word(status: Status, models: tuple[str, ...], detail: str, text: str) -> None:
+    vllm = catalogue().find("vllm")
+    assert not isinstance(vllm, str)
+    assert status_text(Probe(vllm, vllm.base_url, status, models, detail)) == text
 
 
 @pytest.mark.parametrize("as_json", [False, True])
