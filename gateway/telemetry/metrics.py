@@ -33,9 +33,9 @@ from gateway.telemetry.series import MAX_SERIES, OTHER, Bounded, Labels
 Connections = Callable[[], Mapping[tuple[str, str], int]]
 """Returns open upstream connections by (provider, state)."""
 
-_RESERVED: Final = 100
-"""Label sets kept back for `other`: 8 operations x 2 x 6 status classes."""
-_MAX_OPERATIONS: Final = 8
+_RESERVED: Final = 124
+"""Label sets kept back for `other`: 10 operations x 2 x 6 status classes."""
+_MAX_OPERATIONS: Final = 10
 _MAX_PROVIDERS: Final = 500
 _MAX_CODES: Final = 100
 _MAX_SHORTCUTS: Final = 4 * MAX_SERIES

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +16,7 @@ import pytest
 from openai import OpenAI
 from openai.types import Batch
 
+from tests.e2e.process import clean_environ
 from tests.http.ledgered import FILE_KEY, UNNAMED_KEY, Ledgered
 
 CHAT = "/v1/chat/completions"
@@ -236,3 +239,33 @@ def test_after_a_kill_finished_lines_stay_finished_and_the_batch_goes_on(tmp_pat
             assert 400 <= answered <= 404
     finally:
         again.stop()
+
+
+def command(house: Ledgered, *arguments: str) -> subprocess.CompletedProcess[str]:
+    environ = clean_environ({"ANYPORT_API_KEY": FILE_KEY})
+    line = [sys.executable, "-m", "gateway", "batch", *arguments, "--url", house.url]
+    return subprocess.run(
+        line, cwd=house.directory, env=environ, capture_output=True, text=True, timeout=90, check=False
+    )
+
+
+def test_the_commands_run_a_file_show_and_cancel(house: Ledgered, client: OpenAI, tmp_path: Path) -> None:
+    file = tmp_path / "requests.jsonl"
+    file.write_bytes(lines(request("a"), request("b", body={"model": "no-such-route"})))
+    ran = command(house, "run", str(file))
+    assert ran.returncode == 1, ran.stderr
+    assert "1 of 2, 1 failed" in ran.stdout
+    assert FILE_KEY not in ran.stdout + ran.stderr
+    (answer,) = map(json.loads, (tmp_path / "requests.jsonl.output.jsonl").read_text().splitlines())
+    (error,) = map(json.loads, (tmp_path / "requests.jsonl.errors.jsonl").read_text().splitlines())
+    assert (answer["custom_id"], error["custom_id"]) == ("a", "b")
+    listed = json.loads(command(house, "list", "--limit", "1", "--json").stdout)
+    id = listed[0]["id"]
+    assert "completed" in command(house, "status", id).stdout
+    refused = command(house, "cancel", id)
+    assert (refused.returncode, "has ended already" in refused.stderr) == (1, True)
+    missing = command(house, "status", "batch_none")
+    assert (missing.returncode, "no such batch" in missing.stderr) == (1, True)
+    file.write_bytes(lines(request("a"), request("a")))
+    wrong = command(house, "run", str(file))
+    assert (wrong.returncode, "stands in a line before" in wrong.stdout) == (1, True)
