@@ -16,7 +16,6 @@ OPEN = {
     "Keys are wiped from memory.",
     "A Discord bot has its token from `DISCORD_BOT_TOKEN`.",
     "Keys are wiped before their memory is given back.",
-    "Jobs are scheduled on this machine.",
     "A Discord bot is a REST client.",
     "The current user and the guilds of a Discord bot can be asked for.",
     "Discord's interactions are answered.",
