@@ -33,6 +33,8 @@ from gateway.storage.jobs import COMPLETED, FAILED, Batch, Jobs, Line
 
 HOLD_SECONDS: Final = 30.0
 _LOOK_SECONDS: Final = 2.0
+_AGAIN_SECONDS: Final = 10.0
+"""When storage that could not be opened is asked again."""
 _ROOM_SECONDS: Final = 0.1
 """How often it is looked whether requests have left room."""
 _SWEEP_SECONDS: Final = 600.0
@@ -70,6 +72,9 @@ class Scheduler(AbstractAsyncContextManager["Scheduler"]):
         self._empty: set[str] = set()
         """Batches of which there was nothing to take."""
         self._turn = 0
+        self._jobs: Jobs | None = None
+        self._is_busy = False
+        """There was a batch at work when it was last looked."""
         self._trouble = ""
         self._swept_at = -_SWEEP_SECONDS
         self._new = asyncio.Event()
@@ -99,30 +104,34 @@ class Scheduler(AbstractAsyncContextManager["Scheduler"]):
         self._room.set()
 
     async def _again(self, work: Callable[[Jobs, Runtime], Awaitable[None]]) -> None:
-        """Does a piece of work again and again; trouble with storage is logged when it begins, and when it is over."""
+        """Does a piece of work again and again; trouble with storage is logged while there is something to do."""
         while True:
             runtime = self._runtimes().current
             try:
-                if not _may_have_batches(runtime):
+                # One alone opens storage: others who want it should not have to stand in line while it is away.
+                if self._jobs is None and work == self._look and _may_have_batches(runtime):
+                    self._jobs = (await runtime.books.storage()).jobs
+                if self._jobs is None:
                     await asyncio.sleep(_LOOK_SECONDS)
                     continue
-                await work((await runtime.books.storage()).jobs, runtime)
+                await work(self._jobs, runtime)
                 if self._trouble:
                     _log.warning("batches go on")
                     self._trouble = ""
             except StorageError as error:
-                if not self._trouble:
+                if self._is_busy and not self._trouble:
                     _log.warning("batches wait: %s", error)
-                self._trouble = str(error)
-                await asyncio.sleep(_LOOK_SECONDS)
+                    self._trouble = str(error)
+                await asyncio.sleep(_LOOK_SECONDS if self._jobs else _AGAIN_SECONDS)
             except Exception:
                 _log.exception("batches could not be brought forward")
-                await asyncio.sleep(_LOOK_SECONDS)
+                await asyncio.sleep(_AGAIN_SECONDS)
 
     async def _look(self, jobs: Jobs, runtime: Runtime) -> None:
         """Checks what is new and finishes what is done; then waits for a while."""
         self._new.clear()
         batches = await jobs.at_work()
+        self._is_busy = bool(batches)
         self._paused = {each.id: self._paused[each.id] for each in batches if each.id in self._paused}
         for batch in batches:
             if self._is_draining():
@@ -176,14 +185,15 @@ class Scheduler(AbstractAsyncContextManager["Scheduler"]):
         """Begins as many lines as there is room for; then waits until there may be more of either."""
         self._room.clear()
         taken = 0
-        room = self._room_now(runtime)
+        room = self._room_now(runtime) if self._is_busy else 0
         if room:
             taken = await self._begin_lines(jobs, room)
         is_full = len(self._running) >= runtime.settings.batches.max_in_flight
         if taken and not is_full:
             return
         with suppress(TimeoutError):
-            async with asyncio.timeout(_LOOK_SECONDS if room or is_full else _ROOM_SECONDS):
+            is_hindered = self._is_busy and not room and not is_full
+            async with asyncio.timeout(_ROOM_SECONDS if is_hindered else _LOOK_SECONDS):
                 await self._room.wait()
 
     def _room_now(self, runtime: Runtime) -> int:

