@@ -126,6 +126,7 @@ class App:
             ids=self._ids,
             access_log=runtime.access_log,
             feed=self.feed,
+            hooks=runtime.hooks,
             max_in_flight=server.max_in_flight,
         )
 

@@ -17,7 +17,7 @@ from msgspec import field as struct_field
 from adapters.failures import Failure, FailureRule
 from adapters.options import NO_OPTIONS, Options
 from adapters.rules import ParamRules
-from adapters.types import Headers, Operation, Usage
+from adapters.types import Adapter, Headers, Operation, Usage
 
 
 class Connection(StrEnum):
@@ -101,6 +101,8 @@ class ProviderSpec:
     """Variables that say the same."""
     label: str = ""
     """Name in metrics where it differs from the id."""
+    adapter: Adapter | None = None
+    """What speaks the protocol where that is a plugin's; None for our own."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,7 @@ from gateway.http.exchange import ClientConnection
 from gateway.http.happenings import tell_request
 from gateway.http.ids import Ids
 from gateway.http.response_head import clean_header_value
+from gateway.plugins.hooks import Hooks
 from gateway.telemetry.access_log import MAX_DROPPED, MAX_VALUE_CHARS, AccessLog
 from gateway.telemetry.feed import Feed
 from gateway.telemetry.metrics import Metrics
@@ -243,6 +244,7 @@ class Edge:
         access_log: AccessLog | None,
         ids: Ids,
         feed: Feed,
+        hooks: Hooks | None = None,
         max_in_flight: int | None = None,
     ) -> None:
         """`posts` maps exact paths, `gets` path prefixes; the first prefix that fits is taken.
@@ -258,6 +260,7 @@ class Edge:
         self._metrics = metrics
         self._access_log = access_log
         self._feed = feed
+        self._hooks = hooks or None
         self._max_in_flight = max_in_flight
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -299,10 +302,16 @@ class Edge:
             transaction.settled()
             outcome.ended = outcome.ended or time.monotonic()
             self._metrics.request_ended(outcome)
-            if is_recorded and self._access_log is not None:
-                self._access_log.write(outcome)
-            if self._feed.is_heard and is_recorded:
-                tell_request(self._feed, outcome, transaction.client_key.name)
+            if is_recorded:
+                self._tell(outcome, transaction.client_key.name)
+
+    def _tell(self, outcome: Outcome, client_key: str) -> None:
+        if self._access_log is not None:
+            self._access_log.write(outcome)
+        if self._feed.is_heard:
+            tell_request(self._feed, outcome, client_key)
+        if self._hooks is not None:
+            self._hooks.tell(outcome, client_key)
 
     def _found(self, path: str) -> tuple[Endpoint | None, str]:
         """Returns what serves a path that is no operation's, and by which method, "" if by any."""

@@ -25,7 +25,7 @@ from gateway.credentials.resolve import (
 from gateway.credentials.secret import Secret
 from gateway.credentials.variables import ABI, first
 from gateway.domain import AuthScheme, Connection, ProviderSpec
-from gateway.registry.adapters import ADAPTERS, paths_of
+from gateway.registry.adapters import adapter_of, paths_of
 from gateway.registry.registry import GENERIC, Registry, SplitModel, clean_model, is_keyless, names_url
 from gateway.routing.deployment import Deployment
 from gateway.settings.provider import ProviderRow
@@ -259,7 +259,7 @@ class Catalogue:
     def _deployment(self, provider: Provider, model: str, secrets: tuple[Secret, ...] = ()) -> Deployment:
         spec = provider.spec
         base_url = self._found_at.get(spec.id, provider.base_url)
-        adapter = ADAPTERS[spec.protocol]
+        adapter = adapter_of(spec)
         paths = paths_of(spec)
         target = Target(
             model=model,

@@ -299,6 +299,13 @@ class Settings(Strict):
         default=DiscoverySettings(), description="Looking for model servers on this machine."
     )
 
+    plugins: list[Tag] = Field(
+        default=[],
+        description="Installed packages that may add protocols and hooks, by the names of their entry points. Nothing "
+        "else that is installed is loaded.",
+        examples=[["anyport-example"]],
+    )
+
     @model_validator(mode="before")
     @classmethod
     def _skip_empty_sections(cls, value: object) -> object:

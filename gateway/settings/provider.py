@@ -35,6 +35,8 @@ Protocol = Literal[
     "huggingface",
     "tgi",
 ]
+PluginProtocol = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]*$")]
+"""A protocol that a plugin speaks."""
 MIN_LONG_SECRET: Final = 16
 Range = tuple[float | None, float | None]
 ToolChoiceKey = Literal["auto", "none", "required", "named"]
@@ -167,7 +169,7 @@ class ProviderRow(Strict):
     """One provider. In a user's file every field is optional and laid over the built-in row of the same name."""
 
     display_name: str | None = None
-    protocol: Protocol | None = None
+    protocol: Protocol | PluginProtocol | None = None
     base_url: str | None = None
     base_url_envs: list[str] | None = None
     base_url_variables: dict[str, str] | None = None

@@ -106,6 +106,9 @@ REFUSED: Final = Family(
     "Requests that were refused by a limit of their key, project or team: `requests`, `tokens`, `in_flight`, `budget`, "
     "or `unavailable` if it could not be counted.",
 )
+HOOK_FAILURES: Final = Family(
+    "anyport_hook_failures_total", "counter", ("plugin",), "Requests of which the hook of a plugin could not take all."
+)
 LIMITS_TROUBLE: Final = Family(
     "anyport_limits_trouble",
     "gauge",
@@ -299,7 +302,7 @@ BUILD: Final = Family("anyport_build_info", "info", ("version", "python"), "What
 FAMILIES: Final = (
     *(TOKEN_USAGE, CLIENT_DURATION, CLIENT_FIRST_CHUNK, CLIENT_CHUNK),
     *(SERVER_DURATION, SERVER_FIRST_TOKEN, SERVER_OUTPUT_TOKEN),
-    *(REQUESTS, OVERHEAD, IN_FLIGHT, TOKENS, ESTIMATED_TOKENS, COST, UNPRICED, REFUSED, LIMITS_TROUBLE),
+    *(REQUESTS, OVERHEAD, IN_FLIGHT, TOKENS, ESTIMATED_TOKENS, COST, UNPRICED, REFUSED, HOOK_FAILURES, LIMITS_TROUBLE),
     *(LEDGER_RECORDS, LEDGER_PENDING, LEDGER_BYTES, LEDGER_OLDEST, LEDGER_TAKEN, LEDGER_REFUSING, STORAGE_UP),
     *(ATTEMPTS, DEPLOYMENT_ATTEMPTS, RETRIES, PAUSES),
     *(OVER_BUDGET, FALLBACKS, HEDGES, MIRRORED, COOL_DOWNS, EJECTIONS, READMISSIONS, EJECTED, RESTING),

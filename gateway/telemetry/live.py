@@ -39,3 +39,4 @@ class LiveCounts:
         self.batch_lines = Tallies()
         self.batches = Tallies()
         self.batch_lines_running = 0
+        self.hook_failures = Tallies()

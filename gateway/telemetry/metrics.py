@@ -164,6 +164,10 @@ class Metrics:
         """Counts a request that a limit has refused: `requests`, `tokens`, `in_flight`, `budget` or `unavailable`."""
         self._live.refused.add(kind)
 
+    def hook_failed(self, plugin: str) -> None:
+        """Counts a request of which the hook of a plugin could not take all."""
+        self._live.hook_failures.add(plugin)
+
     def batch_line_begun(self) -> None:
         """Notes that a line of a batch is under way."""
         self._live.batch_lines_running += 1
