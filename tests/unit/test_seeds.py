@@ -12,7 +12,6 @@ import pytest
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs/seeds.md"
 OPEN = {
-    "A program of one's own is a provider as well.",
     "Keys are wiped from memory.",
     "A Discord bot has its token from `DISCORD_BOT_TOKEN`.",
     "Keys are wiped before their memory is given back.",
