@@ -10,6 +10,7 @@ import typer
 from typer.core import TyperGroup
 
 from gateway.cli.audit import audit
+from gateway.cli.batch import batch_group
 from gateway.cli.bench import bench
 from gateway.cli.check import check
 from gateway.cli.db import db_group
@@ -46,6 +47,7 @@ GROUPS: Final[Mapping[str, Callable[[], typer.Typer]]] = {
     "projects": projects_group,
     "usage": usage_group,
     "requests": requests_group,
+    "batch": batch_group,
     "db": db_group,
 }
 

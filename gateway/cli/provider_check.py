@@ -26,29 +26,33 @@ def check_provider(
     """Ask one provider for its models with the configured credential; exit code 1 unless it answers."""
     configuration = load_configuration(config)
     with located(configuration.path):
-        probe = _ask(configuration, name)
+        probe = ask_provider(configuration, name)
     if isinstance(probe, str):
         typer.echo(probe, err=True)
         raise typer.Exit(Exit.FAILURE)
     if as_json:
         print_json(members(probe))
     else:
-        shown = ", ".join(probe.models[:_SHOWN_MODELS]) + (", ..." if len(probe.models) > _SHOWN_MODELS else "")
-        print_pairs(
-            [
-                ("provider", probe.provider.spec.id),
-                ("url", probe.base_url),
-                ("credential", probe.provider.source),
-                ("status", status_text(probe)),
-                ("detail", probe.detail),
-                ("models", shown),
-            ]
-        )
+        print_pairs(probe_pairs(probe))
     if probe.status != "ok":
         raise typer.Exit(Exit.FAILURE)
 
 
-def _ask(configuration: Configuration, name: str) -> Probe | str:
+def probe_pairs(probe: Probe) -> list[tuple[str, str]]:
+    """Returns what came of it, line by line."""
+    shown = ", ".join(probe.models[:_SHOWN_MODELS]) + (", ..." if len(probe.models) > _SHOWN_MODELS else "")
+    return [
+        ("provider", probe.provider.spec.id),
+        ("url", probe.base_url),
+        ("credential", probe.provider.source),
+        ("status", status_text(probe)),
+        ("detail", probe.detail),
+        ("models", shown),
+    ]
+
+
+def ask_provider(configuration: Configuration, name: str) -> Probe | str:
+    """Returns what a provider answers, or why it cannot be asked; raises ConfigError."""
     import asyncio
 
     from gateway.runtime import Runtime

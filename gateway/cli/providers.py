@@ -13,6 +13,7 @@ from gateway.cli.exits import Exit
 from gateway.cli.options import ConfigOption, JsonOption
 from gateway.cli.output import print_json, print_pairs, print_table
 from gateway.cli.provider_check import check_provider
+from gateway.cli.provider_files import add_provider, remove_provider
 
 if TYPE_CHECKING:
     from gateway.domain import ProviderSpec
@@ -25,11 +26,13 @@ _COLUMNS = ("PROVIDER", "NAME", "WHERE", "STATE", "CREDENTIALS", "BASE URL")
 
 def providers_group() -> typer.Typer:
     """Returns the command group; without a command it lists."""
-    group = typer.Typer(no_args_is_help=False, help="Show the providers.")
+    group = typer.Typer(no_args_is_help=False, help="Show the providers, and add your own.")
     group.callback(invoke_without_command=True)(_default)
     group.command("list")(list_providers)
     group.command("show")(show_provider)
     group.command("check")(check_provider)
+    group.command("add")(add_provider)
+    group.command("remove")(remove_provider)
     return group
 
 
@@ -41,7 +44,7 @@ def _default(context: typer.Context, config: ConfigOption = None, as_json: JsonO
 
 def list_providers(config: ConfigOption = None, as_json: JsonOption = False) -> None:
     """List all providers, and whether they can be used."""
-    known = _load(config)
+    known = load_known(config)
     members = [_members(known, spec) for spec in known.registry]
     if as_json:
         print_json(members)
@@ -60,7 +63,7 @@ def show_provider(
     as_json: JsonOption = False,
 ) -> None:
     """Show one provider: where it is, where its credential comes from, what it can do."""
-    known = _load(config)
+    known = load_known(config)
     named = known.registry.get(name)
     if named is None:
         near = known.registry.nearest(name)
@@ -75,13 +78,16 @@ def show_provider(
 
 
 @dataclass(frozen=True, slots=True)
-class _Known:
+class Known:
+    """All providers, those that can be called, and why others cannot."""
+
     registry: Registry
     providers: dict[str, Provider]
     problems: dict[str, str]
 
 
-def _load(config: Path | None) -> _Known:
+def load_known(config: Path | None) -> Known:
+    """Returns the providers of the configuration; raises ConfigError."""
     from gateway.registry.builtin import load_builtin, to_spec
     from gateway.registry.registry import Registry
     from gateway.runtime import build_catalogue
@@ -93,12 +99,12 @@ def _load(config: Path | None) -> _Known:
     # What cannot be resolved, mostly for want of an account's name in its URL, is not in the catalogue.
     others = (to_spec(id, row) for id, row in load_builtin().items() if id not in providers)
     specs = [*(provider.spec for provider in providers.values()), *others]
-    return _Known(
+    return Known(
         Registry(sorted(specs, key=lambda spec: spec.id)), providers, {**catalogue.unusable, **catalogue.problems}
     )
 
 
-def _members(known: _Known, spec: ProviderSpec) -> dict[str, Any]:
+def _members(known: Known, spec: ProviderSpec) -> dict[str, Any]:
     provider = known.providers.get(spec.id)
     return {
         "id": spec.id,
@@ -111,7 +117,7 @@ def _members(known: _Known, spec: ProviderSpec) -> dict[str, Any]:
     }
 
 
-def _state(known: _Known, spec: ProviderSpec) -> str:
+def _state(known: Known, spec: ProviderSpec) -> str:
     provider = known.providers.get(spec.id)
     if provider is None:
         return known.problems.get(spec.id, "its base URL needs a variable")

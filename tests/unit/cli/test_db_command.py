@@ -30,7 +30,7 @@ def test_an_upgrade_makes_the_tables_and_current_shows_them(directory: Path) -> 
     place = f"sqlite at {directory}/.anyport/anyport.db"
     assert (after.exit_code, after.stdout) == (0, f"{place}: tables 0002, up to date\n")
     told = json.loads(run("db", "current", "--json").stdout)
-    assert told == {"place": place, "found": "0002", "needed": "0002"}
+    assert told == {"place": place, "found": "0003", "needed": "0003"}
 
 
 def test_an_empty_database_is_not_current(directory: Path) -> None:
