@@ -15,7 +15,7 @@ from gateway.batches.running import LineRunner
 from gateway.batches.scheduler import Scheduler
 from gateway.http.batches import BATCHES_PATH, BatchesEndpoint
 from gateway.http.drain import DrainSignal
-from gateway.http.edge import Edge, Receive, Scope, Send
+from gateway.http.edge import Edge, Endpoint, Receive, Scope, Send
 from gateway.http.files import FILES_PATH, FilesEndpoint
 from gateway.http.happenings import Happenings
 from gateway.http.ids import Ids
@@ -25,6 +25,7 @@ from gateway.http.models import LIST_PATH, ModelsEndpoint
 from gateway.http.own_usage import OWN_SNAPSHOT_PATH, OWN_USAGE_PATH, UsageEndpoint
 from gateway.http.pardons import Pardons
 from gateway.http.shell import Exposition, build_shell
+from gateway.integrations.discord.answering import Answering
 from gateway.reload.holder import RuntimeHolder
 from gateway.runtime import Runtime
 from gateway.telemetry.feed import Feed
@@ -51,7 +52,8 @@ class App:
         self._scheduler = Scheduler(
             lambda: self.holder, LineRunner(read_call, self._ids.next), lambda: drain.is_draining
         )
-        self._beside: list[AbstractAsyncContextManager[Any]] = [self._scheduler]
+        self._discord = Answering(lambda: self.holder, drain, self._ids.next)
+        self._beside: list[AbstractAsyncContextManager[Any]] = [self._scheduler, self._discord]
         self._shell = build_shell(
             exposition=exposition,
             drain=drain,
@@ -122,6 +124,7 @@ class App:
                 *((FILES_PATH, files), (f"{FILES_PATH}/", files)),
                 *((BATCHES_PATH, batches), (f"{BATCHES_PATH}/", batches)),
             ],
+            signed=self._signed(runtime),
             shell=self._shell,
             keys=runtime.keys,
             metrics=runtime.metrics,
@@ -131,6 +134,15 @@ class App:
             hooks=runtime.hooks,
             max_in_flight=server.max_in_flight,
         )
+
+    def _signed(self, runtime: Runtime) -> dict[str, Endpoint]:
+        discord = runtime.settings.integrations.discord
+        if discord is None:
+            return {}
+        # Here and not above: it needs a package that only those have who want it.
+        from gateway.integrations.discord.endpoint import INTERACTIONS_PATH, InteractionsEndpoint
+
+        return {INTERACTIONS_PATH: InteractionsEndpoint(discord, self._discord)}
 
 
 def ledger_figures(runtime: Runtime) -> LedgerFigures | None:

@@ -390,7 +390,8 @@ def _secrets(settings: Settings) -> Iterator[Secret]:
     """Yields what is secret besides clients' keys and providers' credentials."""
     deployments = (deployment for route in settings.routes.values() for deployment in route.deployments)
     keys = [key for deployment in deployments for key in deployment.keys or ()]
-    for key in (*keys, settings.admin.key, settings.access.pepper):
+    discord = settings.integrations.discord
+    for key in (*keys, settings.admin.key, settings.access.pepper, discord and discord.bot_token):
         if key is not None:
             yield Secret(key.get_secret_value())
     for url in (settings.state.url, settings.storage.url):

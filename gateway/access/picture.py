@@ -135,6 +135,10 @@ class KeyPicture:
         key = self._keys.get(id)
         return None if key is None else self._holder(key, is_former=False)
 
+    def id_of(self, name: str) -> str:
+        """Returns the id of the key of a name, "" if it knows of none."""
+        return next((key.id for key in self._keys.values() if key.name == name), "")
+
     async def start(self) -> None:
         """Looks once, and then again and again in a task; a second call does nothing."""
         if self._task is None:

@@ -14,6 +14,7 @@ from gateway.cli.batch import batch_group
 from gateway.cli.bench import bench
 from gateway.cli.check import check
 from gateway.cli.db import db_group
+from gateway.cli.discord import discord_group
 from gateway.cli.discover import discover
 from gateway.cli.exits import Exit
 from gateway.cli.explain import explain
@@ -48,6 +49,7 @@ GROUPS: Final[Mapping[str, Callable[[], typer.Typer]]] = {
     "usage": usage_group,
     "requests": requests_group,
     "batch": batch_group,
+    "discord": discord_group,
     "db": db_group,
 }
 

@@ -252,6 +252,7 @@ class Edge:
         posts: Mapping[str, Endpoint],
         gets: Sequence[tuple[str, Endpoint]],
         resources: Sequence[tuple[str, Endpoint]] = (),
+        signed: Mapping[str, Endpoint] | None = None,
         shell: AsgiApp,
         keys: KeyCheck,
         metrics: Metrics,
@@ -263,9 +264,11 @@ class Edge:
     ) -> None:
         """`posts` maps exact paths, `gets` path prefixes; the first prefix that fits is taken.
 
-        `resources` are such prefixes, too, of endpoints that see to the method themselves.
+        `resources` are such prefixes, too, of endpoints that see to the method themselves. `signed` are like `posts`,
+        but want no key: each of their requests has a signature, which the endpoint checks.
         """
-        self._posts = posts
+        self._signed = signed or {}
+        self._posts = {**posts, **self._signed}
         self._gets = gets
         self._resources = resources
         self._shell = shell
@@ -340,8 +343,9 @@ class Edge:
         return None, ""
 
     def _admit(self, transaction: Transaction) -> None:
-        transaction.client_key = self._keys.check(transaction.headers, transaction.scope.get("client"))
-        transaction.outcome.key = transaction.client_key.id
+        if not self._signed or transaction.scope["path"] not in self._signed:
+            transaction.client_key = self._keys.check(transaction.headers, transaction.scope.get("client"))
+            transaction.outcome.key = transaction.client_key.id
         if self._max_in_flight is not None and self._metrics.in_flight > self._max_in_flight:
             raise Overloaded(f"server.max_in_flight ({self._max_in_flight}) requests are at work already")
 

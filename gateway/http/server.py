@@ -193,7 +193,7 @@ class _Server(uvicorn.Server):
         loop = asyncio.get_running_loop()
         end = loop.time() + seconds
         state = self.server_state
-        while (state.tasks or state.connections) and loop.time() < end:
+        while (state.tasks or state.connections or self._drain.is_held) and loop.time() < end:
             for connection in self._connections():
                 if not connection.is_draining:  # one may still come out of the backlog
                     connection.shutdown()
