@@ -1,10 +1,11 @@
-"""A bot that answers `/ask`: a real gateway, a Discord on loopback with real signatures, and a model that writes slowly."""
+"""A bot that answers `/ask`: a real gateway, a Discord on loopback with real signatures, a model that writes slowly."""
 
 from __future__ import annotations
 
 import json
 import time
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from gateway.cli.main import build_app
-from tests.integrations.fake_discord import APPLICATION, BOT_TOKEN, FakeDiscord, post, running_discord, words
+from tests.integrations.fake_discord import APPLICATION, BOT_TOKEN, FakeDiscord, Told, post, running_discord, words
 from tests.security.house import ADMIN_KEY, House
 
 PLAIN_KEY = "plain-canary-0123456789"
@@ -26,14 +27,17 @@ def configuration(fake: FakeDiscord, **more: Any) -> dict[str, Any]:
         "server": {"api_keys": [PLAIN_KEY], "access_log": "access.log"},
         "discovery": {"enabled": False},
         "admin": {"port": 0, "key": ADMIN_KEY},
-        "providers": {"mine": {"base_url": f"{fake.url}/v1", "requires_credential": False}},
-        "routes": {name: {"deployments": [{"model": "mine/m", "price": PRICE}]} for name in ("fast", "smart")},
+        "providers": {name: {"base_url": f"{fake.url}/v1", "requires_credential": False} for name in ("mine", "ill")},
+        "routes": {
+            name: {"deployments": [{"model": model, "price": PRICE}]}
+            for name, model in {"fast": "mine/m", "smart": "mine/m", "broken": "ill/m"}.items()
+        },
         "integrations": {
             "discord": {
                 "application_id": APPLICATION,
                 "public_key": fake.public_key,
                 "model": "fast",
-                "models": ["fast", "smart"],
+                "models": ["fast", "smart", "broken"],
                 "guilds": guilds,
                 "api_base": f"{fake.url}/api",
             }
@@ -61,12 +65,21 @@ def gateway(fake: FakeDiscord, tmp_path_factory: pytest.TempPathFactory) -> Iter
 
 def recorded(gateway: House, key: str) -> list[dict[str, Any]]:
     """Returns the records of a key's requests once there is one."""
+    (id,) = (each["id"] for each in gateway.admin("GET", "/admin/keys").json["data"] if each["name"] == key)
     deadline = time.monotonic() + 20
     while True:
-        said = gateway.admin("GET", f"/admin/requests?key={key}").json
+        said = gateway.admin("GET", f"/admin/requests?key={id}").json
         if said.get("data") or time.monotonic() > deadline:
             return said["data"]
         time.sleep(0.05)
+
+
+def begun(told: Told) -> None:
+    """Waits until a message begins to be written."""
+    deadline = time.monotonic() + 20
+    while not told.texts:
+        assert time.monotonic() < deadline, told.calls
+        time.sleep(0.02)
 
 
 def test_a_ping_is_answered_with_a_pong_and_needs_no_clients_key(fake: FakeDiscord, gateway: House) -> None:
@@ -118,7 +131,7 @@ def test_an_answer_is_shown_while_it_is_written_within_discords_limits(fake: Fak
     assert texts == ["".join(words(60)).strip()]
     written = [call.body["content"] for call in told.calls if call.status == 200]
     assert 3 <= len(written) <= 10
-    assert all(later.startswith(earlier.strip()) for earlier, later in zip(written, written[1:], strict=False))
+    assert all(later.startswith(earlier.strip()) for earlier, later in pairwise(written))
     assert 429 not in [call.status for call in told.calls]
     assert {record["route"] for record in recorded(gateway, "guild")} >= {"smart"}
 
@@ -129,7 +142,7 @@ def test_a_long_answer_becomes_several_messages_of_2000_characters_at_most(fake:
     texts = fake.wait(told, "end")
     assert len(texts) == 3
     assert " ".join(texts) == "".join(words(450)) + "end"
-    assert [call.method for call in told.calls if call.status == 200][0] == "PATCH"
+    assert next(call.method for call in told.calls if call.status == 200) == "PATCH"
     assert [call.body.get("flags") for call in told.calls if call.method == "POST"] == [64, 64]
 
 
@@ -179,15 +192,15 @@ def test_what_cannot_be_asked_is_said_at_once_to_who_has_asked_alone(
     [
         (POOR, {"pieces": ["never"]}, "The budget for this place is used up."),
         (LOST, {"pieces": ["never"]}, "I am not set up to answer here."),
-        (GUILD, {"status": 401}, "The model does not answer just now."),
         (GUILD, {"status": 400}, "The model's provider does not take this question."),
         (GUILD, {"pieces": ["Half an answer"], "breaks": True}, "The model does not answer just now."),
+        (GUILD, {"status": 401}, "The model does not answer just now."),
     ],
 )
 def test_an_error_is_told_politely_and_without_what_is_inside(
     fake: FakeDiscord, gateway: House, guild: str, order: dict[str, Any], said: str
 ) -> None:
-    told = fake.ask(gateway.port, guild, order)
+    told = fake.ask(gateway.port, guild, order, model="broken")
     (text,) = fake.wait(told, "`)")
     assert said in text
     assert text.startswith("Half an answer\n\n*") == ("breaks" in order)
@@ -202,21 +215,15 @@ def test_limits_of_a_guilds_key_hold(fake: FakeDiscord, gateway: House) -> None:
 
 
 def test_a_message_that_was_deleted_ends_the_request(fake: FakeDiscord, gateway: House) -> None:
-    told, body = fake.interaction(GUILD, {"pieces": words(600), "gap": 0.1})
-    fake.send(gateway.port, told, body)
-    fake.wait(told, "") if told.texts else None
-    deadline = time.monotonic() + 20
-    while not told.texts:
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+    told = fake.ask(gateway.port, GUILD, {"pieces": words(600), "gap": 0.1})
+    begun(told)
     told.refusals = [(404, {}, {"message": "Unknown Message", "code": 10008})] * 9
-    while not any(call.status == 404 and call.body["content"].startswith("word") and told.texts for call in told.calls):
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
     log = gateway.directory / "access.log"
-    while not any('"is_cancelled":true' in line or '"cancelled":true' in line for line in log.read_text().splitlines()):
+    deadline = time.monotonic() + 20
+    while '"cancelled":true' not in log.read_text():
         assert time.monotonic() < deadline, log.read_text()[-2000:]
         time.sleep(0.05)
+    assert len(told.refusals) == 8
 
 
 def test_another_configuration_is_served_while_an_answer_goes_on(fake: FakeDiscord, gateway: House) -> None:
@@ -237,10 +244,7 @@ def test_at_the_end_of_the_process_short_answers_end_and_long_ones_are_told_so(
     house = House(tmp_path, config)
     short = fake.ask(house.port, GUILD, {"pieces": words(8), "gap": 0.1})
     long = fake.ask(house.port, GUILD, {"pieces": words(600), "gap": 0.1})
-    deadline = time.monotonic() + 20
-    while not long.texts:
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+    begun(long)
     assert house.process.stop() == 0, house.process.errors
     assert short.texts == ["".join(words(8)).strip()]
     assert long.texts[-1].endswith("I am being restarted. Please ask again in a moment.*")
@@ -273,7 +277,7 @@ def test_register_tells_discord_of_the_command_for_all_or_for_one_guild(fake: Fa
     assert call.body["name"] == "ask"
     prompt, model, private = call.body["options"]
     assert (prompt["name"], prompt["required"], prompt["type"]) == ("prompt", True, 3)
-    assert [each["value"] for each in model["choices"]] == ["fast", "smart"]
+    assert [each["value"] for each in model["choices"]] == ["fast", "smart", "broken"]
     assert (private["name"], private["type"]) == ("private", 5)
     assert run(tmp_path, fake, "register", "--guild", GUILD).exit_code == 0
     assert fake.calls[-1].path == f"/api/applications/{APPLICATION}/guilds/{GUILD}/commands"

@@ -29,10 +29,16 @@ def split(text: str, limit: int = MAX_CHARACTERS) -> list[str]:
     while rest:
         begin = f"{fence}\n" if fence else ""
         piece, rest = _cut(rest, limit - len(begin) - _END_CHARACTERS)
+        head, _, last = piece.rpartition("\n")
+        if rest and head.strip() and not _fence_after(head, fence) and _fence_after(piece, fence):
+            piece, rest = head, f"{last}\n{rest}"  # code that would begin at the very end
         fence = _fence_after(piece, fence)
         end = f"\n{_ticks(fence)}" if fence else ""
         if piece.strip():
-            parts.append(f"{begin}{piece}{end}")
+            parts.append(f"{begin}{piece.rstrip()}{end}")  # Discord cuts blanks off, too
+        line, _, behind = rest.partition("\n")
+        if fence and not _fence_after(line, fence):
+            rest, fence = behind, ""  # it was closed just there
     return parts
 
 
