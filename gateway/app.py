@@ -13,17 +13,18 @@ from adapters.types import Operation
 from gateway.access.repeats import Repeats
 from gateway.batches.running import LineRunner
 from gateway.batches.scheduler import Scheduler
-from gateway.http.batches import BATCHES_PATH, BatchesEndpoint
+from gateway.domain import Outcome
+from gateway.http.admin.pardons import Pardons
+from gateway.http.api.batches import BATCHES_PATH, BatchesEndpoint
+from gateway.http.api.files import FILES_PATH, FilesEndpoint
+from gateway.http.api.inbound import read_call
+from gateway.http.api.inference import InferenceEndpoint
+from gateway.http.api.models import LIST_PATH, ModelsEndpoint
+from gateway.http.api.own_usage import OWN_SNAPSHOT_PATH, OWN_USAGE_PATH, UsageEndpoint
 from gateway.http.drain import DrainSignal
 from gateway.http.edge import Edge, Endpoint, Receive, Scope, Send
-from gateway.http.files import FILES_PATH, FilesEndpoint
-from gateway.http.happenings import Happenings
+from gateway.http.happenings import Happenings, tell_request
 from gateway.http.ids import Ids
-from gateway.http.inbound import read_call
-from gateway.http.inference import InferenceEndpoint
-from gateway.http.models import LIST_PATH, ModelsEndpoint
-from gateway.http.own_usage import OWN_SNAPSHOT_PATH, OWN_USAGE_PATH, UsageEndpoint
-from gateway.http.pardons import Pardons
 from gateway.http.shell import Exposition, build_shell
 from gateway.integrations.discord.answering import Answering
 from gateway.reload.holder import RuntimeHolder
@@ -52,7 +53,7 @@ class App:
         self._scheduler = Scheduler(
             lambda: self.holder, LineRunner(read_call, self._ids.next), lambda: drain.is_draining
         )
-        self._discord = Answering(lambda: self.holder, drain, self._ids.next)
+        self._discord = Answering(lambda: self.holder, drain, self._ids.next, self._ended)
         self._beside: list[AbstractAsyncContextManager[Any]] = [self._scheduler, self._discord]
         self._shell = build_shell(
             exposition=exposition,
@@ -134,6 +135,11 @@ class App:
             hooks=runtime.hooks,
             max_in_flight=server.max_in_flight,
         )
+
+    def _ended(self, outcome: Outcome, client_key: str) -> None:
+        """Tells listeners of a request that no connection waited for."""
+        if self.feed.is_heard:
+            tell_request(self.feed, outcome, client_key)
 
     def _signed(self, runtime: Runtime) -> dict[str, Endpoint]:
         discord = runtime.settings.integrations.discord

@@ -60,11 +60,13 @@ class Errand:
                 self._lease.release()  # does nothing once it is settled
 
     def tell(self) -> None:
-        """Counts it as a request that has ended, and has its access record written."""
+        """Counts it as a request that has ended, has its access record written, and tells plugins."""
         runtime, outcome = self._runtime, self._outcome
         runtime.metrics.request_ended(outcome)
         if runtime.access_log is not None:
             runtime.access_log.write(outcome)
+        if runtime.hooks:
+            runtime.hooks.tell(outcome, self.client.name)
 
     def _record(self, plan: Plan) -> None:
         record = self._runtime.settler.settle(self._outcome, plan, self.client, self._outcome.request_id)

@@ -121,8 +121,15 @@ def _check_integrations(document: Document) -> None:
     if find_spec("cryptography") is None:
         message = "needs the package cryptography: run `pip install -e '.[discord]'` in Anyport's folder"
         document.add(path, message, at_key=True)
-    elif not discord.get("guilds") and not discord.get("elsewhere"):
+    elif not discord.get("guilds") and discord.get("elsewhere") is None:
         document.add(path, "would answer nobody; name a guild under `guilds`, or set `elsewhere`", at_key=True)
+    elif as_mapping(document.root.get("server")).get("api_keys"):
+        guilds = as_mapping(discord.get("guilds")).items()
+        places: list[tuple[Path, object]] = [((*path, "guilds", id), place) for id, place in guilds]
+        places.append(((*path, "elsewhere"), discord.get("elsewhere")))
+        for at, place in places:
+            if place is not None and as_mapping(place).get("key") is None and at not in document.broken:
+                document.add(at, "needs the name of a `key`: with keys in server.api_keys nobody is served without one")
 
 
 def _check_storage(document: Document) -> None:

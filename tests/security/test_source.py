@@ -181,7 +181,7 @@ OPENERS = {
     "gateway/credentials/scrub.py": "looks for secrets to take them out",
     "gateway/credentials/sign.py": "puts a key on the wire",
     "gateway/engine/picture.py": "tells kinds of keys apart by their beginning",
-    "gateway/http/states.py": "wraps keys of the file",
+    "gateway/http/admin/states.py": "wraps keys of the file",
     "gateway/registry/catalogue.py": "wraps keys of the file",
     "gateway/registry/routes.py": "wraps keys of the file",
     "gateway/runtime.py": "wraps keys of the file",

@@ -20,8 +20,8 @@ from gateway.engine.answer import Answer, Stream
 from gateway.engine.ending import end_all
 from gateway.errands import Errand
 from gateway.errors import GatewayError, Internal
+from gateway.http.api.inbound import read_call
 from gateway.http.drain import DrainSignal
-from gateway.http.inbound import read_call
 from gateway.integrations.discord import words
 from gateway.integrations.discord.allowance import Quiet
 from gateway.integrations.discord.command import Question
@@ -65,12 +65,15 @@ class Answering(AbstractAsyncContextManager["Answering"]):
         runtimes: Callable[[], RuntimeHolder[Any]],
         drain: DrainSignal,
         next_id: Callable[[], str],
+        told: Callable[[Outcome, str], None],
         *,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        """`told` hears of each request that has ended, and the name of its key."""
         self._runtimes = runtimes
         self._drain = drain
         self._next_id = next_id
+        self._told = told
         self._clock = clock
         self._everywhere = Quiet()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -91,13 +94,17 @@ class Answering(AbstractAsyncContextManager["Answering"]):
         if question.id in self._known:
             return
         self._known[question.id] = now
+        self._drain.hold()
         task = asyncio.create_task(self._answer(question, settings), name="discord-answer")
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        self._drain.let_go()
 
     async def _answer(self, question: Question, settings: DiscordSettings) -> None:
         lease = self._runtimes().lease()
-        self._drain.hold()
         try:
             rest = Rest(lease.runtime.control, settings.api_base, settings.application_id)
             delivery = Delivery(rest, question, self._everywhere, clock=self._clock)
@@ -111,7 +118,6 @@ class Answering(AbstractAsyncContextManager["Answering"]):
         except Exception:
             _log.exception("interaction %s failed inside the gateway", question.id)
         finally:
-            self._drain.let_go()
             lease.release()
 
     async def _note(self, asking: asyncio.Task[str], delivery: Delivery) -> str:
@@ -153,6 +159,7 @@ class Answering(AbstractAsyncContextManager["Answering"]):
         finally:
             errand.settle()
             errand.tell()
+            self._told(outcome, errand.client.name)
         return ""
 
 

@@ -24,7 +24,9 @@ from gateway.transport.base import TransportError
 
 TOKEN_SECONDS: Final = 900.0
 """How long the token of an interaction is good: 15 minutes (`developers/interactions/receiving-and-responding.mdx`)."""
-_MARGIN_SECONDS: Final = 10.0
+_VOID_SECONDS: Final = TOKEN_SECONDS - 10.0
+"""When it is taken for void."""
+_LAST_SECONDS: Final = 30.0
 _EDIT_SECONDS: Final = 1.0
 """Between two edits while the text grows."""
 _MOST_MESSAGES: Final = 20
@@ -56,8 +58,9 @@ class Delivery:
     ) -> None:
         self.is_gone = False
         """Nobody can read the answer any more."""
-        self.ends_at = clock() + TOKEN_SECONDS - _MARGIN_SECONDS
-        """Until when it can be written, of `clock`."""
+        self._void_at = clock() + _VOID_SECONDS
+        self.ends_at = self._void_at - _LAST_SECONDS
+        """When the text must have come, of `clock`, so that all of it can be written."""
         self._rest = rest
         self._question = question
         self._allowance = Allowance(everywhere)
@@ -94,7 +97,7 @@ class Delivery:
     async def run(self) -> None:
         """Writes until all that will come stands there, or nobody can read it."""
         while not self.is_gone:
-            if self._clock() >= self.ends_at:
+            if self._clock() >= self._void_at:
                 self._give_up("its token is no longer good")
             elif (found := self._next()) is None:
                 if self._finished.is_set():

@@ -6,8 +6,8 @@ import time
 from typing import Final
 
 from gateway.errors import InvalidRequest
+from gateway.http.api.inference import read_body
 from gateway.http.edge import Transaction
-from gateway.http.inference import read_body
 from gateway.integrations.discord import replies, words
 from gateway.integrations.discord.answering import Answering
 from gateway.integrations.discord.command import PING, Question, read_interaction
