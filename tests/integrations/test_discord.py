@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Iterator
 from itertools import pairwise
@@ -13,6 +14,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from gateway.cli.main import build_app
+from tests.http.events import Listener
 from tests.integrations.fake_discord import APPLICATION, BOT_TOKEN, FakeDiscord, Told, post, running_discord, words
 from tests.security.house import ADMIN_KEY, House
 
@@ -213,6 +215,24 @@ def test_limits_of_a_guilds_key_hold(fake: FakeDiscord, gateway: House) -> None:
     fake.wait(fake.ask(gateway.port, HASTY, {"pieces": ["first"]}), "first")
     (text,) = fake.wait(fake.ask(gateway.port, HASTY, {"pieces": ["second"]}), "`)")
     assert "Too many questions at once. Please try again in " in text
+
+
+def test_a_question_is_in_flight_and_listeners_hear_of_its_end(fake: FakeDiscord, gateway: House) -> None:
+    listener = Listener(gateway.admin_port, ADMIN_KEY)
+    told = fake.ask(gateway.port, GUILD, {"pieces": words(5), "gap": 0.2})
+    begun(told)
+    assert in_flight(gateway) == 1
+    fake.wait(told, "word00004")
+    event = listener.wait_for("request", lambda data: data["operation"] == "chat")
+    assert (event.data["model"], event.data["key"], event.data["status"]) == ("fast", "guild", 200)
+    listener.close()
+    assert in_flight(gateway) == 0
+
+
+def in_flight(gateway: House) -> int:
+    text = gateway.client("GET", "/metrics", key=PLAIN_KEY).body.decode()
+    (found,) = re.findall(r"^anyport_requests_in_flight (\d+)", text, re.MULTILINE)
+    return int(found)
 
 
 def test_a_message_that_was_deleted_ends_the_request(fake: FakeDiscord, gateway: House) -> None:
