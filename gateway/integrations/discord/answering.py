@@ -47,7 +47,6 @@ class _Content(Struct):
 class _Choice(Struct):
     index: int = 0
     delta: _Content = field(default_factory=_Content)
-    message: _Content = field(default_factory=_Content)
 
 
 class _Chunk(Struct):
@@ -172,18 +171,17 @@ def _refused(error: GatewayError, outcome: Outcome) -> str:
 
 async def _relay(answer: Answer | Stream, outcome: Outcome, errand: Errand, delivery: Delivery) -> None:
     """Gives the text of an answer to its messages as it comes; raises why it broke off."""
-    outcome.status, outcome.first_byte = 200, time.monotonic()
     if isinstance(answer, Answer):
-        reply = answer.reply
-        outcome.usage, outcome.response_model, outcome.finish = reply.usage, reply.model, reply.finish
-        _take(bytes(reply.body), outcome, errand)
-        delivery.add(_text(bytes(reply.body)))
-        return
+        raise TypeError("a question was answered in one piece")
+    outcome.status, outcome.first_byte = 200, time.monotonic()
     try:
         frames = answer.first
         while frames:
-            _take(frames, outcome, errand)
+            outcome.chunks += 1
+            outcome.bytes_out += len(frames)
             outcome.events += frames.count(b"\n\n")
+            if errand.kept is not None:
+                errand.kept.add(frames)
             delivery.add("".join(_text(data) for block in frames.split(b"\n\n") if (data := data_of(block))))
             if delivery.is_gone or delivery.is_full:
                 outcome.is_cancelled = True  # nobody reads the rest
@@ -198,20 +196,11 @@ async def _relay(answer: Answer | Stream, outcome: Outcome, errand: Errand, deli
         outcome.response_model, outcome.finish = answer.model, answer.finish
 
 
-def _take(data: bytes, outcome: Outcome, errand: Errand) -> None:
-    outcome.chunks += 1
-    outcome.bytes_out += len(data)
-    if errand.kept is not None:
-        errand.kept.add(data)
-
-
 def _text(data: bytes) -> str:
-    """Returns what of an event, or of a whole answer, is to be read: the first choice's words."""
+    """Returns what of an event is to be read: the first choice's words."""
     try:
         choices = _chunk(data).choices
     except msgspec.DecodeError:  # `[DONE]`, and half a surrogate pair
         return ""
-    found = [each for each in choices if each.index == 0]
-    return "".join(
-        part for each in found for one in (each.delta, each.message) for part in (one.content, one.refusal) if part
-    )
+    said = (each.delta for each in choices if each.index == 0)
+    return "".join(part for one in said for part in (one.content, one.refusal) if part)
