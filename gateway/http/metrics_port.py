@@ -18,7 +18,7 @@ class Rendering(Protocol):
     """Metrics as text, for any thread."""
 
     def render(self, accept: str = "") -> bytes:
-        """Returns the exposition in the format that `accept` prefers; raises TimeoutError if nobody has told in time."""
+        """Returns the exposition in the format that `accept` prefers; raises TimeoutError if nobody told in time."""
         ...
 
     def content_type(self, accept: str = "") -> str:
