@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Final
 
@@ -85,7 +84,9 @@ def seconds_of(option: str, text: str) -> int:
 
 def moment_after(option: str, text: str) -> int:
     """Returns when a time from now is over, in milliseconds since 1970."""
-    return time.time_ns() // 1_000_000 + 1000 * seconds_of(option, text)
+    from gateway.storage.base import wall_ms
+
+    return wall_ms() + 1000 * seconds_of(option, text)
 
 
 def _number(option: str, text: str) -> int | None:
