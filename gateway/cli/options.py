@@ -15,6 +15,9 @@ ConfigOption = Annotated[
     Path | None,
     typer.Option("--config", metavar="FILE", help="Settings; default: $ANYPORT_CONFIG, else ./anyport.yaml."),
 ]
+UnauthenticatedOption = Annotated[
+    bool, typer.Option("--allow-unauthenticated", help="Serve other machines without any API key.")
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
