@@ -11,12 +11,13 @@ import msgspec
 from msgspec import Raw, Struct
 
 from adapters.codec import as_list, as_object, decode, encode, is_null
-from adapters.conversation import read_turns, settle
+from adapters.conversation import read_turns
 from adapters.errors import Unsupported
 from adapters.fidelity import Report, is_neutral, survey
 from adapters.fields import Fields, integer, max_tokens, members, number, pass_on, text
 from adapters.mistral.messages import messages
 from adapters.mistral.table import CHAT, EMBEDDINGS, MAX_TEMPERATURE
+from adapters.settled import settle
 from adapters.structured import read_format
 from adapters.tools import add_functions, read_tools
 from adapters.types import Call, Target
