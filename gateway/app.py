@@ -102,24 +102,7 @@ class App:
         files, batches = FilesEndpoint(runtime), BatchesEndpoint(runtime, self._scheduler.wake)
         runtime.news.follow(self.happenings)
         return Edge(
-            posts={
-                path: InferenceEndpoint(
-                    operation,
-                    router=runtime.router,
-                    executor=runtime.executor,
-                    mirror=runtime.mirror,
-                    drain=self._drain,
-                    ids=self._ids,
-                    max_body_bytes=server.max_body_bytes,
-                    books=runtime.books,
-                    gate=runtime.gate,
-                    settler=runtime.settler,
-                    keeper=runtime.keeper,
-                    repeats=self._repeats,
-                    tells_cost=server.cost_header,
-                )
-                for path, operation in INFERENCE_PATHS.items()
-            },
+            posts={path: self._inference(runtime, operation) for path, operation in INFERENCE_PATHS.items()},
             gets=[(LIST_PATH, models), (LIST_PATH + "/", models), (OWN_USAGE_PATH, usage), (OWN_SNAPSHOT_PATH, usage)],
             resources=[
                 *((FILES_PATH, files), (f"{FILES_PATH}/", files)),
@@ -149,6 +132,24 @@ class App:
         from gateway.integrations.discord.endpoint import INTERACTIONS_PATH, InteractionsEndpoint
 
         return {INTERACTIONS_PATH: InteractionsEndpoint(discord, self._discord)}
+
+    def _inference(self, runtime: Runtime, operation: Operation) -> InferenceEndpoint:
+        server = runtime.settings.server
+        return InferenceEndpoint(
+            operation,
+            router=runtime.router,
+            executor=runtime.executor,
+            mirror=runtime.mirror,
+            drain=self._drain,
+            ids=self._ids,
+            max_body_bytes=server.max_body_bytes,
+            books=runtime.books,
+            gate=runtime.gate,
+            settler=runtime.settler,
+            keeper=runtime.keeper,
+            repeats=self._repeats,
+            tells_cost=server.cost_header,
+        )
 
 
 def ledger_figures(runtime: Runtime) -> LedgerFigures | None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
-import time
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Generic, TypeVar
@@ -19,7 +18,7 @@ from msgspec import Struct
 from gateway.errors import ConfigError, Fault
 from gateway.records import UsageRecord
 from gateway.settings.model import StorageSettings
-from gateway.storage.base import StorageUnavailable
+from gateway.storage.base import StorageUnavailable, wall_ms
 from gateway.storage.journal import Journal, JournalFailed
 from gateway.storage.ledger import Ledger
 from gateway.storage.tidier import Tidier
@@ -78,7 +77,7 @@ class Books:
         self._is_started = False
         self._storage: Storage | None = None
         self._opening = asyncio.Lock()
-        self._tidier = Tidier(self, now_ms=_now_ms)
+        self._tidier = Tidier(self, now_ms=wall_ms)
         self._unpriced: set[str] = set()
 
     @property
@@ -151,7 +150,7 @@ class Books:
 
         Raises StorageUnavailable, also if it takes longer than `ANSWER_SECONDS` after that, and StorageRefused.
         """
-        as_of_ms = _now_ms()
+        as_of_ms = wall_ms()
         pending = 0
         if self.ledger is not None:
             pending = await self.ledger.catch_up(CATCH_UP_SECONDS)
@@ -195,10 +194,6 @@ class Books:
         await self._tidier.aclose()
         if self.ledger is not None:
             await self.ledger.aclose(FLUSH_SECONDS)
-
-
-def _now_ms() -> int:
-    return time.time_ns() // 1_000_000
 
 
 def _load() -> None:
