@@ -159,6 +159,8 @@ class Attempter:
                 raise AttemptFailed(deadline.passed())
             if seconds < waits.answer.idle:
                 response.expect_within(seconds, deadline.limit.setting)
+            if response.is_complete:
+                break
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
     async def _refusal(self, deployment: Deployment, response: UpstreamResponse, deadline: Deadline) -> Failure:

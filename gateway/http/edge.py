@@ -50,6 +50,7 @@ class Transaction:
         "_receive",
         "_send",
         "client_key",
+        "connection",
         "cost",
         "has_started",
         "headers",
@@ -65,6 +66,8 @@ class Transaction:
 
     def __init__(self, scope: Scope, receive: Receive, send: Send, outcome: Outcome) -> None:
         self.scope = scope
+        self.connection: ClientConnection | None = scope.get("anyport.connection")
+        """The server's side of it; None under a server that is not ours."""
         self.headers: Mapping[bytes, bytes] = dict(scope["headers"])
         self.outcome = outcome
         self.client_key = ANONYMOUS
@@ -102,19 +105,15 @@ class Transaction:
             self.kept.add(body)
         self.settled()
         self.has_started = self.is_streaming = True
-        await self._send(
-            {
-                "type": "http.response.start",
-                "status": status,
-                "headers": [
-                    (b"content-type", b"application/json"),
-                    (b"content-length", b"%d" % len(body)),
-                    *self._common_headers(now),
-                    *self._with_limits(headers),
-                ],
-            }
-        )
-        await self._send({"type": "http.response.body", "body": body})
+        sent = [
+            (b"content-type", b"application/json"),
+            (b"content-length", b"%d" % len(body)),
+            *self._common_headers(now),
+            *self._with_limits(headers),
+        ]
+        if self.connection is None or not self.connection.respond(status, sent, body):
+            await self._send({"type": "http.response.start", "status": status, "headers": sent})
+            await self._send({"type": "http.response.body", "body": body})
 
     async def begin_stream(self, first: bytes, headers: HeaderList, *, is_last: bool = False) -> None:
         """Commits: sends the head of an event stream and its first frames."""
@@ -153,9 +152,8 @@ class Transaction:
     def cut(self, code: str) -> None:
         """Closes the connection at once, without the end of the response; `code` is why, for the record."""
         self.outcome.error_code = code
-        connection: ClientConnection | None = self.scope.get("anyport.connection")
-        if connection is not None:
-            connection.cut()
+        if self.connection is not None:
+            self.connection.cut()
 
     async def end_stream(self) -> None:
         """Ends the response; what is done with the upstream afterwards is no time of the request."""

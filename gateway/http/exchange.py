@@ -11,6 +11,7 @@ from gateway.errors import error_body
 from gateway.http.response_head import header_lines
 
 Scope = MutableMapping[str, Any]
+Headers = list[tuple[bytes, bytes]]
 Message = MutableMapping[str, Any]
 Application = Callable[[Any, Callable[[], Awaitable[Any]], Callable[[Any], Awaitable[None]]], Awaitable[None]]
 
@@ -36,6 +37,17 @@ class ClientConnection(Protocol):
 
     def cut(self) -> None:
         """Closes the connection at once: this answer cannot be completed."""
+        ...
+
+    def whole_body(self) -> bytes | None:
+        """Returns the body if all of it is there; else it is to be received, piece by piece."""
+        ...
+
+    def respond(self, status: int, headers: Headers, body: bytes) -> bool:
+        """Sends a whole response at once; returns False if it has to be sent by messages.
+
+        `headers` say how long the body is, and nothing else about the framing.
+        """
         ...
 
     def watch(self, gone: Callable[[], None]) -> None:
@@ -134,7 +146,7 @@ class Exchange:
         self._chunked = False
         self._left: int | None = None
         """Body bytes that `content-length` still promises."""
-        self.headers: list[tuple[bytes, bytes]] = []
+        self.headers: Headers = []
         self.last_bytes = b""
         """The last body bytes sent."""
         self.task: asyncio.Task[None] | None = None
@@ -165,6 +177,26 @@ class Exchange:
             self._wire.abort()
             self.is_gone = True
             self._wake()
+
+    def whole_body(self) -> bytes | None:
+        """Returns the body if all of it is there; else it is to be received, piece by piece."""
+        is_new = self.is_body_complete and not (self._is_end_delivered or self.awaits_continue)
+        return self._body_so_far() if is_new and not (self.is_gone or self.is_complete) else None
+
+    def respond(self, status: int, headers: Headers, body: bytes) -> bool:
+        """Sends a whole response at once; returns False if it has to be sent by messages.
+
+        `headers` say how long the body is, and nothing else about the framing.
+        """
+        if self.is_gone or self.is_bodiless or self._wire.is_write_paused or len(body) > JOIN_BYTES:
+            return False
+        if self.is_started or self._head is not None or self.awaits_continue or not self.is_http11:
+            return False
+        end = b"\r\n" if self.keep_alive else b"connection: close\r\n\r\n"
+        self.is_started = True
+        self._wire.write(b"".join((self._wire.first_lines(status), header_lines(headers), end, body)))
+        self._complete()
+        return True
 
     def watch(self, gone: Callable[[], None]) -> None:
         """Registers the only watcher; it is called once, from the event loop, when the client is gone."""
@@ -248,11 +280,14 @@ class Exchange:
         return {"type": "http.disconnect"}
 
     def _take(self) -> Message:
+        return {"type": "http.request", "body": self._body_so_far(), "more_body": not self.is_body_complete}
+
+    def _body_so_far(self) -> bytes:
         body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
         self._body.clear()
         self.buffered_bytes = 0
         self._is_end_delivered = self.is_body_complete
-        return {"type": "http.request", "body": body, "more_body": not self.is_body_complete}
+        return body
 
     async def send(self, message: Message) -> None:
         """ASGI: head or body bytes; waits while the client is slow, does nothing once it is gone."""
@@ -320,9 +355,12 @@ class Exchange:
             await self._write(head, b"" if self.is_bodiless else body, more)
         self.last_bytes = body or self.last_bytes
         if not more and not self.is_gone:
-            self.is_complete = True
-            self._wake()
-            self._wire.ended(self)
+            self._complete()
+
+    def _complete(self) -> None:
+        self.is_complete = True
+        self._wake()
+        self._wire.ended(self)
 
     async def _write(self, head: bytes | None, body: bytes, more: bool) -> None:
         before, after = head or b"", b""

@@ -206,7 +206,7 @@ class Interruption:
     def __init__(self, transaction: Transaction, drain: DrainSignal) -> None:
         self._transaction = transaction
         self._drain = drain
-        self._connection: ClientConnection | None = transaction.scope.get("anyport.connection")
+        self._connection = transaction.connection
         self._task = asyncio.current_task() if self._connection is None else self._connection.task
 
     def __enter__(self) -> None:
@@ -256,6 +256,12 @@ def check_media(transaction: Transaction) -> None:
 
 async def read_body(transaction: Transaction, limit: int) -> bytes:
     """Returns the whole request body; raises BodyTooLarge past `limit` bytes, ClientGone if it never comes."""
+    connection = transaction.connection
+    whole = None if connection is None else connection.whole_body()
+    if whole is not None:
+        if len(whole) > limit:
+            raise _too_large(limit)
+        return whole
     message = await transaction.receive()
     if message["type"] != "http.request":
         raise ClientGone
