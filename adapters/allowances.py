@@ -19,9 +19,7 @@ _FAMILIES: Final = (
     ("x-ratelimit-remaining-", "", "x-ratelimit-reset-", ""),
     ("anthropic-ratelimit-", "-remaining", "anthropic-ratelimit-", "-reset"),
 )
-_TELLING: Final = frozenset(
-    f"{before}{kind}{after}" for before, after, _, _ in _FAMILIES for kind in _KINDS
-)
+_TELLING: Final = frozenset(f"{before}{kind}{after}" for before, after, _, _ in _FAMILIES for kind in _KINDS)
 _DURATION: Final = re.compile(
     r"(?:(\d{1,6})d)?(?:(\d{1,6})h)?(?:(\d{1,6})m(?!s))?(?:(\d{1,9}(?:\.\d{1,9})?)s)?(?:(\d{1,9})ms)?"
 )

@@ -26,8 +26,8 @@ from gateway.telemetry.feed import Feed
 from gateway.telemetry.ledger import LedgerFigures
 
 _YOUNG_OBJECTS = 20_000
-"""So many may be new before the collector looks at them. Requests leave no cycles behind, and at the interpreter's 700 it
-walks through those that are under way at every few packets, which takes a tenth of the time."""
+"""So many may be new before the collector looks at them. Requests leave no cycles behind, and with the interpreter's 700
+it walks through those that are under way at every few packets, which takes a tenth of the time."""
 INFERENCE_PATHS = {
     "/v1/chat/completions": Operation.CHAT,
     "/v1/completions": Operation.COMPLETIONS,

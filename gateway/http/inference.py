@@ -31,7 +31,6 @@ from gateway.errors import (
 )
 from gateway.http.drain import DrainSignal
 from gateway.http.edge import ClientGone, HeaderList, Transaction
-from gateway.http.guard import ClientConnection
 from gateway.http.ids import Ids
 from gateway.http.inbound import read_call
 from gateway.records import dollars
