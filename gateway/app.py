@@ -26,7 +26,7 @@ from gateway.telemetry.feed import Feed
 from gateway.telemetry.ledger import LedgerFigures
 
 _YOUNG_OBJECTS = 20_000
-"""So many may be new before the collector looks at them. Requests leave no cycles behind, and with the interpreter's 700
+"""So many may be new before the collector looks at them. Requests leave no cycles behind, and with 700, as usual,
 it walks through those that are under way at every few packets, which takes a tenth of the time."""
 INFERENCE_PATHS = {
     "/v1/chat/completions": Operation.CHAT,
