@@ -16,7 +16,7 @@ from msgspec import Struct
 from adapters.failures import Failure, FailureRule
 from adapters.options import NO_OPTIONS, Options
 from adapters.rules import ParamRules
-from adapters.types import Headers, Operation, Usage
+from adapters.types import Adapter, Headers, Operation, Usage
 
 
 class Connection(StrEnum):
@@ -83,6 +83,12 @@ class ProviderSpec:
     operations: frozenset[Operation] = frozenset({Operation.CHAT})
     keep_ids: tuple[str, ...] = ()
     """Model ids (shell-style patterns) that begin with the provider's own name and are real."""
+    keyless_models: tuple[str, ...] = ()
+    """Model ids (shell-style patterns) that are served without a credential; none means all."""
+    default_model: str = ""
+    """The model that the provider's name alone stands for."""
+    model_envs: tuple[str, ...] = ()
+    """Variables that say the same, and come first."""
     example_models: tuple[str, ...] = ()
     """Documentation; never a default."""
     rules: ParamRules = field(default_factory=ParamRules)
@@ -94,6 +100,8 @@ class ProviderSpec:
     """Variables that say the same."""
     label: str = ""
     """Name in metrics where it differs from the id."""
+    adapter: Adapter | None = None
+    """What speaks the protocol where that is a plugin's; None for our own."""
 
 
 @dataclass(frozen=True, slots=True)
