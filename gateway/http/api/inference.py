@@ -32,6 +32,7 @@ from gateway.errors import (
 from gateway.http.api.inbound import read_call
 from gateway.http.drain import DrainSignal
 from gateway.http.edge import ClientGone, HeaderList, Transaction
+from gateway.http.guard.outbox import Outbox
 from gateway.http.ids import Ids
 from gateway.records import dollars
 from gateway.routing.asking import Asking
@@ -116,7 +117,7 @@ class InferenceEndpoint:
         lease = await self._gate.admit(asking, plan, client)
         if lease is not None:
             transaction.limits = _encoded(lease.headers)
-        transaction.settle = lambda: self._settle(transaction, plan, lease)
+        transaction.settle = lambda outbox: self._settle(transaction, plan, lease, outbox)
         if client.key is not None and client.key.keeps_content:
             transaction.kept = self._keeper.begin(body)
         if plan.route.mirror is not None:
@@ -124,14 +125,14 @@ class InferenceEndpoint:
         with Interruption(transaction, self._drain):
             await self._run(call, plan, transaction)
 
-    def _settle(self, transaction: Transaction, plan: Plan, lease: Lease | None) -> str:
+    def _settle(self, transaction: Transaction, plan: Plan, lease: Lease | None, outbox: Outbox | None) -> str:
         try:
-            return self._recorded(transaction, plan, lease) if transaction.outcome.attempts else ""
+            return self._recorded(transaction, plan, lease, outbox) if transaction.outcome.attempts else ""
         finally:
             if lease is not None:
                 lease.release()  # does nothing once it is settled; a place that is never given back is lost for good
 
-    def _recorded(self, transaction: Transaction, plan: Plan, lease: Lease | None) -> str:
+    def _recorded(self, transaction: Transaction, plan: Plan, lease: Lease | None, outbox: Outbox | None) -> str:
         outcome = transaction.outcome
         record_id = outcome.request_id
         if b"x-request-id" in transaction.headers:
@@ -140,7 +141,7 @@ class InferenceEndpoint:
         record = self._settler.settle(outcome, plan, transaction.client_key, record_id)
         if transaction.kept is not None:
             record = replace(record, content=transaction.kept.content())
-        self._books.record(record)
+        self._books.record(record, outbox)
         if lease is not None:
             lease.settle(record)
         cost = record.cost_nano_usd

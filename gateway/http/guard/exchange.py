@@ -8,10 +8,11 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, Protocol
 
 from gateway.errors import error_body
+from gateway.http.guard.client import Headers
+from gateway.http.guard.outbox import Outbox
 from gateway.http.guard.response_head import header_lines
 
 Scope = MutableMapping[str, Any]
-Headers = list[tuple[bytes, bytes]]
 Message = MutableMapping[str, Any]
 Application = Callable[[Any, Callable[[], Awaitable[Any]], Callable[[Any], Awaitable[None]]], Awaitable[None]]
 
@@ -24,46 +25,12 @@ CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 _log = logging.getLogger("anyport.http")
 
 
-class ClientConnection(Protocol):
-    """What `scope["anyport.connection"]` offers: the news that the client is gone, at no cost per request."""
-
-    task: asyncio.Task[None] | None
-    """The task that serves the request. Asking asyncio for it costs a system call on Python 3.11 (a fork check)."""
-
-    @property
-    def is_gone(self) -> bool:
-        """True once the client cannot get this answer any more."""
-        ...
-
-    def cut(self) -> None:
-        """Closes the connection at once: this answer cannot be completed."""
-        ...
-
-    def whole_body(self) -> bytes | None:
-        """Returns the body if all of it is there; else it is to be received, piece by piece."""
-        ...
-
-    def respond(self, status: int, headers: Headers, body: bytes) -> bool:
-        """Sends a whole response at once; returns False if it has to be sent by messages.
-
-        `headers` say how long the body is, and nothing else about the framing.
-        """
-        ...
-
-    def watch(self, gone: Callable[[], None]) -> None:
-        """Registers the only watcher; it is called once, from the event loop, when the client is gone."""
-        ...
-
-    def unwatch(self) -> None:
-        """Removes the watcher."""
-        ...
-
-
 class Wire(Protocol):
     """The connection as an exchange sees it."""
 
     bytes_written: int
     is_write_paused: bool
+    outbox: Outbox
 
     def write(self, data: bytes | memoryview) -> None:
         """Queues bytes for the client."""
@@ -106,6 +73,7 @@ class Exchange:
         "_is_end_delivered",
         "_left",
         "_scope",
+        "_whole",
         "_wire",
         "awaits_continue",
         "buffered_bytes",
@@ -118,12 +86,16 @@ class Exchange:
         "is_started",
         "keep_alive",
         "last_bytes",
+        "outbox",
         "task",
     )
 
     def __init__(self, wire: Wire, scope: Scope, *, keep_alive: bool, awaits_continue: bool) -> None:
         scope["anyport.connection"] = self
         self._wire = wire
+        self.outbox = wire.outbox
+        self._whole: tuple[int, Headers, bytes] | None = None
+        """The response, once all of it is known; it may wait in the outbox."""
         self._scope: Scope | None = scope
         self._gone: Callable[[], None] | None = None
         self.keep_alive = keep_alive
@@ -184,7 +156,7 @@ class Exchange:
         return self._body_so_far() if is_new and not (self.is_gone or self.is_complete) else None
 
     def respond(self, status: int, headers: Headers, body: bytes) -> bool:
-        """Sends a whole response at once; returns False if it has to be sent by messages.
+        """Sends a whole response, behind what waits in the outbox; returns False if it has to be sent by messages.
 
         `headers` say how long the body is, and nothing else about the framing.
         """
@@ -192,11 +164,21 @@ class Exchange:
             return False
         if self.is_started or self._head is not None or self.awaits_continue or not self.is_http11:
             return False
-        end = b"\r\n" if self.keep_alive else b"connection: close\r\n\r\n"
         self.is_started = True
+        self._whole = (status, headers, body)
+        if self.outbox.is_holding:
+            self.outbox.after(self._send_whole)
+        else:
+            self._send_whole()
+        return True
+
+    def _send_whole(self) -> None:
+        if self.is_gone or self._whole is None:
+            return
+        status, headers, body = self._whole
+        end = b"\r\n" if self.keep_alive else b"connection: close\r\n\r\n"
         self._wire.write(b"".join((self._wire.first_lines(status), header_lines(headers), end, body)))
         self._complete()
-        return True
 
     def watch(self, gone: Callable[[], None]) -> None:
         """Registers the only watcher; it is called once, from the event loop, when the client is gone."""
@@ -241,9 +223,9 @@ class Exchange:
         except Exception:
             _log.exception("unhandled exception in the application")
         else:
-            if not self.is_complete and not self.is_gone:
+            if not (self.is_complete or self.is_gone or self._whole):
                 _log.error("the application returned without a complete response")
-        if not self.is_complete and not self.is_gone:
+        if not (self.is_complete or self.is_gone or self._whole):
             await self._fail()
 
     async def _fail(self) -> None:
