@@ -178,7 +178,8 @@ class Transaction:
         if is_last:
             # Many clients read no further than the end of the events.
             self.settled()
-        await self._send({"type": "http.response.body", "body": frames, "more_body": True})
+        if self.connection is None or not self.connection.send_piece(frames):
+            await self._send({"type": "http.response.body", "body": frames, "more_body": True})
 
     def cut(self, code: str) -> None:
         """Closes the connection at once, without the end of the response; `code` is why, for the record."""

@@ -164,8 +164,14 @@ class Exchange:
                 return b""
             if self._error is not None:
                 raise self._error
-            self._set_deadline(self._idle_seconds)
-            await self._wait()
+            deadline = self.deadline = self._loop.time() + self._idle_seconds
+            self._sweeper.expect(deadline)
+            self._waiter = self._loop.create_future()
+            try:
+                await self._waiter
+            except BaseException:
+                self.release()
+                raise
         return self._take()
 
     def expect_within(self, seconds: float, setting: str) -> None:

@@ -39,6 +39,10 @@ class ClientConnection(Protocol):
         """
         ...
 
+    def send_piece(self, data: bytes) -> bool:
+        """Sends a piece of a body that has begun, not its end; returns False if it has to be sent by a message."""
+        ...
+
     def watch(self, gone: Callable[[], None]) -> None:
         """Registers the only watcher; it is called once, from the event loop, when the client is gone."""
         ...

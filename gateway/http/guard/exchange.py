@@ -180,6 +180,16 @@ class Exchange:
         self._wire.write(b"".join((self._wire.first_lines(status), header_lines(headers), end, body)))
         self._complete()
 
+    def send_piece(self, data: bytes) -> bool:
+        """Sends a piece of a body that has begun, not its end; returns False if it has to be sent by a message."""
+        if not self._chunked or self.is_complete or not 0 < len(data) <= JOIN_BYTES:
+            return False
+        if self.is_gone or self._wire.is_write_paused:
+            return False
+        self._wire.write(b"%x\r\n%b\r\n" % (len(data), data))
+        self.last_bytes = data
+        return True
+
     def watch(self, gone: Callable[[], None]) -> None:
         """Registers the only watcher; it is called once, from the event loop, when the client is gone."""
         if self.is_gone:
@@ -330,12 +340,9 @@ class Exchange:
             self._left -= len(body)
             if self._left < 0 or (self._left and not more):
                 raise RuntimeError("the body does not have the length that content-length promises")
-        head = self._head
-        if head is None and self._chunked and body and more and len(body) <= JOIN_BYTES:
-            self._wire.write(b"%x\r\n%b\r\n" % (len(body), body))
-        else:
-            await self._write(head, b"" if self.is_bodiless else body, more)
-        self.last_bytes = body or self.last_bytes
+        if not (more and self.send_piece(body)):
+            await self._write(self._head, b"" if self.is_bodiless else body, more)
+            self.last_bytes = body or self.last_bytes
         if not more and not self.is_gone:
             self._complete()
 
