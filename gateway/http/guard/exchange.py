@@ -166,10 +166,12 @@ class Exchange:
             return False
         self.is_started = True
         self._whole = (status, headers, body)
-        if self.outbox.is_holding:
+        if self.outbox.is_holding and self.is_body_complete:
             self.outbox.after(self._send_whole)
-        else:
-            self._send_whole()
+            return True
+        if self.outbox.is_holding:  # what still comes may be bad, and end the connection before the answer is out
+            self.outbox.release()
+        self._send_whole()
         return True
 
     def _send_whole(self) -> None:
@@ -216,29 +218,26 @@ class Exchange:
 
         An escaping exception becomes a 500 while nothing was sent, else a cut.
         """
-        try:
-            await self._run(app)
-        finally:
-            if self.task is not None:
-                tasks.discard(self.task)  # a callback of the task would cost one more turn of the event loop
-
-    async def _run(self, app: Application) -> None:
         # The scope refers to this object: dropping it here spares the garbage collector a cycle per request.
         scope, self._scope = self._scope, None
         try:
             await app(scope, self.receive, self.send)
+            if not (self.is_complete or self.is_gone or self._whole):
+                _log.error("the application returned without a complete response")
+                await self._fail()
         except asyncio.CancelledError:
             self._wire.broken(self)
             raise
         except Exception:
             _log.exception("unhandled exception in the application")
-        else:
-            if not (self.is_complete or self.is_gone or self._whole):
-                _log.error("the application returned without a complete response")
-        if not (self.is_complete or self.is_gone or self._whole):
             await self._fail()
+        finally:
+            if self.task is not None:
+                tasks.discard(self.task)  # a callback of the task would cost one more turn of the event loop
 
     async def _fail(self) -> None:
+        if self.is_complete or self.is_gone or self._whole:
+            return
         if self.is_started:
             self._wire.broken(self)
             return
