@@ -32,6 +32,9 @@ from gateway.runtime import Runtime
 from gateway.telemetry.feed import Feed
 from gateway.telemetry.ledger import LedgerFigures
 
+_YOUNG_OBJECTS = 20_000
+"""So many may be new before the collector looks at them. Requests leave no cycles behind, and with 700, as usual,
+it walks through those that are under way at every few packets, which takes a tenth of the time."""
 INFERENCE_PATHS = {
     "/v1/chat/completions": Operation.CHAT,
     "/v1/completions": Operation.COMPLETIONS,
@@ -87,6 +90,7 @@ class App:
         # What exists now lives as long as the process: the collector need not look at it at every pass, nor once, since
         # a hundredth of it is garbage.
         gc.freeze()
+        gc.set_threshold(_YOUNG_OBJECTS)
         gc.enable()
         try:
             async with AsyncExitStack() as stack:

@@ -20,7 +20,7 @@ from gateway.records import UsageRecord
 from gateway.settings.model import StorageSettings
 from gateway.storage.base import StorageUnavailable, wall_ms
 from gateway.storage.journal import Journal, JournalFailed
-from gateway.storage.ledger import Ledger
+from gateway.storage.ledger import Ledger, Outbox
 from gateway.storage.tidier import Tidier
 from gateway.telemetry.ledger import LedgerFigures
 
@@ -85,12 +85,15 @@ class Books:
         """Says whether a new request is to be refused, since it could not be recorded."""
         return self.ledger is not None and self.ledger.is_refusing
 
-    def record(self, record: UsageRecord) -> None:
-        """Writes the record of a finished request down; of a model without a price the log says so, once."""
+    def record(self, record: UsageRecord, outbox: Outbox | None = None) -> None:
+        """Writes the record of a finished request down; of a model without a price the log says so, once.
+
+        With an outbox that may be put off, but not beyond the answers there.
+        """
         if record.cost_nano_usd is None:
             self._say_unpriced(record.deployment)
         if self.ledger is not None:
-            self.ledger.record(record)
+            self.ledger.record(record, outbox)
 
     def open(self) -> None:
         """Opens the journal, at the first call; raises ConfigError."""

@@ -77,12 +77,15 @@ def build_app() -> typer.Typer:
         no_args_is_help=True,
         add_completion=False,
         pretty_exceptions_enable=False,
+        rich_markup_mode=None,  # drawing boxes around the help takes twice the time of all the rest
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     for name, command in COMMANDS.items():
         app.command(name)(command)
     for name, group in GROUPS.items():
-        app.add_typer(group(), name=name)
+        commands = group()
+        commands.rich_markup_mode = None
+        app.add_typer(commands, name=name)
     return app
 
 

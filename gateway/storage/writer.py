@@ -35,7 +35,7 @@ class Appender(Protocol):
 class Pace:
     """How much at once, and how long a writer waits."""
 
-    batch_records: int = 100
+    batch_records: int = 150
     """More would keep the event loop busy for longer than a request should wait; storage is hardly faster for it."""
     append_seconds: float = 30.0
     """For storage to take a batch."""
