@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence, Set
 from typing import Final, Protocol
 
 from gateway.access.admission import Owner, Span, owner_id, span
@@ -46,10 +46,11 @@ class SpendingUnknown(Exception):
 class _Figures:
     """What was read of one owner, and when."""
 
-    __slots__ = ("amounts", "as_of_ms")
+    __slots__ = ("amounts", "as_of_ms", "windows")
 
-    def __init__(self, as_of_ms: int, amounts: Mapping[str, int]) -> None:
+    def __init__(self, as_of_ms: int, windows: Set[Window], amounts: Mapping[str, int]) -> None:
         self.as_of_ms = as_of_ms
+        self.windows = windows
         self.amounts = amounts
         """By the name of a span."""
 
@@ -148,11 +149,15 @@ class Spending:
                     found[id][at.name] = amount
         for id, amounts in found.items():
             self._known.pop(id, None)
-            self._known[id] = _Figures(now_ms, amounts)
+            self._known[id] = _Figures(now_ms, {budget.window for budget in owners[id].budgets}, amounts)
+
+    def _knows(self, id: str, owner: Owner) -> bool:
+        known = self._known.get(id)
+        return known is not None and {budget.window for budget in owner.budgets} <= known.windows
 
     def _due(self, owners: Mapping[str, Owner]) -> Sequence[str]:
         asked, self._asked = self._asked, set()
-        due = dict.fromkeys(id for id in owners if id not in self._known)
+        due = dict.fromkeys(id for id, owner in owners.items() if not self._knows(id, owner))
         due |= dict.fromkeys(id for id in asked if id in owners)
         others = (id for id in self._known if id not in due)
         return [*due, *(id for id, _ in zip(others, range(_OTHERS), strict=False))]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final, Protocol
 
 from gateway.state.admission import MAX_NANO_USD, Admission, Charges, Check, Kind, is_rate, judged, used
@@ -28,6 +28,16 @@ class _Counter(Protocol):
     @property
     def is_held(self) -> bool:
         """Whether a lease still has to settle with it."""
+        ...
+
+    @property
+    def spent(self) -> int:
+        """Of a budget: what was spent for good."""
+        ...
+
+    @property
+    def held(self) -> int:
+        """Of a budget: what requests under way hold."""
         ...
 
 
@@ -55,6 +65,8 @@ class _Bucket:
         return self._level == 0
 
     is_held = False
+    spent = 0
+    held = 0
 
     def _leak(self, limit: int, now_ms: int) -> None:
         self._level = max(0, self._level - max(0, now_ms - self._at_ms) * limit)
@@ -83,6 +95,9 @@ class _Places:
     @property
     def is_held(self) -> bool:
         return self._taken > 0
+
+    spent = 0
+    held = 0
 
 
 class _Purse:
@@ -117,6 +132,14 @@ class _Purse:
     def is_held(self) -> bool:
         return self._leases > 0
 
+    @property
+    def spent(self) -> int:
+        return self._spent or 0
+
+    @property
+    def held(self) -> int:
+        return self._held
+
 
 class Counters:
     """Counts for a process that is alone, or that has to decide alone for a while."""
@@ -131,6 +154,16 @@ class Counters:
 
     def __len__(self) -> int:
         return len(self._counters)
+
+    @property
+    def leases(self) -> Mapping[str, Sequence[Check]]:
+        """What is held, by whom."""
+        return self._leases
+
+    def spent_nano_usd(self, check: Check) -> int:
+        """Returns what is known to be spent of a budget."""
+        counter = self._counters.get(check.name)
+        return check.spent_nano_usd if counter is None else max(counter.spent, check.spent_nano_usd)
 
     @property
     def trouble(self) -> str:
@@ -154,7 +187,7 @@ class Counters:
         before = len(self._counters)
         counters = [self._counter(check) for check in checks]
         levels = [counter.level(check, now_ms) for counter, check in zip(counters, checks, strict=True)]
-        admission = judged(checks, levels)
+        admission = judged(checks, levels, [counter.held for counter in counters])
         if admission.refused is None:
             for counter, check in zip(counters, checks, strict=True):
                 counter.take(check, now_ms)

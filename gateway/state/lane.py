@@ -29,6 +29,8 @@ _STEPS: Final = 5
 _BATCH: Final = 100
 """Commands at once: an exchange has to be over in time."""
 _SHORT_PAUSE_SECONDS: Final = 0.02
+_BEATS_WHILE_NOT_READY: Final = 20
+"""As many in the time of one."""
 
 _log = logging.getLogger("anyport.state")
 Answer = object
@@ -67,15 +69,20 @@ class Lane:
         place: str,
         *,
         scripts: Sequence[Script],
+        first: Callable[[], Sequence[Command]],
         beat: Callable[[], Sequence[Command]],
-        heard: Callable[[Sequence[Answer]], None],
+        heard: Callable[[Sequence[Answer], bool], bool],
         clock: Callable[[], float],
         pace: Pace = DEFAULT_PACE,
     ) -> None:
-        """`beat` says what is sent as a sign of life, `heard` is called with the answers to that."""
+        """`first` says what a server hears at the beginning of a connection, and `beat` what as a sign of life.
+
+        `heard` is called with the answers to that, and whether nobody asked lately; it says whether one may ask now.
+        """
         self._connect = connect
         self._place = place
         self._scripts = scripts
+        self._first = first
         self._beat = beat
         self._heard = heard
         self._clock = clock
@@ -90,6 +97,7 @@ class Lane:
         self._is_away = True
         """Until it has answered once, a server is as good as away."""
         self._is_closed = False
+        self._is_stale = False
         self._trouble = "connecting"
 
     @property
@@ -141,6 +149,11 @@ class Lane:
         """Sends this as soon as that is possible, again if need be."""
         self._put(_Message(command))
 
+    def renew(self) -> None:
+        """Begins the conversation anew: the server was restarted behind a connection that still seems to be there."""
+        self._is_stale = True
+        self._wake.set()
+
     def _put(self, message: _Message) -> None:
         self._queue.append(message)
         if len(self._queue) > MAX_QUEUED:
@@ -160,15 +173,32 @@ class Lane:
         """Connects and exchanges until something fails, which it raises."""
         async with aclosing(self._connect()) as client:
             async with asyncio.timeout(self._pace.connect_seconds):
-                await self._load(client)
+                is_ready = await self._greet(client)
             while True:
-                self._heard(await self._in_time(client, self._beat()))
-                self._is_back()
-                await self._serve_until(self._clock() + self._pace.beat_seconds, client)
+                if is_ready:
+                    self._is_back()
+                else:
+                    self._is_not_ready()
+                seconds = self._pace.beat_seconds / (_BEATS_WHILE_NOT_READY if self._is_away else 1)
+                await self._serve_until(self._clock() + seconds, client)
+                is_ready = self._heard(await self._in_time(client, self._beat()), self._is_away)
+
+    async def _greet(self, client: Client) -> bool:
+        """Tells a server all that it may not know; returns whether it may be asked now."""
+        self._is_stale = False
+        await self._load(client)
+        commands = self._first()
+        for start in range(0, len(commands), _BATCH):
+            _raise_first(await self._sent(client, commands[start : start + _BATCH]))
+        answers = await self._sent(client, self._beat())
+        _raise_first(answers)
+        return self._heard(answers, self._is_away)
 
     async def _serve_until(self, end: float, client: Client) -> None:
         while (left := end - self._clock()) > 0:
             await self._serve(client)
+            if self._is_stale:
+                raise ConnectionError("it was restarted")
             if not self._queue:
                 self._is_empty.set()
                 await self._rest(left)
@@ -211,17 +241,19 @@ class Lane:
             patience.cancel()
 
     async def _exchange(self, client: Client, commands: Sequence[Command]) -> Sequence[Answer]:
-        """Returns the answers; loads the scripts if the server has forgotten them, and raises any other error."""
+        """Returns the answers; greets a server that has forgotten the scripts, and raises any other error.
+
+        The package connects again by itself where a server was restarted between two exchanges.
+        """
         answers = await self._sent(client, commands)
         unknown = [at for at, answer in enumerate(answers) if type(answer).__name__ == "NoScriptError"]
         if unknown:
-            await self._load(client)
+            if not await self._greet(client):
+                raise ConnectionError("it was restarted")
             again = await self._sent(client, [commands[at] for at in unknown])
             for at, answer in zip(unknown, again, strict=True):
                 answers[at] = answer
-        for answer in answers:
-            if isinstance(answer, Exception):
-                raise answer
+        _raise_first(answers)
         return answers
 
     async def _sent(self, client: Client, commands: Sequence[Command]) -> list[Answer]:
@@ -235,9 +267,7 @@ class Lane:
         async with client.pipeline(transaction=False) as pipeline:
             for script in self._scripts:
                 pipeline.script_load(script.source)
-            for answer in await cancellable(pipeline.execute(raise_on_error=False)):
-                if isinstance(answer, Exception):
-                    raise answer
+            _raise_first(await cancellable(pipeline.execute(raise_on_error=False)))
 
     def _miss(self, message: _Message) -> None:
         # A server that answers others is not away: then it was we who asked too much at once.
@@ -260,6 +290,16 @@ class Lane:
             _end(message)
         self._queue = deque(message for message in self._queue if message.reply is None)
 
+    def _is_not_ready(self) -> None:
+        """The server answers, and has forgotten what others have not told it again."""
+        if not self._is_away:
+            _log.warning("%s is empty: each replica admits requests by its own share of the limits", self._place)
+        self._is_away = True
+        self._misses = 0
+        self._trouble = "empty, waiting for the other replicas"
+        self._give_up()
+        self._tried.set()
+
     def _is_back(self) -> None:
         if self._is_away and self._trouble != "connecting":
             _log.info("%s is there again: replicas count limits and budgets together", self._place)
@@ -268,6 +308,12 @@ class Lane:
         self._answered = self._clock()
         self._trouble = ""
         self._tried.set()
+
+
+def _raise_first(answers: Sequence[Answer]) -> None:
+    for answer in answers:
+        if isinstance(answer, Exception):
+            raise answer
 
 
 def _end(message: _Message) -> bool:

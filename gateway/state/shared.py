@@ -1,7 +1,9 @@
 """Limits and budgets that replicas count together in Redis, and what each of them does while it is away.
 
 Alone, a replica has its share of every rate, of the requests at the same time, and of what is left of a budget as it
-sees it: by the ledger's figure, what it spent itself since, and what it holds. So it keeps that picture at all times.
+sees it: by the ledger's figure, what it spent itself since, and what it holds. So it keeps that picture at all times,
+and tells a server that comes back, maybe empty, what it holds. Such a server is asked once all have done so, or had the
+time.
 """
 
 from __future__ import annotations
@@ -26,6 +28,8 @@ _SEEN_SECONDS: Final = 10.0
 """A replica that gave no sign of life for this long counts no more."""
 _RENEWED_AT_ONCE: Final = 500
 _UNAVAILABLE_SECONDS: Final = 1.0
+_BEATS_TO_WAIT: Final = 2
+"""For replicas to come back to a server that was emptied: each tries once in a beat."""
 
 
 class SharedCounters:
@@ -44,7 +48,14 @@ class SharedCounters:
     ) -> None:
         """Checks of `closed` kinds refuse while the server is away."""
         self._lane = Lane(
-            connect, place, scripts=scripts.all, beat=self._beat, heard=self._hear, clock=clock, pace=pace
+            connect,
+            place,
+            scripts=scripts.all,
+            first=self._holdings,
+            beat=self._beat,
+            heard=self._hear,
+            clock=clock,
+            pace=pace,
         )
         self._scripts = scripts
         self._clock = clock
@@ -53,6 +64,11 @@ class SharedCounters:
         self._leases: dict[str, Sequence[Check]] = {}
         """Those that the server may know of."""
         self._replicas = 1
+        self._memory = ""
+        """What the server's says since it was told last what is held here."""
+        self._beat_seconds = pace.beat_seconds
+        self._ready_at: float | None = None
+        """Until then the replicas that an emptied server does not know yet are waited for."""
         self._renew_seconds = place_seconds / 4
         self._renewed = clock()
 
@@ -84,18 +100,23 @@ class SharedCounters:
             return self._decide_alone(lease, checks)
         self._leases[lease] = checks
         try:
-            answer = await self._lane.ask(self._scripts.admission(lease, checks))
+            answer = await self._lane.ask(
+                self._scripts.admission(lease, checks, self._own.spent_nano_usd, self._memory)
+            )
         except BaseException:  # it may have been taken, and nobody will settle it
             self.release(lease)
             raise
-        if answer is None:
+        if not answer:
+            if answer is not None:
+                self._lane.renew()
             return self._decide_alone(lease, checks)
-        is_taken, *levels = cast("list[int]", answer)
+        is_taken, *figures = cast("list[int]", answer)
+        levels, held = figures[: len(checks)], figures[len(checks) :]
         if is_taken:
             self._own.hold(lease, [check for check in checks if not is_rate(check.kind)])
         else:
             del self._leases[lease]
-        return judged(checks, levels)
+        return judged(checks, levels, held)
 
     def settle(self, lease: str, charges: Charges) -> None:
         """Corrects our own picture at once and the server's as soon as possible."""
@@ -127,7 +148,7 @@ class SharedCounters:
         left = check.limit - spent
         share = min(left, max(1, left // self._replicas))
         amount = min(check.amount, share) if check.amount <= left else check.amount
-        return replace(check, limit=spent + share, amount=amount)
+        return replace(check, limit=spent + share, amount=amount, whole=check.limit)
 
     def _beat(self) -> Sequence[Command]:
         places: list[tuple[str, str]] = []
@@ -145,5 +166,29 @@ class SharedCounters:
             beats.append(self._scripts.heartbeat(_SEEN_SECONDS, part))
         return beats
 
-    def _hear(self, answers: Sequence[Answer]) -> None:
-        self._replicas = max([1, *(each for each in answers if isinstance(each, int))])
+    def _hear(self, answers: Sequence[Answer], was_away: bool) -> bool:
+        """Takes in how many replicas there are; tells a server that may not know it what is held."""
+        there, memory = cast("tuple[int, bytes]", answers[0])
+        has_forgotten = memory.decode() != self._memory
+        self._memory = memory.decode()
+        if was_away or has_forgotten:
+            for command in self._holdings():
+                self._lane.tell(command)
+        if has_forgotten and there < self._replicas and self._ready_at is None:
+            self._ready_at = self._clock() + _BEATS_TO_WAIT * self._beat_seconds
+        if self._ready_at is not None and there < self._replicas and self._clock() < self._ready_at:
+            return False
+        self._ready_at = None
+        self._replicas = there
+        return True
+
+    def _holdings(self) -> Sequence[Command]:
+        """Returns what says all that is held; a server that knows of it does nothing."""
+        commands: list[Command] = []
+        for lease, own in self._own.leases.items():
+            held = [check for check in self._leases.get(lease, own) if not is_rate(check.kind)]
+            if held:
+                # Of rates it may have taken nothing: those stay as they were estimated, which passes within a minute.
+                self._leases[lease] = held
+                commands.append(self._scripts.holding(lease, held, self._own.spent_nano_usd))
+        return commands

@@ -12,8 +12,8 @@ from gateway.state.admission import Admission, Charges, Kind
 from gateway.state.lane import DEFAULT_PACE, MAX_QUEUED, Lane, Pace
 from gateway.state.redis import Client
 from gateway.state.scripts import PREFIX, Command, Script
-from tests.state.counting import asker, budget, places, requests, tokens
-from tests.state.replica import WITHIN, eventually
+from tests.state.counting import Asker, asker, budget, places, requests, tokens
+from tests.state.replica import WITHIN, eventually, eventually_async
 from tests.state.server import RedisServer
 
 IMPATIENT = Pace(answer_seconds=0.2, beat_seconds=0.1, connect_seconds=5)
@@ -146,10 +146,62 @@ async def test_a_server_that_comes_back_empty_begins_with_what_the_ledger_says(s
         await eventually(lambda: one.admissions.trouble and other.admissions.trouble)
         server.start()
         await eventually(lambda: not one.admissions.trouble and not other.admissions.trouble)
-        assert await one.remaining(budget(1000, 1, 400)) == [600]
-        one.admissions.settle(under_way, Charges(nano_usd=100))  # the new server knows nothing of it
+        for each in (one, other):
+            assert await each.remaining(budget(1000, 1, 400)) == [500]  # what is under way was told to the new server
+        one.admissions.settle(under_way, Charges(nano_usd=100))
         assert await one.remaining(budget(1000, 1, 400)) == [600]
         assert await other.remaining(budget(1000, 1, 500)) == [500]
+
+
+async def test_a_server_that_comes_back_empty_is_told_what_all_replicas_hold_before_it_is_asked(
+    server: RedisServer,
+) -> None:
+    async with asker(server.url) as one, asker(server.url) as other:
+        await eventually(lambda: [getattr(each.admissions, "replicas", 0) for each in (one, other)] == [2, 2])
+        for each in (one, other):
+            assert [await each.goes(places(10), budget(1000, 100)) for _ in range(5)] == [True] * 5
+        assert not await one.goes(budget(1000, 100))
+        server.kill()
+        server.start()
+        for _ in range(200):
+            assert not await one.goes(budget(1000, 100))
+            assert not await other.goes(places(10))
+            await asyncio.sleep(0.01)
+        await eventually(lambda: not one.admissions.trouble and not other.admissions.trouble)
+        assert not await one.goes(budget(1000, 100))
+        other.admissions.settle("l0", Charges(nano_usd=0))
+        await eventually_async(lambda: one.goes(places(10), budget(1000, 100)))
+        assert not await other.goes(places(10))
+
+
+async def test_a_server_that_was_emptied_while_it_ran_is_told_what_is_held(server: RedisServer) -> None:
+    async with asker(server.url) as one:
+        assert [await one.goes(places(2), budget(1000, 500)) for _ in range(2)] == [True, True]
+        with server.admin() as admin:
+            admin.flushall()
+        await eventually_async(lambda: _has(one, 0))
+        one.admissions.settle("l0", Charges(nano_usd=100))
+        await eventually_async(lambda: one.goes(places(2), budget(1000, 400)))
+
+
+async def test_what_was_decided_alone_is_told_to_the_server_that_comes_back(server: RedisServer) -> None:
+    async with asker(server.url) as one:
+        server.kill()
+        await eventually(lambda: one.admissions.trouble)
+        assert await one.goes(places(1), budget(1000, 600), requests(5))
+        server.start()
+        await eventually(lambda: not one.admissions.trouble)
+        refused = await one.ask(budget(1000, 600))
+        assert (refused.is_admitted, refused.is_passing, refused.wait_seconds) == (False, True, 1.0)
+        assert not await one.goes(places(1))
+        one.admissions.settle("l0", Charges(nano_usd=600))
+        refused = await one.ask(budget(1000, 600))
+        assert (refused.is_admitted, refused.is_passing, refused.wait_seconds) == (False, False, None)
+        assert await one.goes(places(1), requests(5))
+
+
+async def _has(one: Asker, left: int) -> bool:
+    return await one.remaining(places(2), budget(1000, 1)) == [left, left]
 
 
 async def test_forgotten_scripts_are_sent_again(server: RedisServer) -> None:
@@ -262,7 +314,9 @@ async def test_of_very_much_that_cannot_be_told_the_oldest_is_forgotten() -> Non
     def connect() -> Client:
         raise AssertionError("it is not started")
 
-    lane = Lane(connect, "", scripts=[], beat=list, heard=lambda answers: None, clock=time.monotonic)
+    lane = Lane(
+        connect, "", scripts=[], first=list, beat=list, heard=lambda answers, was_away: True, clock=time.monotonic
+    )
     for number in range(20_000):
         lane.tell(Command(Script("", ""), (str(number),), ()))
     assert lane.queued == MAX_QUEUED < 20_000
