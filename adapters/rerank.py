@@ -60,8 +60,10 @@ def _document(item: JSON, names: list[str], where: str) -> str:
     if isinstance(item, str):
         return item
     members = as_object(item)
-    if names:
+    if names and members:
         members = {name: members[name] for name in names if name in members}
+        if not members:
+            raise Unsupported("rank_fields", f"{where} has none of the members that rank_fields names")
     found = members.get("text")
     if isinstance(found, str) and (not names or names == ["text"]):
         return found

@@ -11,6 +11,16 @@ from typing import Final
 from msgspec import UNSET, Struct, UnsetType
 from msgspec.structs import replace
 
+NANO: Final = 10**9
+"""Nano-dollars of one dollar."""
+
+
+def dollars(nano_usd: int) -> str:
+    """Returns an amount as decimal digits, exactly and without an exponent."""
+    whole, rest = divmod(nano_usd, NANO)
+    digits = f"{rest:09}".rstrip("0")
+    return f"{whole}.{digits}" if digits else str(whole)
+
 
 class Window(StrEnum):
     """How long a budget lasts before it begins anew: UTC's days, ISO weeks and months; `total` never does."""

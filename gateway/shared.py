@@ -111,7 +111,7 @@ class Stored:
             Pepper(self.pepper, self.directory / _PEPPER_FILE),
             clock=time.monotonic,
             now_ms=lambda: time.time_ns() // 1_000_000,
-            changed=lambda: self.spending.refresh(),  # a budget that is new is known from its first request on
+            changed=lambda: self.spending.follow(),  # a budget that is new is known from its first request on
             is_absent=self.is_absent,
         )
         self.spending = Spending(lambda: self.storage, self.picture.budgeted, now_ms=self.picture.now_ms)

@@ -11,10 +11,10 @@ from msgspec.structs import replace
 
 from gateway.access.picture import KeyPicture
 from gateway.access.secrets import PepperMissing, digest_of, hint_of, new_key
-from gateway.access.wishes import dollars_of, laid_over, whole_number
+from gateway.access.wishes import laid_over, whole_number
 from gateway.credentials.secret import Secret
 from gateway.errors import CallerError, InvalidRequest, KeysUnavailable, UnknownUrl
-from gateway.records import Project, Team, VirtualKey
+from gateway.records import Project, Team, VirtualKey, dollars
 from gateway.storage.base import (
     AuditEntry,
     ChangedMeanwhile,
@@ -229,7 +229,7 @@ def described(owner: Owner, now_ms: int) -> dict[str, Any]:
     """Returns what people may see of an owner."""
     members = {name: value for name, value in msgspec.structs.asdict(owner).items() if name not in _HIDDEN}
     members["limits"] = msgspec.structs.asdict(owner.limits)
-    members["budgets"] = [{"usd": dollars_of(each.nano_usd), "window": each.window} for each in owner.budgets]
+    members["budgets"] = [{"usd": dollars(each.nano_usd), "window": each.window} for each in owner.budgets]
     if isinstance(owner, VirtualKey):
         is_expired = owner.expires_at_ms is not None and now_ms >= owner.expires_at_ms
         members["status"] = "disabled" if owner.disabled_at_ms is not None else "expired" if is_expired else "active"

@@ -101,6 +101,11 @@ class Spending:
             await self.refresh()
             self._task = asyncio.create_task(self._run(), name="spending")
 
+    async def follow(self) -> None:
+        """Looks again if it has started: before that, storage may lack what a process before this one wrote down."""
+        if self._task is not None:
+            await self.refresh()
+
     async def aclose(self) -> None:
         """Ends the task."""
         if self._task is not None:

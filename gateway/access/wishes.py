@@ -9,10 +9,9 @@ from typing import Any, Final, TypeVar, cast
 import msgspec
 
 from gateway.errors import InvalidRequest
-from gateway.records import Budget, Limits, Project, Team, VirtualKey, Window
+from gateway.records import NANO, Budget, Limits, Project, Team, VirtualKey, Window
 from gateway.state.admission import MAX_IN_FLIGHT, MAX_NANO_USD, MAX_RATE
 
-NANO: Final = 10**9
 MAX_NAME: Final = 100
 MAX_ITEMS: Final = 100
 _MAX_TEXT: Final = 512
@@ -53,12 +52,6 @@ def nano_usd(name: str, value: Any) -> int:
     if nano != nano.to_integral_value():
         raise _wrong(name, f"may have nine decimals at most, not {str(value)[:64]}")
     return int(nano)
-
-
-def dollars_of(nano: int) -> str:
-    """Returns nano-dollars as a decimal string of dollars."""
-    whole, rest = divmod(nano, NANO)
-    return f"{whole}.{rest:09}".rstrip("0").rstrip(".")
 
 
 def whole_number(name: str, value: Any, most: int) -> int:

@@ -143,7 +143,7 @@ def _print_csv(groups: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None
 
 
 def _print(groups: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> None:
-    from gateway.engine.cost import dollars
+    from gateway.records import dollars
 
     table = [
         [
@@ -168,7 +168,7 @@ def _called(name: str, value: str) -> str:
 
 
 def _cells(used: Counters) -> Iterable[str]:
-    from gateway.engine.cost import dollars
+    from gateway.records import dollars
 
     return [*(str(getattr(used, name)) for name in _COLUMNS), dollars(used.cost_nano_usd)]
 

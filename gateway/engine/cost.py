@@ -14,8 +14,6 @@ from gateway.routing.deployment import Deployment
 
 _TOKENS: Final = 1_000_000
 """Prices are for a million."""
-_NANO: Final = 10**9
-_DECIMALS: Final = 9
 
 
 OWN_PRICE: Final = "configuration"
@@ -71,10 +69,3 @@ def cost_nano_usd(usage: Usage, price: Price) -> int:
     total += completion * rates.output
     whole, rest = divmod(total, _TOKENS)
     return whole + (2 * rest > _TOKENS or (2 * rest == _TOKENS and whole % 2))
-
-
-def dollars(nano_usd: int) -> str:
-    """Returns an amount as decimal digits, exactly and without an exponent."""
-    whole, rest = divmod(nano_usd, _NANO)
-    digits = f"{rest:0{_DECIMALS}d}".rstrip("0")
-    return f"{whole}.{digits}" if digits else str(whole)

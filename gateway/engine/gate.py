@@ -12,14 +12,15 @@ from itertools import count
 from typing import Final
 
 from adapters.types import Headers
-from gateway.access.admission import Estimate, Owner, Spent, checks, owners, rate_headers, refusal, worst_cost
+from gateway.access.admission import Estimate, Spent, checks, owners, rate_headers, refusal, worst_cost
 from gateway.access.estimate import Tokens, tokens_of
 from gateway.access.keys import Caller
+from gateway.access.premises import is_limited
 from gateway.access.spending import SpendingUnknown
 from gateway.domain import Price
 from gateway.engine.cost import Prices
 from gateway.errors import LimitsUnavailable
-from gateway.records import NO_LIMITS, UsageRecord
+from gateway.records import UsageRecord
 from gateway.routing.asking import Asking
 from gateway.routing.route import Plan
 from gateway.state.admission import Admissions, Charges, Kind
@@ -78,7 +79,7 @@ class Gate:
         if client.key is None:
             return None
         charged = owners(client.key, client.project, client.team)
-        if not any(map(_is_limited, charged)):
+        if not any(map(is_limited, charged)):
             return None
         now = self._wall()
         estimate = self._estimate(asking, plan, now, has_budget=any(owner.budgets for owner in charged))
@@ -111,10 +112,6 @@ class Gate:
         deployments = (each for stage in plan.stages for each in stage.route.deployments)
         prices = (self._prices.of(each, now)[0] for each in deployments)
         return max((_dearest(price, tokens) for price in prices if price is not None), default=None)
-
-
-def _is_limited(owner: Owner) -> bool:
-    return bool(owner.budgets) or owner.limits != NO_LIMITS
 
 
 def _dearest(price: Price, tokens: Tokens) -> int:

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from adapters.types import Usage
 from gateway.domain import Outcome
-from gateway.engine.cost import dollars
+from gateway.records import dollars
 from gateway.reload.reloader import Reloaded
 from gateway.resilience.consequences import Event, Turn
 from gateway.runtime import Runtime

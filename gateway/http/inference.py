@@ -16,7 +16,6 @@ from gateway.domain import Outcome
 from gateway.engine.answer import Answer, Stream
 from gateway.engine.client_errors import passed_on
 from gateway.engine.content import Keeper
-from gateway.engine.cost import dollars
 from gateway.engine.executor import Executor
 from gateway.engine.gate import Gate, Lease
 from gateway.engine.hints import read_hints
@@ -35,6 +34,7 @@ from gateway.http.edge import ClientGone, HeaderList, Transaction
 from gateway.http.guard import ClientConnection
 from gateway.http.ids import Ids
 from gateway.http.inbound import read_call
+from gateway.records import dollars
 from gateway.routing.asking import Asking
 from gateway.routing.route import Plan
 from gateway.routing.router import Router

@@ -13,12 +13,11 @@ from starlette.datastructures import QueryParams
 from gateway.access.admission import Owner, Span, owner_id, owners
 from gateway.access.admission import span as window_span
 from gateway.access.keys import Caller
-from gateway.engine.cost import dollars
 from gateway.errors import CallerError, Overloaded
 from gateway.http.edge import Transaction
 from gateway.http.sums import check_names, moment, moment_text, reliance, span, sums_of
 from gateway.http.usage import asked, taken_snapshot
-from gateway.records import Limits, Window
+from gateway.records import Limits, Window, dollars
 from gateway.runtime import Runtime
 from gateway.storage.base import Filter, Storage, UsageQuery, UsageRow
 

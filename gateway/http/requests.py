@@ -8,14 +8,13 @@ from typing import Any, Final
 
 import msgspec
 
-from gateway.engine.cost import dollars
 from gateway.errors import UnknownUrl
 from gateway.http.admin_door import Door
 from gateway.http.admin_live import ACTOR
 from gateway.http.admin_reading import Asked
 from gateway.http.sums import milliseconds_of, moment_text, reliance, wrong
 from gateway.http.usage import asked as asked_storage
-from gateway.records import Content, UsageRecord
+from gateway.records import Content, UsageRecord, dollars
 from gateway.runtime import Runtime
 from gateway.storage.base import AuditEntry, Filter, RecordsQuery, Storage
 

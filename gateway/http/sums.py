@@ -11,8 +11,8 @@ from typing import Any, Final
 from starlette.datastructures import QueryParams
 
 from gateway.books import Told
-from gateway.engine.cost import dollars
 from gateway.errors import InvalidRequest
+from gateway.records import dollars
 from gateway.storage.base import HOUR_MS, Dimension, UsageRow
 
 COUNTS: Final = tuple(name for name in UsageRow.__struct_fields__ if name not in ("group", "cost_nano_usd"))

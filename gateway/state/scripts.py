@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from hashlib import sha1
-from itertools import count
 from typing import Final
 
 from gateway.state.admission import MAX_NANO_USD, Charges, Check, Kind, is_rate, used
@@ -18,8 +17,7 @@ from gateway.state.admission import MAX_NANO_USD, Charges, Check, Kind, is_rate,
 PREFIX: Final = "anyport:admission:"
 """What the names of all keys of admissions begin with."""
 REPLICAS: Final = f"{PREFIX}replicas"
-MEMORY: Final = f"{PREFIX}memory"
-"""Has the same text for as long as the server forgets nothing."""
+"""The set of those that are there and have told what they hold."""
 NOW: Final = "redis.call('TIME')"
 """Where the scripts have seconds and microseconds from."""
 _SHAPES: Final = {Kind.REQUESTS: "rate", Kind.TOKENS: "rate", Kind.IN_FLIGHT: "places", Kind.BUDGET: "budget"}
@@ -78,12 +76,12 @@ local function hold(key, held_key, spent, held, take, lease, life)
 end
 """
 
-# KEYS: the lease, then those of each check, then the server's memory. ARGV: what that said when this replica told it
-# what it holds, the lease's name, the lives of a place and of held money, then for each check its shape, take, capacity, limit, and what is known to be spent. Returns whether it was taken, the levels
-# before, and what of each is held; nothing if the server has forgotten what it was told, or if the settlement has
-# come already, over another connection.
+# KEYS: the lease, then those of each check, then the set of replicas. ARGV: this replica, the lease's name, the lives
+# of a place and of held money, then for each check its shape, take, capacity, limit, and what is known to be spent.
+# Returns whether it was taken, the levels before, and what of each is held; nothing if the server knows nothing of this
+# replica and what it holds, or if the settlement has come already, over another connection.
 _ADMIT: Final = """
-if redis.call('GET', KEYS[#KEYS]) ~= ARGV[1] or redis.call('EXISTS', KEYS[1]) == 1 then return {} end
+if not redis.call('ZSCORE', KEYS[#KEYS], ARGV[1]) or redis.call('EXISTS', KEYS[1]) == 1 then return {} end
 local lease, place_life, life = ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
 local checks, answer, fits, at_key = {}, {1}, 1, 2
 for at = 5, #ARGV, 5 do
@@ -122,8 +120,9 @@ answer[1] = fits
 return answer
 """
 
-# KEYS: as above, without rates. ARGV: the lease's name, the lives of a place and of held money, then for each check its
-# shape, take, and what is known to be spent. Takes what a replica holds already, unless the server knows that.
+# KEYS: the lease, then those of each check; none is a rate. ARGV: the lease's name, the lives of a place and of held
+# money, then for each check its shape, take, and what is known to be spent. Takes what a replica holds already, unless
+# the server knows that.
 _HOLD: Final = """
 local lease, place_life, life = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 if not redis.call('SET', KEYS[1], '1', 'PX', whole(life), 'NX') then return 0 end
@@ -142,7 +141,8 @@ end
 return 1
 """
 
-# KEYS: as above. ARGV: the lease's name, then for each check its shape, what was taken, what was used, its limit.
+# KEYS: as above, of all checks. ARGV: the lease's name, then for each check its shape, what was taken, what was used,
+# its limit.
 _SETTLE: Final = """
 if redis.call('GET', KEYS[1]) ~= '1' then
   -- A question that is still on its way over a connection that was given up finds this, and takes nothing.
@@ -175,22 +175,21 @@ end
 return 1
 """
 
-# KEYS: the set of replicas, the server's memory, then counters of places. ARGV: this replica, for how long it counts as
-# there, the life of a place, what an empty memory is to say, then a lease for each of the counters, which lives on if
-# it is still there. Returns how many replicas there are, and what the memory says.
+# KEYS: the set of replicas, then counters of places. ARGV: this replica, for how long it counts as there, the life of a
+# place, whether it has just told what it holds, then a lease for each of the counters, which lives on if it is still
+# there. Returns how many replicas there are, 0 to one that the server does not know.
 _BEAT: Final = """
+if ARGV[4] == '0' and not redis.call('ZSCORE', KEYS[1], ARGV[1]) then return 0 end
 local life, place_life = tonumber(ARGV[2]), tonumber(ARGV[3])
 -- First what a server that is out of memory refuses: after another write it would not look.
 redis.call('ZADD', KEYS[1], whole(now + life), ARGV[1])
 redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', whole(now))
 redis.call('PEXPIRE', KEYS[1], whole(life))
-redis.call('SET', KEYS[2], ARGV[4], 'PX', whole(DAY), 'NX')
-redis.call('PEXPIRE', KEYS[2], whole(DAY))
-for at = 3, #KEYS do
-  redis.call('ZADD', KEYS[at], 'XX', whole(now + place_life), ARGV[at + 2])
+for at = 2, #KEYS do
+  redis.call('ZADD', KEYS[at], 'XX', whole(now + place_life), ARGV[at + 3])
   redis.call('PEXPIRE', KEYS[at], whole(place_life))
 end
-return {redis.call('ZCARD', KEYS[1]), redis.call('GET', KEYS[2])}
+return redis.call('ZCARD', KEYS[1])
 """
 
 
@@ -220,9 +219,9 @@ class Scripts:
 
     def __init__(self, *, replica: str, place_seconds: float, lease_seconds: float, now: str = NOW) -> None:
         """A place of a dead replica is free after `place_seconds`, money that it held after `lease_seconds`."""
-        self.admit, self.hold, self.settle, self.beat = (_script(text, now) for text in (_ADMIT, _HOLD, _SETTLE, _BEAT))
+        self.admit, self.hold = _script(_ADMIT, now), _script(_HOLD, now)
+        self.settle, self.beat = _script(_SETTLE, now), _script(_BEAT, now)
         self._replica = replica
-        self._memories = count()
         self._place_ms = int(place_seconds * 1000)
         self._lease_ms = int(lease_seconds * 1000)
 
@@ -231,22 +230,25 @@ class Scripts:
         """Those that a server has to know."""
         return (self.admit, self.hold, self.settle, self.beat)
 
-    def admission(self, lease: str, checks: Sequence[Check], spent: Spent, memory: str) -> Command:
+    def admission(self, lease: str, checks: Sequence[Check], spent: Spent) -> Command:
         """Takes all or nothing; the answer is 1 or 0, then the levels before, then what is held of each.
 
-        It is empty where the server's memory is another one.
+        It is empty where the server does not know this replica.
         """
         name = self._name(lease)
-        arguments: list[str | int] = [memory, name, self._place_ms, self._lease_ms]
+        arguments: list[str | int] = [self._replica, name, self._place_ms, self._lease_ms]
         for check in checks:
             known = spent(check) if check.kind is Kind.BUDGET else 0
             arguments += (_SHAPES[check.kind], check.take, check.capacity, check.limit, known)
-        return Command(self.admit, (*_keys(name, checks), MEMORY), tuple(arguments))
+        return Command(self.admit, (*_keys(name, checks), REPLICAS), tuple(arguments))
 
-    def holding(self, lease: str, checks: Sequence[Check], spent: Spent) -> Command:
-        """Takes what is held already, once for each lease; none of the checks is a rate."""
+    def holding(
+        self, lease: str, checks: Sequence[Check], spent: Spent, *, life_seconds: float | None = None
+    ) -> Command:
+        """Takes what is held already, once for each lease, for that long; none of the checks is a rate."""
         name = self._name(lease)
-        arguments: list[str | int] = [name, self._place_ms, self._lease_ms]
+        life_ms = self._lease_ms if life_seconds is None else int(life_seconds * 1000)
+        arguments: list[str | int] = [name, self._place_ms, life_ms]
         for check in checks:
             arguments += (_SHAPES[check.kind], check.take, spent(check) if check.kind is Kind.BUDGET else 0)
         return Command(self.hold, _keys(name, checks), tuple(arguments))
@@ -260,15 +262,15 @@ class Scripts:
             arguments += (_SHAPES[check.kind], check.take, used(check, charges), limit)
         return Command(self.settle, _keys(name, checks), tuple(arguments))
 
-    def heartbeat(self, life_seconds: float, places: Sequence[tuple[str, str]]) -> Command:
-        """Says that this replica is there, and its leases of these counters.
+    def heartbeat(self, life_seconds: float, places: Sequence[tuple[str, str]], *, is_first: bool) -> Command:
+        """Says that this replica is there, at first that it has told what it holds, and its leases of these counters.
 
-        The answer counts replicas, and has what the server's memory says.
+        The answer counts replicas; it is 0 from a server that does not know this one, unless that is said at first.
         """
-        keys = (REPLICAS, MEMORY, *(PREFIX + counter for counter, _ in places))
-        memory = f"{self._replica}:{next(self._memories)}"
+        keys = (REPLICAS, *(PREFIX + counter for counter, _ in places))
         names = (self._name(lease) for _, lease in places)
-        return Command(self.beat, keys, (self._replica, int(life_seconds * 1000), self._place_ms, memory, *names))
+        arguments = (self._replica, int(life_seconds * 1000), self._place_ms, int(is_first), *names)
+        return Command(self.beat, keys, arguments)
 
     def _name(self, lease: str) -> str:
         return f"{self._replica}:{lease}"

@@ -1,9 +1,10 @@
 """Limits and budgets that replicas count together in Redis, and what each of them does while it is away.
 
-Alone, a replica has its share of every rate, of the requests at the same time, and of what is left of a budget as it
-sees it: by the ledger's figure, what it spent itself since, and what it holds. So it keeps that picture at all times,
-and tells a server that comes back, maybe empty, what it holds. Such a server is asked once all have done so, or had the
-time.
+Theory. Alone, a replica has its share of every rate, of the requests at the same time, and of what is left of a budget:
+by the ledger's figure, what it spent itself since, and what it holds, and no more than was left when it last heard of
+the others. So it keeps that picture at all times. It greets a server with what it holds, which counts once for each
+lease; one that knows nothing of it was emptied, and is told, too, what the ledger may not know yet. Such a server is
+asked once all that were there have greeted it, or had the time.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from msgspec.structs import replace
 
 from gateway.state.admission import Admission, Charges, Check, Kind, is_rate, judged
 from gateway.state.counters import Counters
-from gateway.state.lane import DEFAULT_PACE, Answer, Lane, Pace
+from gateway.state.lane import DEFAULT_PACE, Answer, Lane, Pace, Standing
 from gateway.state.redis import Client
 from gateway.state.scripts import Command, Scripts
 
@@ -24,6 +25,8 @@ PLACE_SECONDS: Final = 60.0
 """A place of a replica that died is free after this; a living one renews its own."""
 LEASE_SECONDS: Final = 3600.0
 """A replica that died holds money no longer than this; the ledger knows by then what was spent."""
+LEDGER_SECONDS: Final = 3.0
+"""The ledger's figure has what was spent before that, as long as storage is there."""
 _SEEN_SECONDS: Final = 10.0
 """A replica that gave no sign of life for this long counts no more."""
 _RENEWED_AT_ONCE: Final = 500
@@ -45,13 +48,14 @@ class SharedCounters:
         closed: Collection[Kind] = (),
         pace: Pace = DEFAULT_PACE,
         place_seconds: float = PLACE_SECONDS,
+        ledger_seconds: float = LEDGER_SECONDS,
     ) -> None:
         """Checks of `closed` kinds refuse while the server is away."""
         self._lane = Lane(
             connect,
             place,
             scripts=scripts.all,
-            first=self._holdings,
+            first=self._first,
             beat=self._beat,
             heard=self._hear,
             clock=clock,
@@ -60,15 +64,14 @@ class SharedCounters:
         self._scripts = scripts
         self._clock = clock
         self._closed = frozenset(closed)
-        self._own = Counters(clock)
+        self._own = Counters(clock, ledger_seconds=ledger_seconds)
         self._leases: dict[str, Sequence[Check]] = {}
         """Those that the server may know of."""
-        self._replicas = 1
-        self._memory = ""
-        """What the server's says since it was told last what is held here."""
+        self._replicas = self._seen = 1
         self._beat_seconds = pace.beat_seconds
-        self._ready_at: float | None = None
-        """Until then the replicas that an emptied server does not know yet are waited for."""
+        self._complete_at: float | None = None
+        """Until then a server that was emptied waits for the other replicas."""
+        self._ledger_seconds = ledger_seconds
         self._renew_seconds = place_seconds / 4
         self._renewed = clock()
 
@@ -100,9 +103,7 @@ class SharedCounters:
             return self._decide_alone(lease, checks)
         self._leases[lease] = checks
         try:
-            answer = await self._lane.ask(
-                self._scripts.admission(lease, checks, self._own.spent_nano_usd, self._memory)
-            )
+            answer = await self._lane.ask(self._scripts.admission(lease, checks, self._own.spent_nano_usd))
         except BaseException:  # it may have been taken, and nobody will settle it
             self.release(lease)
             raise
@@ -116,7 +117,9 @@ class SharedCounters:
             self._own.hold(lease, [check for check in checks if not is_rate(check.kind)])
         else:
             del self._leases[lease]
-        return judged(checks, levels, held)
+        admission = judged(checks, levels, held)
+        self._own.hear(admission, self._replicas)
+        return admission
 
     def settle(self, lease: str, charges: Charges) -> None:
         """Corrects our own picture at once and the server's as soon as possible."""
@@ -137,6 +140,8 @@ class SharedCounters:
             admission = Admission(refused=closed, wait_seconds=_UNAVAILABLE_SECONDS, is_unavailable=True)
         if not admission.is_admitted:
             self.release(lease)
+        elif not self._lane.is_away:
+            self._tell_held(lease)
         return admission
 
     def _share(self, check: Check) -> Check:
@@ -147,10 +152,14 @@ class SharedCounters:
         spent = min(check.limit, check.spent_nano_usd)
         left = check.limit - spent
         share = min(left, max(1, left // self._replicas))
+        room = self._own.room(check)
+        if room is not None:
+            ours, free = room
+            share = min(share, max(0, ours - spent) + -(-free // self._replicas))
         amount = min(check.amount, share) if check.amount <= left else check.amount
         return replace(check, limit=spent + share, amount=amount, whole=check.limit)
 
-    def _beat(self) -> Sequence[Command]:
+    def _beat(self, is_first: bool) -> Sequence[Command]:
         places: list[tuple[str, str]] = []
         if self._clock() - self._renewed >= self._renew_seconds:
             self._renewed = self._clock()
@@ -161,34 +170,48 @@ class SharedCounters:
                 if check.kind is Kind.IN_FLIGHT
             ]
         parts = iter(places)
-        beats = [self._scripts.heartbeat(_SEEN_SECONDS, list(islice(parts, _RENEWED_AT_ONCE)))]
+        part = list(islice(parts, _RENEWED_AT_ONCE))
+        beats = [self._scripts.heartbeat(_SEEN_SECONDS, part, is_first=is_first)]
         while part := list(islice(parts, _RENEWED_AT_ONCE)):
-            beats.append(self._scripts.heartbeat(_SEEN_SECONDS, part))
+            beats.append(self._scripts.heartbeat(_SEEN_SECONDS, part, is_first=is_first))
         return beats
 
-    def _hear(self, answers: Sequence[Answer], was_away: bool) -> bool:
-        """Takes in how many replicas there are; tells a server that may not know it what is held."""
-        there, memory = cast("tuple[int, bytes]", answers[0])
-        has_forgotten = memory.decode() != self._memory
-        self._memory = memory.decode()
-        if was_away or has_forgotten:
-            for command in self._holdings():
-                self._lane.tell(command)
-        if has_forgotten and there < self._replicas and self._ready_at is None:
-            self._ready_at = self._clock() + _BEATS_TO_WAIT * self._beat_seconds
-        if self._ready_at is not None and there < self._replicas and self._clock() < self._ready_at:
-            return False
-        self._ready_at = None
-        self._replicas = there
-        return True
+    def _first(self, is_known: bool) -> Sequence[Command]:
+        """Returns what a server is greeted with; what it knows of that counts no second time."""
+        commands = [self._holding(lease) for lease in self._own.leases]
+        if not is_known:
+            if self._replicas > 1:
+                self._complete_at = self._clock() + _BEATS_TO_WAIT * self._beat_seconds
+            for check in self._own.lately():
+                name = f"lately:{check.name}"
+                life = self._ledger_seconds
+                commands.append(self._scripts.holding(name, [check], self._own.spent_nano_usd, life_seconds=life))
+        return [command for command in commands if command is not None]
 
-    def _holdings(self) -> Sequence[Command]:
-        """Returns what says all that is held; a server that knows of it does nothing."""
-        commands: list[Command] = []
-        for lease, own in self._own.leases.items():
-            held = [check for check in self._leases.get(lease, own) if not is_rate(check.kind)]
-            if held:
-                # Of rates it may have taken nothing: those stay as they were estimated, which passes within a minute.
-                self._leases[lease] = held
-                commands.append(self._scripts.holding(lease, held, self._own.spent_nano_usd))
-        return commands
+    def _hear(self, answers: Sequence[Answer], was_away: bool) -> Standing:
+        """Takes in how many replicas there are, and says whether they are all."""
+        there = cast("int", answers[0])
+        if not there:
+            return Standing.FORGOTTEN
+        if self._complete_at is not None and there < self._replicas and self._clock() < self._complete_at:
+            return Standing.WAITING
+        self._complete_at = None
+        # A server that was emptied knows the others only once they have found it, too: what is less counts later.
+        self._replicas, self._seen = max(there, self._seen), there
+        if was_away:
+            for lease in self._own.leases:  # those, too, that were decided alone since the greeting
+                self._tell_held(lease)
+        return Standing.READY
+
+    def _tell_held(self, lease: str) -> None:
+        holding = self._holding(lease)
+        if holding is not None:
+            self._lane.tell(holding)
+
+    def _holding(self, lease: str) -> Command | None:
+        """Returns what says that a lease is held; of rates it may have taken nothing, and they stay as they are."""
+        held = [check for check in self._leases.get(lease, self._own.leases[lease]) if not is_rate(check.kind)]
+        if not held:
+            return None
+        self._leases[lease] = held
+        return self._scripts.holding(lease, held, self._own.spent_nano_usd)

@@ -257,7 +257,7 @@ def test_an_operator_hears_which_key_is_put_aside(start: Start, scripted: Stage,
     assert f"one: key 2 of 2 {words}" in line
 
 
-def test_a_rate_limit_is_no_news_for_an_operator(start: Start, scripted: Stage) -> None:
+def test_a_client_that_has_to_wait_is_no_news_for_an_operator(start: Start, scripted: Stage) -> None:
     limited = error(429, "Rate limit reached", headers=[("retry-after", "60")])
     scripted.play(by_provider(first=limited, second=json_response(completion("Hi"))))
     gateway = start(two())

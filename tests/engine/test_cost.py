@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from adapters.types import Usage
 from gateway.domain import Price, Rates, Tier
-from gateway.engine.cost import cost_nano_usd, dollars
+from gateway.engine.cost import cost_nano_usd
+from gateway.records import dollars
 
 COUNTS = st.integers(0, 2_000_000)
 RATE = st.integers(0, 200 * 10**9)

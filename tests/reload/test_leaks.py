@@ -37,6 +37,7 @@ class Left(NamedTuple):
 
 
 def left() -> Left:
+    gc.unfreeze()  # what was there when storage was opened is not among the objects otherwise
     gc.collect()
     types = (type(each) for each in gc.get_objects())
     return Left(
@@ -107,7 +108,9 @@ async def test_a_hundred_reloads_leave_nothing(tmp_path: Path, monkeypatch: pyte
     assert after.threads <= before.threads + 8  # workers of the pool for files, which has a bound
     assert after.files <= before.files + 8
     grown = after.objects - before.objects
-    assert not grown or max(grown.values()) < RELOADS // 2, grown.most_common(20)
+    # One runtime more may still be about to go; what every reload leaves behind is a hundred.
+    kept = {name: more for name, more in grown.items() if more >= RELOADS // 2 and more > before.objects[name]}
+    assert kept == {}
 
 
 async def drained(app: App) -> None:

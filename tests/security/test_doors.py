@@ -46,6 +46,8 @@ FOR_THE_OPERATOR = {
     *(("DELETE", f"/admin/{what}/{{id}}") for what in ("projects", "teams")),
     ("GET", "/admin/audit"),
     ("GET", "/admin/audit/verdict"),
+    ("GET", "/admin/requests"),
+    ("GET", "/admin/requests/{id:path}"),
     ("GET", "/admin/usage"),
     ("GET", "/admin/usage/snapshot"),
     ("GET", "/admin/openapi.json"),
@@ -89,7 +91,15 @@ OF_ALL = {"name", "limits", "budgets"}
 BODIES = {
     "POST /admin/explain": {"model", "body", "fail", "seed"},
     "POST /admin/keys/{id}/rotate": {"overlap_seconds"},
-    "PATCH /admin/keys/{id}": {*OF_ALL, "team_id", "project_id", "tags", "routes", "expires_at_ms"},
+    "PATCH /admin/keys/{id}": {
+        *OF_ALL,
+        "team_id",
+        "project_id",
+        "tags",
+        "routes",
+        "expires_at_ms",
+        "keeps_content",
+    },
     "PATCH /admin/projects/{id}": {*OF_ALL, "team_id"},
     "PATCH /admin/teams/{id}": OF_ALL,
 }

@@ -157,3 +157,14 @@ def test_who_has_gone_is_forgotten(shelf: Shelf) -> None:
     shelf.look()
     with pytest.raises(SpendingUnknown):
         shelf.said(one)
+
+
+async def test_nothing_is_read_before_the_start() -> None:
+    shelf = Shelf()
+    shelf.owners = [key("one")]
+    await shelf.spending.follow()
+    assert shelf.asked == []
+    await shelf.spending.start()
+    await shelf.spending.follow()
+    assert len(shelf.asked) == 2
+    await shelf.spending.aclose()
