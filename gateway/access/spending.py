@@ -2,8 +2,9 @@
 
 Theory. The figure of an owner is as old as its last look; what this process has spent since, its own counters know, and
 what other replicas have spent, the shared ones. So an old figure is no fault, and none at all is: of an owner whose
-spending was never read nothing is known, and whoever asks hears that. In each turn of the task all new owners are read,
-those that were asked for, and some of the others.
+spending was never read nothing is known, and whoever asks hears that. So nothing is read before storage has what
+processes before this one wrote down, which no counter knows. In each turn of the task all new owners are read, those
+that were asked for, and some of the others.
 """
 
 from __future__ import annotations
@@ -74,6 +75,7 @@ class Spending:
         self._known: dict[str, _Figures] = {}
         """Those that were read longest ago are first."""
         self._asked: set[str] = set()
+        self._is_complete: Callable[[], bool] = lambda: True
         self._trouble = ""
         self._task: asyncio.Task[None] | None = None
 
@@ -95,9 +97,10 @@ class Spending:
             return 0  # it has begun since
         raise SpendingUnknown(owner)
 
-    async def start(self) -> None:
-        """Looks once, and then again and again in a task; a second call does nothing."""
+    async def start(self, is_complete: Callable[[], bool] = lambda: True) -> None:
+        """Looks once, and then again and again in a task, once storage `is_complete`; a second call does nothing."""
         if self._task is None:
+            self._is_complete = is_complete
             await self.refresh()
             self._task = asyncio.create_task(self._run(), name="spending")
 
@@ -117,7 +120,10 @@ class Spending:
         trouble = ""
         try:
             async with asyncio.timeout(READ_SECONDS):
-                await self._look()
+                if self._is_complete():
+                    await self._look()
+                else:
+                    trouble = "older records are not in storage yet"
         except TimeoutError:
             trouble = f"storage did not answer within {READ_SECONDS:g} s"
         except (StorageError, ConfigError) as error:
