@@ -239,6 +239,8 @@ def _budget_message(check: Check, admission: Admission) -> str:
     if check.whole:
         said += ", of which this replica may give its share only while it cannot ask the others"
     left, cost = _dollars(admission.remaining), _dollars(check.amount)
+    if admission.is_passing and check.whole:
+        return f"{said}, {left} USD of that are free, and this request may cost {cost} USD; wait"
     if admission.is_passing:
         return f"{said}, is held by requests under way, {left} USD are free, and this one may cost {cost} USD; wait"
     if admission.remaining == 0:

@@ -112,7 +112,7 @@ class Admission(Struct, frozen=True):
     remaining: int = 0
     """Of a refusal: what that check still has."""
     is_passing: bool = False
-    """Of a refused budget: only what requests under way hold is in the way."""
+    """Of a refused budget: only what requests under way hold is in the way, or that we decide alone."""
     is_unavailable: bool = False
     """Refused since the shared counters are away, and the operator wants no guess."""
 
@@ -192,7 +192,8 @@ def judged(checks: Sequence[Check], levels: Sequence[int], held: Sequence[int]) 
         after = level + check.take
         filled.append(after)
         if after > check.capacity:
-            is_passing = check.kind is Kind.BUDGET and after - under_way <= check.capacity
+            # What is not ours of the whole while we are alone may be so in a moment.
+            is_passing = check.kind is Kind.BUDGET and after - under_way <= max(check.capacity, check.whole)
             wait = _PASSING_SECONDS if is_passing else _wait_seconds(check, level)
             if worst is None or wait > worst[0]:
                 worst = (wait, check, level, is_passing)

@@ -36,8 +36,8 @@ class _Counter(Protocol):
         """Takes in how far the counter of all is filled, with what we took."""
         ...
 
-    def others(self, now_ms: int) -> int | None:
-        """Returns what others had taken when that was last heard, None if it was long ago; of rates never."""
+    def share(self, check: Check, replicas: int, now_ms: int) -> Check:
+        """Returns what of a check is ours alone; a request that is larger than the share may take all of it."""
         ...
 
     @property
@@ -100,8 +100,8 @@ class _Bucket:
         self._leak(max(1, check.limit // replicas), now_ms)
         self._level = max(self._level, level // replicas)
 
-    def others(self, now_ms: int) -> int | None:
-        return None
+    def share(self, check: Check, replicas: int, now_ms: int) -> Check:
+        return _within(check, _part(check.limit, replicas))
 
     def passing(self, now_ms: int) -> int:
         return 0
@@ -137,8 +137,13 @@ class _Places:
     def hear(self, check: Check, level: int, replicas: int, now_ms: int) -> None:
         self._others.hear(level - self._taken, now_ms)
 
-    def others(self, now_ms: int) -> int | None:
-        return self._others.amount(now_ms)
+    def share(self, check: Check, replicas: int, now_ms: int) -> Check:
+        share = _part(check.limit, replicas)
+        others = self._others.amount(now_ms)
+        if others is not None:
+            free = max(0, check.limit - others - self._taken)
+            share = min(share, self._taken + -(-free // replicas))
+        return _within(check, share)
 
     @property
     def is_held(self) -> bool:
@@ -166,7 +171,14 @@ class _Purse:
         self._ledger_ms = ledger_ms
         self._lately: deque[tuple[int, int]] = deque()
         self._lately_sum = 0
+        self._settled = 0
+        """What we spent ourselves."""
         self._others = _Others()
+        self._alone: tuple[int, int] | None = None
+        """What we had taken, and how far all was filled, when the counter of all was first missed.
+
+        Of what was left then each takes its share, and no share of that again: others may take what is left of theirs.
+        """
 
     def level(self, check: Check, now_ms: int) -> int:
         self._asked_ms = now_ms
@@ -191,6 +203,7 @@ class _Purse:
     def settle(self, check: Check, used: int, now_ms: int) -> None:
         self._held -= check.take
         self._leases -= 1
+        self._settled += used
         self._spent = min(MAX_NANO_USD, (self._spent or 0) + used)
         self._asked_ms = now_ms
         if self._ledger_ms and used:
@@ -202,9 +215,17 @@ class _Purse:
 
     def hear(self, check: Check, level: int, replicas: int, now_ms: int) -> None:
         self._others.hear(level - self.level(check, now_ms), now_ms)
+        self._alone = None
 
-    def others(self, now_ms: int) -> int | None:
-        return self._others.amount(now_ms)
+    def share(self, check: Check, replicas: int, now_ms: int) -> Check:
+        level, taken = self.level(check, now_ms), self._settled + self._held
+        if self._alone is None:
+            self._alone = taken, level + (self._others.amount(now_ms) or 0)
+        taken_before, level_before = self._alone
+        share = -(-max(0, check.limit - level_before) // replicas)
+        left = min(share - (taken - taken_before), check.limit - level)
+        amount = min(check.amount, max(1, share)) if check.amount <= check.limit - level else check.amount
+        return replace(check, limit=min(check.limit, level + max(0, left)), amount=amount, whole=check.limit)
 
     @property
     def is_held(self) -> bool:
@@ -254,15 +275,9 @@ class Counters:
         for check, level in zip(admission.checks, admission.levels, strict=True):
             self._counter(check).hear(check, level, replicas, now_ms)
 
-    def room(self, check: Check) -> tuple[int, int] | None:
-        """Returns how far our counter is filled, and what others and we had left; None if not heard for long."""
-        counter = self._counters.get(check.name)
-        now_ms = self._now_ms()
-        others = None if counter is None else counter.others(now_ms)
-        if counter is None or others is None:
-            return None
-        ours = counter.level(check, now_ms)
-        return ours, max(0, check.capacity - ours - others)
+    def share(self, check: Check, replicas: int) -> Check:
+        """Returns what of a check is ours while nobody counts for all."""
+        return self._counter(check).share(check, replicas, self._now_ms())
 
     def lately(self) -> Sequence[Check]:
         """Returns of each budget what was spent, and the ledger may not know."""
@@ -351,3 +366,12 @@ class Counters:
                 del self._counters[name]
             else:
                 self._counters.move_to_end(name)
+
+
+def _part(limit: int, replicas: int) -> int:
+    return min(limit, max(1, limit // replicas))
+
+
+def _within(check: Check, share: int) -> Check:
+    amount = min(check.amount, share) if check.amount <= check.limit else check.amount
+    return replace(check, limit=share, amount=amount, whole=check.limit)

@@ -35,6 +35,7 @@ _STEPS: Final = 5
 _BATCH: Final = 100
 """Commands at once: an exchange has to be over in time."""
 _SHORT_PAUSE_SECONDS: Final = 0.02
+_CANCEL_SECONDS: Final = 1.0
 _BEATS_WHILE_NOT_READY: Final = 20
 """As many in the time of one."""
 
@@ -143,9 +144,10 @@ class Lane:
             self._is_empty.clear()
             await _within(self._pace.connect_seconds, self._is_empty)
         self._is_closed = True
-        if self._task is not None:
+        while self._task is not None and not self._task.done():
             self._task.cancel()
-            await asyncio.wait([self._task])
+            # The package may forget that, where an answer comes at the same time.
+            await asyncio.wait([self._task], timeout=_CANCEL_SECONDS)
         self._give_up()
 
     async def ask(self, command: Command) -> Answer | None:
@@ -190,7 +192,7 @@ class Lane:
         """Connects and exchanges until something fails, which it raises."""
         self._is_known = False
         async with aclosing(self._connect()) as client:
-            while True:
+            while not self._is_closed:
                 if self._is_known:
                     answers = await self._in_time(client, self._beat(False))
                 else:

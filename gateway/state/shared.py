@@ -13,8 +13,6 @@ from collections.abc import Callable, Collection, Sequence
 from itertools import islice
 from typing import Final, cast
 
-from msgspec.structs import replace
-
 from gateway.state.admission import Admission, Charges, Check, Kind, is_rate, judged
 from gateway.state.counters import Counters
 from gateway.state.lane import DEFAULT_PACE, Answer, Lane, Pace, Standing
@@ -145,19 +143,7 @@ class SharedCounters:
         return admission
 
     def _share(self, check: Check) -> Check:
-        """Returns what of a check is ours alone; a request that is larger than the share may take all of it."""
-        if self._replicas == 1:
-            return check
-        # Of a budget, what is spent is spent; what is left is shared.
-        spent = min(check.limit, check.spent_nano_usd)
-        left = check.limit - spent
-        share = min(left, max(1, left // self._replicas))
-        room = self._own.room(check)
-        if room is not None:
-            ours, free = room
-            share = min(share, max(0, ours - spent) + -(-free // self._replicas))
-        amount = min(check.amount, share) if check.amount <= left else check.amount
-        return replace(check, limit=spent + share, amount=amount, whole=check.limit)
+        return check if self._replicas == 1 else self._own.share(check, self._replicas)
 
     def _beat(self, is_first: bool) -> Sequence[Command]:
         places: list[tuple[str, str]] = []
