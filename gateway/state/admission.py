@@ -133,7 +133,7 @@ class Admissions(Protocol):
     async def admit(self, lease: str, checks: Sequence[Check]) -> Admission:
         """Takes what all checks want, or nothing; raises ValueError for a lease that is held already.
 
-        The name of a lease is used once, and only in this process. Waits for at most 50 ms. A call that is cancelled
+        The name of a lease is used once, and only in this process. Waits for at most 80 ms. A call that is cancelled
         holds nothing.
         """
         ...
