@@ -11,14 +11,19 @@ from typing import Any
 
 from adapters.types import Operation
 from gateway.access.repeats import Repeats
+from gateway.batches.running import LineRunner
+from gateway.batches.scheduler import Scheduler
+from gateway.http.admin.pardons import Pardons
+from gateway.http.api.batches import BATCHES_PATH, BatchesEndpoint
+from gateway.http.api.files import FILES_PATH, FilesEndpoint
+from gateway.http.api.inbound import read_call
+from gateway.http.api.inference import InferenceEndpoint
+from gateway.http.api.models import LIST_PATH, ModelsEndpoint
+from gateway.http.api.own_usage import OWN_SNAPSHOT_PATH, OWN_USAGE_PATH, UsageEndpoint
 from gateway.http.drain import DrainSignal
 from gateway.http.edge import Edge, Receive, Scope, Send
 from gateway.http.happenings import Happenings
 from gateway.http.ids import Ids
-from gateway.http.inference import InferenceEndpoint
-from gateway.http.models import LIST_PATH, ModelsEndpoint
-from gateway.http.own_usage import OWN_SNAPSHOT_PATH, OWN_USAGE_PATH, UsageEndpoint
-from gateway.http.pardons import Pardons
 from gateway.http.shell import Exposition, build_shell
 from gateway.reload.holder import RuntimeHolder
 from gateway.runtime import Runtime
@@ -43,7 +48,10 @@ class App:
         self.feed = Feed()
         self.happenings = Happenings(self.feed, lambda: self.holder.current)
         self.pardons = Pardons(lambda: self.holder.current)
-        self._beside: list[AbstractAsyncContextManager[Any]] = []
+        self._scheduler = Scheduler(
+            lambda: self.holder, LineRunner(read_call, self._ids.next), lambda: drain.is_draining
+        )
+        self._beside: list[AbstractAsyncContextManager[Any]] = [self._scheduler]
         self._shell = build_shell(
             exposition=exposition,
             drain=drain,
@@ -88,6 +96,7 @@ class App:
     def _edge(self, runtime: Runtime) -> Edge:
         server = runtime.settings.server
         models, usage = ModelsEndpoint(runtime), UsageEndpoint(runtime)
+        files, batches = FilesEndpoint(runtime), BatchesEndpoint(runtime, self._scheduler.wake)
         runtime.news.follow(self.happenings)
         return Edge(
             posts={
@@ -109,12 +118,17 @@ class App:
                 for path, operation in INFERENCE_PATHS.items()
             },
             gets=[(LIST_PATH, models), (LIST_PATH + "/", models), (OWN_USAGE_PATH, usage), (OWN_SNAPSHOT_PATH, usage)],
+            resources=[
+                *((FILES_PATH, files), (f"{FILES_PATH}/", files)),
+                *((BATCHES_PATH, batches), (f"{BATCHES_PATH}/", batches)),
+            ],
             shell=self._shell,
             keys=runtime.keys,
             metrics=runtime.metrics,
             ids=self._ids,
             access_log=runtime.access_log,
             feed=self.feed,
+            hooks=runtime.hooks,
             max_in_flight=server.max_in_flight,
         )
 

@@ -17,7 +17,7 @@ from msgspec import field as struct_field
 from adapters.failures import Failure, FailureRule
 from adapters.options import NO_OPTIONS, Options
 from adapters.rules import ParamRules
-from adapters.types import Headers, Operation, Usage
+from adapters.types import Adapter, Headers, Operation, Usage
 
 
 class Connection(StrEnum):
@@ -84,6 +84,12 @@ class ProviderSpec:
     operations: frozenset[Operation] = frozenset({Operation.CHAT})
     keep_ids: tuple[str, ...] = ()
     """Model ids (shell-style patterns) that begin with the provider's own name and are real."""
+    keyless_models: tuple[str, ...] = ()
+    """Model ids (shell-style patterns) that are served without a credential; none means all."""
+    default_model: str = ""
+    """The model that the provider's name alone stands for."""
+    model_envs: tuple[str, ...] = ()
+    """Variables that say the same, and come first."""
     example_models: tuple[str, ...] = ()
     """Documentation; never a default."""
     rules: ParamRules = field(default_factory=ParamRules)
@@ -95,6 +101,8 @@ class ProviderSpec:
     """Variables that say the same."""
     label: str = ""
     """Name in metrics where it differs from the id."""
+    adapter: Adapter | None = None
+    """What speaks the protocol where that is a plugin's; None for our own."""
 
 
 @dataclass(frozen=True, slots=True)

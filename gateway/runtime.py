@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Final
 
+from adapters.types import Adapter
 from gateway.access.guesses import Guesses
 from gateway.access.keys import KeyCheck, client_keys, guessable
 from gateway.access.premises import ALONE, Standing
@@ -29,16 +30,20 @@ from gateway.engine.mirror import Mirror
 from gateway.engine.news import News
 from gateway.engine.settle import Settler
 from gateway.errors import ConfigError, Fault, UnknownModel
-from gateway.registry.adapters import OPTIONS_OF, RULED
+from gateway.plugins.hooks import Hooks
+from gateway.plugins.loading import Plugins, load_plugins
+from gateway.registry.adapters import ADAPTERS, OPTIONS_OF, RULED
 from gateway.registry.builtin import layer, load_builtin, starting_row, to_spec
 from gateway.registry.catalogue import DEMO, DEMO_MODEL, Catalogue
 from gateway.registry.discovery import Discovery, Probe
 from gateway.registry.probing import Prober
 from gateway.registry.registry import Registry
 from gateway.registry.routes import RouteBook
+from gateway.registry.warming import warm
 from gateway.routing.deployment import Deployment
 from gateway.routing.route import Route
 from gateway.routing.router import Router
+from gateway.settings.explain import nearest
 from gateway.settings.model import Settings
 from gateway.settings.provider import ProviderRow
 from gateway.shared import Ear, shared_after
@@ -77,7 +82,8 @@ class Runtime:
         is changed before `take_over`. So this may run beside the event loop.
         """
         self.settings, self.standing = settings, standing
-        self.catalogue = build_catalogue(settings, environ, before.catalogue.keys if before else None)
+        self.plugins = load_plugins(settings.plugins, ADAPTERS, before.plugins if before else None)
+        self.catalogue = build_catalogue(settings, environ, self.plugins, before.catalogue.keys if before else None)
         owners = client_keys(settings.server.api_keys)
         self._echo = EchoTransport()
         self.shared = shared_after(before.shared if before else None, settings, environ)
@@ -92,6 +98,7 @@ class Runtime:
         self.state = self.shared.line.thing.state
         self.access_log = self.shared.access_log.thing
         self.metrics = self.shared.metrics
+        self.hooks = Hooks(self.plugins.hooks, failed=self.metrics.hook_failed)
         self.admin_key = None if settings.admin.key is None else Secret(settings.admin.key.get_secret_value())
         """What the admin API demands."""
         self.scrubber = Scrubber([*self.catalogue.secrets(), *(key for key, _ in owners), *_secrets(settings)])
@@ -203,6 +210,9 @@ class Runtime:
         if settings.health.probe_seconds is not None:
             probing = self._prober.run(settings.health.probe_seconds)
             self._background.append(asyncio.create_task(probing, name="prober"))
+        if settings.upstream.warmup:
+            warming = warm(self.transport, self._places(), settings.upstream.connect_seconds)
+            self._background.append(asyncio.create_task(warming, name="warming"))
         await self.shared.line.thing.start()
         await self.shared.admissions.thing.start()
         stored = self.shared.stored.thing
@@ -268,6 +278,13 @@ class Runtime:
         routes = [self.routes.route(name, "") for name in self.settings.routes if "*" not in name]
         return [deployment for route in routes if isinstance(route, Route) for deployment in route.deployments]
 
+    def _places(self) -> Iterator[tuple[ProviderSpec, str]]:
+        """Yields the base URLs that requests can be expected for."""
+        for each in self._deployments_of_file():
+            if each.provider != DEMO:
+                yield each.key_ring.spec, each.target.base_url
+        yield from ((provider.spec, provider.base_url) for provider in self.catalogue.ready())
+
     def _owners(self, deployments: Sequence[Deployment]) -> dict[str, str]:
         """Returns whose each key is, by its fingerprint."""
         rings = [(provider.spec.id, provider.key_ring) for provider in self.catalogue]
@@ -326,16 +343,27 @@ def _in_vain(row: ProviderRow, whole: ProviderRow) -> str:
     return ""
 
 
-def build_catalogue(settings: Settings, environ: Mapping[str, str], keys: KeyBook | None = None) -> Catalogue:
+def build_catalogue(
+    settings: Settings, environ: Mapping[str, str], plugins: Plugins | None = None, keys: KeyBook | None = None
+) -> Catalogue:
     """Returns the providers of the built-in table with the file's rows laid over; raises ConfigError."""
+    plugins = plugins or load_plugins(settings.plugins, ADAPTERS)
+    adapters = {**ADAPTERS, **plugins.adapters}
     rows = load_builtin()
     for name, row in settings.providers.items():
         rows[name] = layer(starting_row(rows, name), row)
+    _refuse(
+        {
+            f"{name}.protocol": _unspoken(row.protocol, adapters)
+            for name, row in settings.providers.items()
+            if row.protocol and row.protocol not in adapters
+        }
+    )
     specs: list[ProviderSpec] = []
     wrong = {name: said for name, row in settings.providers.items() if (said := _in_vain(row, rows[name]))}
     for name, row in rows.items():
         try:
-            specs.append(to_spec(name, row))
+            specs.append(to_spec(name, row, adapters))
         except ValueError as error:
             wrong[name] = str(error)
     _refuse(wrong)
@@ -346,6 +374,11 @@ def build_catalogue(settings: Settings, environ: Mapping[str, str], keys: KeyBoo
     catalogue = Catalogue(registry, settings.providers, environ, keys)
     _refuse({name: catalogue.problems[name] for name in settings.providers if name in catalogue.problems})
     return catalogue
+
+
+def _unspoken(protocol: str, adapters: Mapping[str, Adapter]) -> str:
+    near = nearest(protocol, adapters) or f"; known are {', '.join(sorted(adapters))}"
+    return f"nothing speaks the protocol {protocol!r}{near}. One of a plugin needs that plugin under `plugins`"
 
 
 def _refuse(wrong: Mapping[str, str]) -> None:

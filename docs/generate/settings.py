@@ -14,6 +14,7 @@ from pydantic.fields import FieldInfo
 from gateway.settings.model import (
     AccessSettings,
     AdminSettings,
+    BatchesSettings,
     DiscoverySettings,
     HealthSettings,
     ServerSettings,
@@ -28,6 +29,7 @@ PAGE = Path(__file__).parents[1] / "configuration.md"
 BEGIN = "<!-- Settings: made by `make docs`; changes made here are lost. -->\n"
 END = "<!-- End of settings. -->\n"
 _WIDTH = 100
+_COLUMNS = "| Setting | Value | Default | Meaning |\n|---|---|---|---|\n"
 _HEAD = """\
 ## Every setting of Anyport with its default, or an example where the default is nothing.
 ## Deleting the first # of a line puts it into force. Copy what you need to anyport.yaml; an empty file is
@@ -103,6 +105,9 @@ _ROUTES = """\
     mirror: {to: my-vllm/llama-3.3-70b, share: 0.01, max_in_flight: 16}
     strict: false
 """
+_PLUGINS = """\
+  - anyport-example
+"""
 _SECTIONS: tuple[tuple[str, type[BaseModel] | str], ...] = (
     ("server", ServerSettings),
     ("providers", _PROVIDERS),
@@ -114,6 +119,8 @@ _SECTIONS: tuple[tuple[str, type[BaseModel] | str], ...] = (
     ("access", AccessSettings),
     ("admin", AdminSettings),
     ("discovery", DiscoverySettings),
+    ("batches", BatchesSettings),
+    ("plugins", _PLUGINS),
 )
 _BOUNDS = (
     ("minimum", "at least"),
@@ -188,7 +195,16 @@ def _or_variable(node: Any) -> Any:
 def settings_table() -> str:
     """Returns the tables of all settings, one per section; rows of providers have a schema of their own."""
     sections = ((name, field) for name, field in Settings.model_fields.items() if name != "providers")
-    return "\n".join(_table(*inner) for name, field in sections for inner in _inner(name, field.annotation))
+    return "\n".join(each for name, field in sections for each in _tables(name, field))
+
+
+def _tables(name: str, field: FieldInfo) -> Iterator[str]:
+    inner = list(_inner(name, field.annotation))
+    if not inner:
+        row = _row(name, field, Settings.model_json_schema()["properties"][name])
+        yield f"### `{name}`\n\n{_COLUMNS}{row}"
+    for section, model in inner:
+        yield _table(section, model)
 
 
 def _inner(path: str, annotation: Any) -> Iterator[tuple[str, type[BaseModel]]]:
@@ -207,7 +223,7 @@ def _table(section: str, model: type[BaseModel]) -> str:
     properties: Json = model.model_json_schema()["properties"]
     rows = "".join(_row(name, field, properties[name]) for name, field in model.model_fields.items())
     doc = (model.__doc__ or "").splitlines()[0]
-    return f"### `{section}`\n\n{doc}\n\n| Setting | Value | Default | Meaning |\n|---|---|---|---|\n{rows}"
+    return f"### `{section}`\n\n{doc}\n\n{_COLUMNS}{rows}"
 
 
 def _row(name: str, field: FieldInfo, schema: Json) -> str:

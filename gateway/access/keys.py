@@ -25,6 +25,9 @@ _BEARER = b"bearer "
 _PREFIX = PREFIX.encode()
 _UNKNOWN = "this API key is not known here"
 _MAX_KEY_BYTES = 4096
+_VIRTUAL = "virtual:"
+_NAMED = "of-file:"
+"""What the two kinds of owners begin with; both are of one length."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +44,13 @@ class Caller:
     def id(self) -> str:
         """The virtual key, or the name of a key of the file."""
         return self.key.id if self.key else self.name
+
+    @property
+    def owner(self) -> str:
+        """Whom files and batches belong to; what a key without a name makes belongs to nobody in particular."""
+        if self.key is not None:
+            return f"{_VIRTUAL}{self.key.id}"
+        return f"{_NAMED}{self.name}" if self.name else ""
 
     @property
     def is_restricted(self) -> bool:
@@ -146,6 +156,24 @@ class KeyCheck:
             if picture.trouble:
                 raise _unavailable()
         raise self._unknown(peer)
+
+    def caller(self, owner: str) -> Caller:
+        """Returns who stands behind `Caller.owner` now; raises what somebody would hear who came with that key."""
+        if not owner and self.is_open:
+            return ANONYMOUS
+        kind, id = owner[: len(_VIRTUAL)], owner[len(_VIRTUAL) :]
+        picture = self._picture
+        if kind == _VIRTUAL and picture is not None:
+            holder = picture.holder(id) if picture.is_trusted else None
+            if holder is not None:
+                return _virtual(holder, picture.now_ms())
+            if picture.trouble:
+                raise _unavailable()
+        elif kind == _NAMED:
+            for _, known in self._owners:
+                if known.name == id:
+                    return known
+        raise Unauthenticated(_UNKNOWN)
 
     def _unknown(self, peer: Peer) -> GatewayError:
         seconds = self.guesses.wait(peer[0]) if self.guesses is not None and peer else 0.0

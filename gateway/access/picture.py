@@ -130,6 +130,11 @@ class KeyPicture:
         key = self._by_digest.get(digest)
         return None if key is None else self._holder(key, is_former=key.digest != digest)
 
+    def holder(self, id: str) -> Holder | None:
+        """Returns whose the key with an id is, None if it knows of none."""
+        key = self._keys.get(id)
+        return None if key is None else self._holder(key, is_former=False)
+
     async def start(self) -> None:
         """Looks once, and then again and again in a task; a second call does nothing."""
         if self._task is None:

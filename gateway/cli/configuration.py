@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Generator, Sequence
 
     from gateway.settings.model import Settings
+    from gateway.settings.provider_files import ProviderFile
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,15 +25,20 @@ class Configuration:
     environ: Mapping[str, str]
 
 
-def load_configuration(explicit: Path | None, data: bytes | None = None) -> Configuration:
+def load_configuration(
+    explicit: Path | None, data: bytes | None = None, files: Sequence[ProviderFile] | None = None
+) -> Configuration:
     """Returns what `--config`, the environment and the current directory give; raises ConfigError.
 
-    `data` is what the file (`explicit`, or ./anyport.yaml) says, if somebody has read it already.
+    `data` is what the file (`explicit`, or ./anyport.yaml) says, if somebody has read it already; `files` are those
+    of providers, where not those beside it are meant.
     """
     from gateway.settings.load import CONFIG_NAME, find_config, load_settings
+    from gateway.settings.provider_files import directory_beside, read_provider_files
 
     path = find_config(explicit, os.environ, Path()) if data is None else explicit or Path(CONFIG_NAME)
-    return Configuration(path, load_settings(path, os.environ, known_providers(), data=data), os.environ)
+    files = read_provider_files(directory_beside(path)) if files is None else files
+    return Configuration(path, load_settings(path, os.environ, known_providers(), data=data, files=files), os.environ)
 
 
 def known_providers() -> Mapping[str, str]:
@@ -48,15 +54,17 @@ def known_providers() -> Mapping[str, str]:
 
 
 @contextmanager
-def located(path: Path | None, data: bytes | None = None) -> Generator[None]:
-    """Gives the faults that are found inside, after loading, their places in the file."""
+def located(
+    path: Path | None, data: bytes | None = None, files: Sequence[ProviderFile] | None = None
+) -> Generator[None]:
+    """Gives the faults that are found inside, after loading, their places in the files."""
     from gateway.errors import ConfigError
 
     try:
         yield
     except ConfigError as error:
-        if path is None:
-            raise
         from gateway.settings.load import locate
+        from gateway.settings.provider_files import directory_beside, read_provider_files
 
-        raise ConfigError(locate(error.faults, path, data)) from None
+        files = read_provider_files(directory_beside(path)) if files is None else files
+        raise ConfigError(locate(error.faults, path, data, files)) from None

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, MutableMapping, Sequence
 from typing import Any, Final
 
 from adapters.codec import encode
@@ -18,10 +18,11 @@ from gateway.access.keys import ANONYMOUS, KeyCheck
 from gateway.domain import Outcome
 from gateway.engine.content import Kept
 from gateway.errors import Draining, GatewayError, Internal, MethodNotAllowed, Overloaded
-from gateway.http.exchange import ClientConnection
+from gateway.http.guard.exchange import ClientConnection
+from gateway.http.guard.response_head import clean_header_value
 from gateway.http.happenings import tell_request
 from gateway.http.ids import Ids
-from gateway.http.response_head import clean_header_value
+from gateway.plugins.hooks import Hooks
 from gateway.telemetry.access_log import MAX_DROPPED, MAX_VALUE_CHARS, AccessLog
 from gateway.telemetry.feed import Feed
 from gateway.telemetry.metrics import Metrics
@@ -115,6 +116,30 @@ class Transaction:
             }
         )
         await self._send({"type": "http.response.body", "body": body})
+
+    async def respond_pieces(self, length: int, content_type: str, pieces: AsyncIterator[bytes]) -> None:
+        """Sends a body of `length` bytes piece by piece; waits while the client is slow."""
+        outcome = self.outcome
+        now = time.monotonic()
+        outcome.status = 200
+        outcome.first_byte = now
+        self.settled()
+        self.has_started = True
+        await self._send(
+            {
+                "type": "http.response.start",
+                "status": 200,
+                "headers": [
+                    (b"content-type", content_type.encode("latin-1")),
+                    (b"content-length", b"%d" % length),
+                    *self._common_headers(now),
+                ],
+            }
+        )
+        async for piece in pieces:
+            outcome.bytes_out += len(piece)
+            await self._send({"type": "http.response.body", "body": piece, "more_body": True})
+        await self._send({"type": "http.response.body", "body": b""})
 
     async def begin_stream(self, first: bytes, headers: HeaderList, *, is_last: bool = False) -> None:
         """Commits: sends the head of an event stream and its first frames."""
@@ -226,23 +251,30 @@ class Edge:
         *,
         posts: Mapping[str, Endpoint],
         gets: Sequence[tuple[str, Endpoint]],
+        resources: Sequence[tuple[str, Endpoint]] = (),
         shell: AsgiApp,
         keys: KeyCheck,
         metrics: Metrics,
         access_log: AccessLog | None,
         ids: Ids,
         feed: Feed,
+        hooks: Hooks | None = None,
         max_in_flight: int | None = None,
     ) -> None:
-        """`posts` maps exact paths, `gets` path prefixes; the first prefix that fits is taken."""
+        """`posts` maps exact paths, `gets` path prefixes; the first prefix that fits is taken.
+
+        `resources` are such prefixes, too, of endpoints that see to the method themselves.
+        """
         self._posts = posts
         self._gets = gets
+        self._resources = resources
         self._shell = shell
         self._keys = keys
         self._ids = ids
         self._metrics = metrics
         self._access_log = access_log
         self._feed = feed
+        self._hooks = hooks or None
         self._max_in_flight = max_in_flight
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -254,8 +286,7 @@ class Edge:
         endpoint = self._posts.get(path)
         methods = "POST"
         if endpoint is None:
-            endpoint = self._get_endpoint(path)
-            methods = "GET"
+            endpoint, methods = self._found(path)
             if endpoint is None:
                 await self._shell(scope, receive, send)
                 return
@@ -263,7 +294,7 @@ class Edge:
         transaction = Transaction(scope, receive, send, outcome)
         self._metrics.request_started()
         try:
-            if scope["method"] != methods:
+            if methods and scope["method"] != methods:
                 raise MethodNotAllowed(f"{path} takes {methods} only", headers=(("allow", methods),))
             self._admit(transaction)
             await endpoint(transaction)
@@ -290,16 +321,23 @@ class Edge:
         outcome.ended = outcome.ended or time.monotonic()
         self._metrics.request_ended(outcome)
         if transaction.is_recorded:
-            if self._access_log is not None:
-                self._access_log.write(outcome)
-            if self._feed.is_heard:
-                tell_request(self._feed, outcome, transaction.client_key.name)
+            self._tell(outcome, transaction.client_key.name)
 
-    def _get_endpoint(self, path: str) -> Endpoint | None:
-        for prefix, endpoint in self._gets:
-            if path.startswith(prefix) and (path == prefix or prefix.endswith("/")):
-                return endpoint
-        return None
+    def _tell(self, outcome: Outcome, client_key: str) -> None:
+        if self._access_log is not None:
+            self._access_log.write(outcome)
+        if self._feed.is_heard:
+            tell_request(self._feed, outcome, client_key)
+        if self._hooks is not None:
+            self._hooks.tell(outcome, client_key)
+
+    def _found(self, path: str) -> tuple[Endpoint | None, str]:
+        """Returns what serves a path that is no operation's, and by which method, "" if by any."""
+        for prefixes, methods in ((self._gets, "GET"), (self._resources, "")):
+            for prefix, endpoint in prefixes:
+                if path.startswith(prefix) and (path == prefix or prefix.endswith("/")):
+                    return endpoint, methods
+        return None, ""
 
     def _admit(self, transaction: Transaction) -> None:
         transaction.client_key = self._keys.check(transaction.headers, transaction.scope.get("client"))

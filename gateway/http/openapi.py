@@ -61,6 +61,21 @@ _BODIES: Final[dict[str, dict[str, Any]]] = {
         },
     },
 }
+_BATCH: Final[dict[str, Any]] = {
+    "summary": "Run the requests of a file",
+    "required": ["input_file_id", "endpoint", "completion_window"],
+    "properties": {
+        "input_file_id": _TEXT,
+        "endpoint": _TEXT,
+        "completion_window": {"type": "string", "enum": ["24h"]},
+        "metadata": {"type": "object"},
+    },
+    "example": {
+        "input_file_id": "file-0123",
+        "endpoint": "/v1/chat/completions",
+        "completion_window": "24h",
+    },
+}
 _NULLABLE: Final = {"type": ["string", "null"]}
 _DETAILS: Final = {
     "type": "object",
@@ -133,6 +148,7 @@ def describe(shell: FastAPI) -> dict[str, Any]:
     paths["/v1/usage"] = {"get": _get("What the key has used, and what is left of its budgets", span)}
     start = _moment("from", "From when models are told apart: `models_from` of the snapshot to compare with.")
     paths["/v1/usage/snapshot"] = {"get": _get("Counters of what the key has ever used", [start])}
+    paths |= _files_and_batches()
     return {
         **document,
         "paths": {**paths, **document.get("paths", {})},
@@ -162,6 +178,23 @@ def _post(body: dict[str, Any]) -> dict[str, Any]:
             "200": {"description": "The answer, JSON or server-sent events", "headers": _HEADERS},
             "default": _ERROR,
         },
+    }
+
+
+def _files_and_batches() -> dict[str, Any]:
+    id = [{"name": "id", "in": "path", "required": True, "schema": _TEXT}]
+    form = {
+        "required": ["file", "purpose"],
+        "properties": {"file": {"format": "binary"}, "purpose": {"const": "batch"}},
+    }
+    upload = {**_get("Upload a file"), "requestBody": {"content": {"multipart/form-data": {"schema": form}}}}
+    return {
+        "/v1/files": {"post": upload, "get": _get("Files of the key")},
+        "/v1/files/{id}": {"get": _get("One file, without its bytes", id), "delete": _get("Delete a file", id)},
+        "/v1/files/{id}/content": {"get": _get("The bytes of a file", id)},
+        "/v1/batches": {"post": _post(_BATCH), "get": _get("Batches of the key")},
+        "/v1/batches/{id}": {"get": _get("One batch", id)},
+        "/v1/batches/{id}/cancel": {"post": _get("Cancel a batch", id)},
     }
 
 

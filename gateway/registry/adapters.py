@@ -50,6 +50,11 @@ OPTIONS_OF: Final[Mapping[str, frozenset[str]]] = MappingProxyType(
 """Option of a row -> the protocols that read it."""
 
 
+def adapter_of(spec: ProviderSpec) -> Adapter:
+    """Returns what speaks a provider's protocol."""
+    return spec.adapter or ADAPTERS[spec.protocol]
+
+
 def paths_of(spec: ProviderSpec) -> Mapping[Operation, str]:
     """Returns the paths below a provider's base URL: its own, else its protocol's."""
-    return {**ADAPTERS[spec.protocol].paths, **spec.paths}
+    return {**adapter_of(spec).paths, **spec.paths}

@@ -19,7 +19,7 @@ import gateway
 from adapters.failures import FailureRule
 from adapters.options import Options
 from adapters.rules import Addition, ModelRules, ParamRules
-from adapters.types import Operation
+from adapters.types import Adapter, Operation
 from gateway.domain import AuthScheme, Cloud, Connection, ProviderSpec
 from gateway.errors import ConfigError
 from gateway.registry.adapters import ADAPTERS
@@ -136,13 +136,16 @@ def starting_row(rows: Mapping[str, ProviderRow], name: str) -> ProviderRow:
     return ProviderRow(protocol=generic.protocol, rules=generic.rules)
 
 
-def to_spec(id: str, row: ProviderRow) -> ProviderSpec:
-    """Returns what the row means; raises `ValueError` for no base URL, or a region that the row has not."""
+def to_spec(id: str, row: ProviderRow, adapters: Mapping[str, Adapter] = ADAPTERS) -> ProviderSpec:
+    """Returns what the row means; raises `ValueError` for no base URL, or a region that the row has not.
+
+    `adapters` speak the protocols that there are.
+    """
     regions = row.regions or {}
     base_url = _region_url(id, regions, row.region) if row.region else row.base_url
     if not base_url:
         raise ValueError(f"provider `{id}` has no base_url")
-    adapter = ADAPTERS[row.protocol or "openai"]
+    adapter = adapters[row.protocol or "openai"]
     return ProviderSpec(
         id=id,
         display_name=row.display_name or id,
@@ -164,6 +167,9 @@ def to_spec(id: str, row: ProviderRow) -> ProviderSpec:
         paths=_frozen(row.paths or {}),
         operations=frozenset(row.operations or adapter.operations),
         keep_ids=tuple(row.keep_ids or ()),
+        keyless_models=tuple(row.keyless_models or ()),
+        default_model=row.default_model or "",
+        model_envs=tuple(row.model_envs or ()),
         example_models=tuple(row.example_models or ()),
         rules=_param_rules(row.rules or RulesRow()),
         options=Options(**(row.options or OptionsRow()).model_dump(exclude_none=True)),
@@ -171,6 +177,7 @@ def to_spec(id: str, row: ProviderRow) -> ProviderSpec:
         timeout_seconds=row.timeout_seconds,
         timeout_envs=tuple(row.timeout_envs or ()),
         label=row.label or id,
+        adapter=None if adapter.protocol in ADAPTERS else adapter,
     )
 
 

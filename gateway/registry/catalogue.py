@@ -25,8 +25,8 @@ from gateway.credentials.resolve import (
 from gateway.credentials.secret import Secret
 from gateway.credentials.variables import ABI, first
 from gateway.domain import AuthScheme, Connection, ProviderSpec
-from gateway.registry.adapters import ADAPTERS, paths_of
-from gateway.registry.registry import GENERIC, Registry, names_url
+from gateway.registry.adapters import adapter_of, paths_of
+from gateway.registry.registry import GENERIC, Registry, SplitModel, clean_model, is_keyless, names_url
 from gateway.routing.deployment import Deployment
 from gateway.settings.provider import ProviderRow
 from gateway.settings.scalars import MAX_SECONDS
@@ -199,12 +199,10 @@ class Catalogue:
         """Returns what a provider needs before it can be called, "" if nothing."""
         if provider.is_ready:
             return ""
-        id = provider.spec.id
-        names = [name for name in provider.spec.credential_envs if not name.startswith(ABI)]
-        where = " or ".join((names or provider.spec.credential_envs)[:_HINTED]) or f"providers.{id}.credentials"
         auth = provider.spec.auth
         login = login_needs(auth.cloud if auth else None)
-        return f"{id} has no credential; set {where}" + (f"; a login of this machine needs {login}" if login else "")
+        said = f"{provider.spec.id} has no credential; set {_hint(provider.spec)}"
+        return said + (f"; a login of this machine needs {login}" if login else "")
 
     def deploy(self, name: str, secrets: tuple[Secret, ...] = ()) -> Deployment | str:
         """Returns the deployment that `provider/model` means, or one sentence that says why there is none.
@@ -215,7 +213,7 @@ class Catalogue:
             return self._demo()
         if names_url(name):
             return "custom: URLs are for the configuration file, never for a request"
-        split = self._registry.split_model(name)
+        split = self._registry.split_model(name) or self._alone(name)
         if split is None:
             provider, slash, rest = name.partition("/")
             near = self._registry.nearest(provider) if slash and rest else []
@@ -225,11 +223,25 @@ class Catalogue:
             return provider
         if not secrets and (lack := self.lack(provider)):
             return lack
+        if not secrets and provider.key_ring.is_empty and not is_keyless(split.spec, split.model):
+            free = ", ".join(split.spec.keyless_models)
+            return f"{split.spec.id} serves only {free} without a credential; set {_hint(split.spec)}"
         listed = self.listing.models.get(provider.spec.id)
         model = split.model
         if listed is not None and model not in listed and name in listed:
             model = name  # the id really begins with its provider's name
         return self._deployment(provider, model, secrets)
+
+    def _alone(self, name: str) -> SplitModel | None:
+        """Returns what a provider's name alone means: a variable's model, its default, or the first that it lists."""
+        named = self._registry.written(name)
+        if named is None:
+            return None
+        spec = named.spec
+        told = first(self._environ, *spec.model_envs)
+        listed = self.listing.models.get(spec.id, ()) if spec.connection is Connection.LOCAL else ()
+        model = told[1] if told else spec.default_model or next(iter(listed), "")
+        return SplitModel(spec, named.region, clean_model(spec, model)) if model else None
 
     def custom(self, provider: str, model: str, secrets: tuple[Secret, ...] = ()) -> Deployment | str:
         """Returns a deployment at a provider of the file: an id, an alias, or a prefix and a URL."""
@@ -247,7 +259,7 @@ class Catalogue:
     def _deployment(self, provider: Provider, model: str, secrets: tuple[Secret, ...] = ()) -> Deployment:
         spec = provider.spec
         base_url = self._found_at.get(spec.id, provider.base_url)
-        adapter = ADAPTERS[spec.protocol]
+        adapter = adapter_of(spec)
         paths = paths_of(spec)
         target = Target(
             model=model,
@@ -350,6 +362,12 @@ class Catalogue:
 
     def _has_variable(self, spec: ProviderSpec) -> bool:
         return first(self._environ, *spec.credential_envs) is not None
+
+
+def _hint(spec: ProviderSpec) -> str:
+    """Returns which variables to set for a credential."""
+    names = [name for name in spec.credential_envs if not name.startswith(ABI)]
+    return " or ".join((names or spec.credential_envs)[:_HINTED]) or f"providers.{spec.id}.credentials"
 
 
 def _accounts(provider: Provider) -> set[str]:

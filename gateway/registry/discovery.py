@@ -24,6 +24,7 @@ from gateway.credentials.resolve import operation_url, probe_url
 from gateway.credentials.sign import signed
 from gateway.registry.adapters import paths_of
 from gateway.registry.catalogue import Catalogue, Provider
+from gateway.registry.registry import is_keyless
 from gateway.transport.base import TransportError
 from gateway.transport.control import ControlClient, ControlReply
 
@@ -221,8 +222,10 @@ def _read(provider: Provider, base_url: str, reply: ControlReply, seconds: float
 
 
 def _own(provider: Provider, base_url: str, models: Sequence[str]) -> tuple[str, ...]:
-    """Leaves out what a local Ollama lists of its cloud: calls of such models are refused there."""
+    """Leaves out what would be refused: what a local Ollama lists of its cloud, and what wants a key where none is."""
     spec = provider.spec
+    if provider.key_ring.is_empty:
+        models = [model for model in models if is_keyless(spec, model)]
     if spec.protocol != "ollama" or spec.options.cloud_suffix == "keep" or not is_local_host(base_url):
         return tuple(models)
     return tuple(model for model in models if read_mark(model)[1] != "cloud")

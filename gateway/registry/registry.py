@@ -73,6 +73,10 @@ class Registry:
         """Returns at most `n` ids and aliases that look like `name`, the likeliest first."""
         return get_close_matches(name.strip().lower(), self._named, n)
 
+    def written(self, name: str) -> Named | None:
+        """Returns the provider whose id or alias is written exactly so, or None."""
+        return self._written.get(name)
+
     def split_model(self, model: str) -> SplitModel | None:
         """Returns the provider that `model` begins with, or None.
 
@@ -100,6 +104,11 @@ def clean_model(spec: ProviderSpec, model: str) -> str:
     head, slash, rest = model.partition("/")
     is_redundant = slash and rest and (head == spec.id or head in spec.aliases)
     return rest if is_redundant and not _is_kept(spec, model) else model
+
+
+def is_keyless(spec: ProviderSpec, model: str) -> bool:
+    """True if the provider, where it demands no credential, serves this model without one."""
+    return not spec.keyless_models or any(_matches(pattern, model) for pattern in spec.keyless_models)
 
 
 def _is_kept(spec: ProviderSpec, model: str) -> bool:

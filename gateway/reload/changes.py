@@ -112,6 +112,8 @@ def _paths(old: Settings, new: Settings) -> Iterator[str]:
             continue
         before, after = getattr(old, section), getattr(new, section)
         if not isinstance(before, BaseModel):
+            if before != after:
+                yield section
             continue
         for name in type(before).model_fields:
             path = f"{section}.{name}"

@@ -10,14 +10,15 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Final
 
-from gateway.reload.watch import FileWatch
+from gateway.reload.watch import DirectoryWatch, FileWatch
+from gateway.settings.provider_files import directory_beside
 
 _STDERR: Final = 2
 
 
 @asynccontextmanager
 async def triggers(reload: Callable[[str], Awaitable[Any]], path: Path | None) -> AsyncGenerator[None]:
-    """While it is entered, SIGHUP and changes of the file at `path` reload."""
+    """While it is entered, SIGHUP and changes of the file at `path`, or of providers' files beside it, reload."""
     running: set[asyncio.Task[Any]] = set()
     has_terminal = os.isatty(_STDERR)
 
@@ -36,16 +37,20 @@ async def triggers(reload: Callable[[str], Awaitable[Any]], path: Path | None) -
     async def changed() -> None:
         await begin("the file has changed")
 
+    async def provider_changed() -> None:
+        await begin("the files of providers have changed")
+
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGHUP, hung_up)
-    watching = None
+    watching: list[asyncio.Task[None]] = []
     if path is not None:
-        watching = loop.create_task(FileWatch(path, changed).run(), name="config-watch")
+        watches = (FileWatch(path, changed), DirectoryWatch(directory_beside(path), provider_changed))
+        watching = [loop.create_task(watch.run(), name="config-watch") for watch in watches]
     try:
         yield
     finally:
         loop.remove_signal_handler(signal.SIGHUP)
-        tasks = [*running, *([watching] if watching else [])]
+        tasks = [*running, *watching]
         for task in tasks:
             task.cancel()
         if tasks:

@@ -13,11 +13,13 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Final
 
+from gateway.settings.provider_files import paths_in
+
 LOOK_SECONDS: Final = 2.0
 SETTLE_SECONDS: Final = 0.2
 """So long it must not change, so that no half of a file is read."""
 _MOST_BYTES: Final = 2 * 1024 * 1024
-Mark = tuple[int, int, int, int] | None
+Mark = tuple[int, ...] | None
 
 
 class FileWatch:
@@ -29,15 +31,21 @@ class FileWatch:
         self._path = path
         self._changed = changed
         self._look_seconds = look_seconds
-        self._mark = mark_of(path)
-        self._digest = digest_of(path)
+        self._mark = self._look()
+        self._digest = self._read()
+
+    def _look(self) -> Mark:
+        return mark_of(self._path)
+
+    def _read(self) -> bytes | None:
+        return digest_of(self._path)
 
     async def run(self) -> None:
         """Looks until it is cancelled."""
         while True:
             await asyncio.sleep(self._look_seconds)
             # In a thread: a file system over a network may not answer for a while.
-            mark = await asyncio.to_thread(mark_of, self._path)
+            mark = await asyncio.to_thread(self._look)
             if mark is None or mark == self._mark:
                 continue
             digest = await self._settled(mark)
@@ -49,13 +57,31 @@ class FileWatch:
         """Returns the digest of a file that nobody is writing any more, None if it went away meanwhile."""
         while mark is not None:
             await asyncio.sleep(SETTLE_SECONDS)
-            digest = await asyncio.to_thread(digest_of, self._path)
-            again = await asyncio.to_thread(mark_of, self._path)
+            digest = await asyncio.to_thread(self._read)
+            again = await asyncio.to_thread(self._look)
             if again == mark:
                 self._mark = mark
                 return digest
             mark = again
         return None
+
+
+class DirectoryWatch(FileWatch):
+    """The same of the files of providers, of which each may come and go."""
+
+    def _look(self) -> Mark:
+        try:
+            marks = [mark_of(path) for path in paths_in(self._path)]
+        except OSError:
+            return None
+        return tuple(number for mark in marks for number in mark or ())
+
+    def _read(self) -> bytes | None:
+        try:
+            said = [(path.name, digest_of(path)) for path in paths_in(self._path)]
+        except OSError:
+            return None
+        return repr(said).encode()
 
 
 def mark_of(path: Path) -> Mark:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path as FilePath
 from typing import cast
 
 import yaml
@@ -50,6 +51,18 @@ class Document:
     """Values that have a fault already, so that no second one is reported for them."""
     variables: dict[Path, str] = field(default_factory=dict[Path, str])
     """Values that came from the environment -> the variable's name; these values are never shown."""
+    files: dict[Path, str] = field(default_factory=dict[Path, str])
+    """Mappings that stand in a file of their own -> that file."""
+
+    def absorb(self, part: Document, at: Path) -> None:
+        """Takes the places, faults and variables of another file, which says what is at `at`."""
+        self.files[at] = part.file
+        self.places.setdefault(at[:-1], Place(0, 0, 0, 0))
+        self.places[at] = Place(1, 1, 1, 1)
+        self.places |= part.places
+        self.variables |= part.variables
+        self.broken |= part.broken
+        self.faults += part.faults
 
     def add(self, path: Path, message: str, *, at_key: bool = False) -> None:
         """Notes a fault at `path`, or at the nearest value around it that the file has."""
@@ -59,7 +72,13 @@ class Document:
             known = known[:-1]
         place = self.places.get(known, Place(0, 0, 0, 0))
         line, column = (place.key_line, place.key_column) if at_key else (place.line, place.column)
-        self.faults.append(Fault(self.file, line, column, dotted(path), message))
+        self.faults.append(Fault(self.file_of(path), line, column, dotted(path), message))
+
+    def file_of(self, path: Path) -> str:
+        """Returns the file in which the value at `path` stands."""
+        return next(
+            (self.files[path[:length]] for length in range(len(path), 0, -1) if path[:length] in self.files), self.file
+        )
 
 
 Substitute = Callable[[Document, Path, str], str]
@@ -91,15 +110,25 @@ def as_number(value: object) -> float | None:
         return None
 
 
-def read_document(file: str, data: bytes, substitute: Substitute) -> Document:
-    """Returns what `data` says; raises ConfigError if it is no YAML mapping at all."""
+def read_file(path: FilePath) -> bytes:
+    """Returns the bytes of a settings file, or so many that it is too long; raises ConfigError."""
+    try:
+        with path.open("rb") as file:
+            return file.read(MAX_FILE_BYTES + 1)
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        raise ConfigError([Fault(str(path), 0, 0, "", f"cannot be read: {reason}")]) from None
+
+
+def read_document(file: str, data: bytes, substitute: Substitute, at: Path = ()) -> Document:
+    """Returns what `data` says, as the value at `at`; raises ConfigError if it is no YAML mapping at all."""
     document = Document(file)
     root = _compose(file, _decode(file, data))
     if root is not None and not _is_null(root):
         if not isinstance(root, yaml.MappingNode):
             raise _stop(file, root.start_mark, "the file must hold settings as 'name: value' lines")
         reader = _Reader(document, substitute)
-        document.root = reader.mapping((), root)
+        document.root = reader.mapping(at, root)
     return document
 
 

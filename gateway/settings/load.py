@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,9 +10,10 @@ from pydantic import ValidationError
 
 from gateway.errors import ConfigError, Fault
 from gateway.settings.checks import check
-from gateway.settings.document import MAX_FILE_BYTES, Document, dotted, read_document
+from gateway.settings.document import Document, Substitute, dotted, read_document, read_file
 from gateway.settings.explain import explain
 from gateway.settings.model import ServerSettings, Settings
+from gateway.settings.provider_files import ProviderFile, add_provider_files
 from gateway.settings.variables import Variables
 
 CONFIG_VARIABLE = "ANYPORT_CONFIG"
@@ -41,15 +42,20 @@ def load_settings(
     known_providers: Mapping[str, str] | None = None,
     *,
     data: bytes | None = None,
+    files: Sequence[ProviderFile] = (),
 ) -> Settings:
     """Returns the settings of the file, or the defaults without one; raises ConfigError with every fault in it.
+
+    `files` are those of providers that have one of their own.
 
     `known_providers` gives the id for every id and alias of a built-in provider; without it nothing that depends
     on whether a provider is built in is checked. `data` is what the file says, if somebody has read it already.
     """
-    if path is None:
+    if path is None and not files:
         return Settings()
-    document = read_document(str(path), read_file(path) if data is None else data, Variables(environ))
+    variables = Variables(environ)
+    document = _main(path, data, variables)
+    add_provider_files(document, files, variables, known_providers or {})
     settings = None
     try:
         settings = Settings.model_validate(document.root)
@@ -57,19 +63,15 @@ def load_settings(
         explain(document, error)
     check(document, known_providers)
     if document.faults or settings is None:
-        faults = sorted(document.faults, key=lambda fault: (fault.line, fault.column, fault.path))
+        faults = sorted(document.faults, key=lambda fault: (fault.file, fault.line, fault.column, fault.path))
         raise ConfigError(faults)
     return _with_protocols(settings, known_providers)
 
 
-def read_file(path: Path) -> bytes:
-    """Returns the bytes of a settings file, or so many that it is too long; raises ConfigError."""
-    try:
-        with path.open("rb") as file:
-            return file.read(MAX_FILE_BYTES + 1)
-    except OSError as error:
-        reason = error.strerror or type(error).__name__
-        raise ConfigError([Fault(str(path), 0, 0, "", f"cannot be read: {reason}")]) from None
+def _main(path: Path | None, data: bytes | None, substitute: Substitute) -> Document:
+    if path is None:
+        return Document(CONFIG_NAME)
+    return read_document(str(path), read_file(path) if data is None else data, substitute)
 
 
 def _with_protocols(settings: Settings, known_providers: Mapping[str, str] | None) -> Settings:
@@ -95,13 +97,20 @@ def with_server(settings: Settings, changes: Mapping[str, object]) -> Settings:
     return settings.model_copy(update={"server": changed})
 
 
-def locate(faults: Iterable[Fault], path: Path, data: bytes | None = None) -> list[Fault]:
-    """Returns the faults that were found after loading `path`, at their lines in it as far as it has them."""
-    document = read_document(str(path), read_file(path) if data is None else data, lambda document, at, text: text)
-    places = {dotted(each): place for each, place in document.places.items()}
+def locate(
+    faults: Iterable[Fault], path: Path | None, data: bytes | None = None, files: Sequence[ProviderFile] = ()
+) -> list[Fault]:
+    """Returns the faults that were found after loading `path` and `files`, at their lines as far as those have them."""
+
+    def as_it_is(document: Document, at: tuple[str | int, ...], text: str) -> str:
+        return text
+
+    document = _main(path, data, as_it_is)
+    add_provider_files(document, files, as_it_is, {})
+    places = {dotted(each): (document.file_of(each), place) for each, place in document.places.items()}
     return [
-        replace(fault, file=str(path), line=place.line, column=place.column)
-        if not fault.line and (place := places.get(fault.path))
+        replace(fault, file=found[0], line=found[1].line, column=found[1].column)
+        if not fault.line and (found := places.get(fault.path))
         else fault
         for fault in faults
     ]

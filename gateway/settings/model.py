@@ -102,6 +102,11 @@ class UpstreamSettings(Strict):
         default="builtin",
         description="HTTP client for requests to providers: our own, or httpx (slower, widely tested).",
     )
+    warmup: bool = Field(
+        default=False,
+        description="Whether a connection to each provider that is ready or stands in a route is opened at the start, "
+        "so that the first request need not wait for it.",
+    )
     connect_seconds: Seconds = Field(default=5, description="Name look-up, TCP and TLS together.")
     pool_seconds: Seconds = Field(default=1, description="Wait for a free connection slot.")
     head_seconds: Seconds = Field(
@@ -239,6 +244,21 @@ class AccessSettings(Strict):
     )
 
 
+class BatchesSettings(Strict):
+    """Files and batches: requests that can wait until there is room for them."""
+
+    max_in_flight: Count = Field(default=4, description="Most lines of batches under way at once in this process.")
+    below_in_flight: Count = Field(
+        default=16, description="Lines are begun only while fewer requests than this are at work in this process."
+    )
+    max_owner_bytes: Count = Field(
+        default=1_073_741_824,
+        description="How much the files of one key may be together; a further upload is refused. One file is bounded "
+        "by `server.max_body_bytes`.",
+    )
+    keep_days: Days = Field(default=30, description="How long files and batches that have ended are kept.")
+
+
 class AdminSettings(Strict):
     """The operator's own door: explanations, and the state of keys and deployments."""
 
@@ -282,9 +302,17 @@ class Settings(Strict):
     state: StateSettings = Field(default=StateSettings(), description="What replicas tell each other.")
     storage: StorageSettings = Field(default=StorageSettings(), description="What must not be lost.")
     access: AccessSettings = Field(default=AccessSettings(), description="Virtual keys.")
+    batches: BatchesSettings = Field(default=BatchesSettings(), description="Files and batches.")
     admin: AdminSettings = Field(default=AdminSettings(), description="The operator's own door.")
     discovery: DiscoverySettings = Field(
         default=DiscoverySettings(), description="Looking for model servers on this machine."
+    )
+
+    plugins: list[Tag] = Field(
+        default=[],
+        description="Installed packages that may add protocols and hooks, by the names of their entry points. Nothing "
+        "else that is installed is loaded.",
+        examples=[["anyport-example"]],
     )
 
     @model_validator(mode="before")

@@ -35,6 +35,8 @@ Protocol = Literal[
     "huggingface",
     "tgi",
 ]
+PluginProtocol = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]*$")]
+"""A protocol that a plugin speaks."""
 MIN_LONG_SECRET: Final = 16
 Range = tuple[float | None, float | None]
 ToolChoiceKey = Literal["auto", "none", "required", "named"]
@@ -167,7 +169,7 @@ class ProviderRow(Strict):
     """One provider. In a user's file every field is optional and laid over the built-in row of the same name."""
 
     display_name: str | None = None
-    protocol: Protocol | None = None
+    protocol: Protocol | PluginProtocol | None = None
     base_url: str | None = None
     base_url_envs: list[str] | None = None
     base_url_variables: dict[str, str] | None = None
@@ -194,6 +196,12 @@ class ProviderRow(Strict):
     paths: dict[Operation, str] | None = None
     operations: list[Operation] | None = None
     keep_ids: list[str] | None = None
+    keyless_models: list[str] | None = None
+    """Models (patterns) that it serves without a credential, if those are not all."""
+    default_model: str | None = None
+    """The model that the provider's name alone stands for."""
+    model_envs: list[str] | None = None
+    """Variables that say the same, and come first."""
     example_models: list[str] | None = None
     rules: RulesRow | None = None
     failure_rules: list[FailureRuleRow] | None = None

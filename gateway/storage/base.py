@@ -12,6 +12,7 @@ from typing import Final, Literal, Protocol
 from msgspec import Struct, field
 
 from gateway.records import Content, Project, Team, UsageRecord, VirtualKey
+from gateway.storage.jobs import Jobs
 
 HOUR_MS: Final = 3_600_000
 DAY_MS: Final = 24 * HOUR_MS
@@ -177,6 +178,8 @@ class Storage(Protocol):
 
     place: str
     """Where it is, for people: a file, or host, port and database."""
+    jobs: Jobs
+    """Files and batches, in the same place."""
 
     async def upgrade(self) -> None:
         """Makes the tables, or brings them up to date; several processes may do so at once.

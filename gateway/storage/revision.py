@@ -6,7 +6,7 @@ from typing import Final
 
 from sqlalchemy import Column, Connection, MetaData, String, Table, inspect, select
 
-REVISION: Final = "0002"
+REVISION: Final = "0003"
 """That of the newest step in `migrations`."""
 REVISION_TABLE: Final = "anyport_revision"
 _revisions: Final = Table(REVISION_TABLE, MetaData(), Column("version_num", String, primary_key=True))

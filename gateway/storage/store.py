@@ -23,6 +23,8 @@ from gateway.storage.base import (
     whole_hour,
 )
 from gateway.storage.engine import Database
+from gateway.storage.job_store import SqlJobs
+from gateway.storage.jobs import Jobs
 from gateway.storage.rows import hour_of, refuse_unfit
 
 
@@ -43,6 +45,7 @@ class SqlStorage:
         Sums by hour stay `aggregates_days`.
         """
         self.place = database.place
+        self.jobs: Jobs = SqlJobs(database)
         self._database = database
         self._retention_ms = retention_days * DAY_MS
         self._content_ms = min(content_days, retention_days) * DAY_MS

@@ -118,6 +118,55 @@ audit: Final = Table(
     Index("anyport_audit_subject", "subject", "sequence"),
 )
 
+files: Final = Table(
+    "anyport_files",
+    metadata,
+    Column("id", Text, primary_key=True),
+    _text("owner"),
+    _text("name"),
+    _text("purpose"),
+    _number("bytes"),
+    _number("created_at_ms"),
+    Column("is_whole", Boolean, nullable=False),
+    Index("anyport_files_owner", "owner", "created_at_ms", "id"),
+)
+file_parts: Final = Table(
+    "anyport_file_parts",
+    metadata,
+    Column("file_id", Text, primary_key=True),
+    Column("number", BigInteger, primary_key=True, autoincrement=False),
+    Column("data", LargeBinary, nullable=False),
+)
+# The document is all of the batch but for the counts of its lines.
+batches: Final = Table(
+    "anyport_batches",
+    metadata,
+    Column("id", Text, primary_key=True),
+    _text("owner"),
+    _text("status"),
+    _number("created_at_ms"),
+    _number("expires_at_ms"),
+    _text("holder"),
+    _number("held_until_ms"),
+    Column("document", LargeBinary, nullable=False),
+    Index("anyport_batches_owner", "owner", "created_at_ms", "id"),
+    Index("anyport_batches_status", "status"),
+)
+batch_lines: Final = Table(
+    "anyport_batch_lines",
+    metadata,
+    Column("batch_id", Text, primary_key=True),
+    Column("number", BigInteger, primary_key=True, autoincrement=False),
+    _number("state"),
+    _text("custom_id"),
+    Column("body", LargeBinary, nullable=False),
+    _text("holder"),
+    _number("held_until_ms"),
+    _number("tries"),
+    Column("result", LargeBinary),
+    Index("anyport_batch_lines_state", "batch_id", "state", "number"),
+)
+
 meta: Final = Table("anyport_meta", metadata, Column("name", String(64), primary_key=True), _number("number"))
 CHANGES: Final = "changes"
 """The row of `meta` that counts the changes of owners; whoever changes one holds it until the end."""

@@ -184,6 +184,10 @@ def _live_families(live: LiveCounts) -> Iterator[Metric]:
     yield _counter(families.READMISSIONS, live.readmissions.snapshot())
     yield _counter(families.UNPRICED, live.unpriced.snapshot())
     yield _counter(families.REFUSED, live.refused.snapshot())
+    yield _counter(families.BATCH_LINES, live.batch_lines.snapshot())
+    yield _gauge(families.BATCH_LINES_IN_FLIGHT, [((), live.batch_lines_running)])
+    yield _counter(families.BATCHES, live.batches.snapshot())
+    yield _counter(families.HOOK_FAILURES, live.hook_failures.snapshot())
 
 
 def _ledger_families(ledger: LedgerFigures | None) -> Iterator[Metric]:

@@ -106,6 +106,9 @@ REFUSED: Final = Family(
     "Requests that were refused by a limit of their key, project or team: `requests`, `tokens`, `in_flight`, `budget`, "
     "or `unavailable` if it could not be counted.",
 )
+HOOK_FAILURES: Final = Family(
+    "anyport_hook_failures_total", "counter", ("plugin",), "Requests of which the hook of a plugin could not take all."
+)
 LIMITS_TROUBLE: Final = Family(
     "anyport_limits_trouble",
     "gauge",
@@ -277,6 +280,19 @@ STALLS: Final = Family(
     "anyport_event_loop_stalls_total", "counter", (), "How often a process answered nobody for a second or longer."
 )
 STALLED: Final = Family("anyport_event_loop_stalled_seconds_total", "counter", (), "How long that took in all.")
+BATCH_LINES: Final = Family(
+    "anyport_batch_lines_total",
+    "counter",
+    ("result",),
+    "Lines of batches that were begun: `completed`, `failed`, `paused` by a limit, or to be done `again`.",
+)
+BATCH_LINES_IN_FLIGHT: Final = Family(
+    "anyport_batch_lines_in_flight",
+    "gauge",
+    (),
+    "Lines of batches that are under way; no part of the requests in flight.",
+)
+BATCHES: Final = Family("anyport_batches_total", "counter", ("status",), "Batches that have ended, by how.")
 WORKERS: Final = Family("anyport_workers", "gauge", (), "Processes that serve, and are counted in all these figures.")
 WORKER_RESTARTS: Final = Family(
     "anyport_worker_restarts_total", "counter", (), "Workers that have died and were started again."
@@ -286,10 +302,11 @@ BUILD: Final = Family("anyport_build_info", "info", ("version", "python"), "What
 FAMILIES: Final = (
     *(TOKEN_USAGE, CLIENT_DURATION, CLIENT_FIRST_CHUNK, CLIENT_CHUNK),
     *(SERVER_DURATION, SERVER_FIRST_TOKEN, SERVER_OUTPUT_TOKEN),
-    *(REQUESTS, OVERHEAD, IN_FLIGHT, TOKENS, ESTIMATED_TOKENS, COST, UNPRICED, REFUSED, LIMITS_TROUBLE),
+    *(REQUESTS, OVERHEAD, IN_FLIGHT, TOKENS, ESTIMATED_TOKENS, COST, UNPRICED, REFUSED, HOOK_FAILURES, LIMITS_TROUBLE),
     *(LEDGER_RECORDS, LEDGER_PENDING, LEDGER_BYTES, LEDGER_OLDEST, LEDGER_TAKEN, LEDGER_REFUSING, STORAGE_UP),
     *(ATTEMPTS, DEPLOYMENT_ATTEMPTS, RETRIES, PAUSES),
     *(OVER_BUDGET, FALLBACKS, HEDGES, MIRRORED, COOL_DOWNS, EJECTIONS, READMISSIONS, EJECTED, RESTING),
+    *(BATCHES, BATCH_LINES, BATCH_LINES_IN_FLIGHT),
     *(DISCONNECTS, CONNECTIONS, RECORDS_DROPPED),
     *(DISCOVERY_RUNS, DISCOVERY_SECONDS, DISCOVERY_MODELS, DISCOVERY_SUCCESS),
     *(RELOADS, CONFIGURED, STALLS, STALLED, WORKERS, WORKER_RESTARTS, BUILD),

@@ -36,3 +36,7 @@ class LiveCounts:
         self.over_budget = Tallies()
         self.unpriced = Tallies()
         self.refused = Tallies()
+        self.batch_lines = Tallies()
+        self.batches = Tallies()
+        self.batch_lines_running = 0
+        self.hook_failures = Tallies()

@@ -33,9 +33,9 @@ from gateway.telemetry.series import MAX_SERIES, OTHER, Bounded, Labels
 Connections = Callable[[], Mapping[tuple[str, str], int]]
 """Returns open upstream connections by (provider, state)."""
 
-_RESERVED: Final = 100
-"""Label sets kept back for `other`: 8 operations x 2 x 6 status classes."""
-_MAX_OPERATIONS: Final = 8
+_RESERVED: Final = 124
+"""Label sets kept back for `other`: 10 operations x 2 x 6 status classes."""
+_MAX_OPERATIONS: Final = 10
 _MAX_PROVIDERS: Final = 500
 _MAX_CODES: Final = 100
 _MAX_SHORTCUTS: Final = 4 * MAX_SERIES
@@ -163,6 +163,23 @@ class Metrics:
     def admission_refused(self, kind: str) -> None:
         """Counts a request that a limit has refused: `requests`, `tokens`, `in_flight`, `budget` or `unavailable`."""
         self._live.refused.add(kind)
+
+    def hook_failed(self, plugin: str) -> None:
+        """Counts a request of which the hook of a plugin could not take all."""
+        self._live.hook_failures.add(plugin)
+
+    def batch_line_begun(self) -> None:
+        """Notes that a line of a batch is under way."""
+        self._live.batch_lines_running += 1
+
+    def batch_line_ended(self, result: str) -> None:
+        """Counts what became of it: `completed`, `failed`, `paused` or `again`; once for each `batch_line_begun`."""
+        self._live.batch_lines_running -= 1
+        self._live.batch_lines.add(result)
+
+    def batch_ended(self, status: str) -> None:
+        """Counts a batch that this process has brought to its end."""
+        self._live.batches.add(status)
 
     def cooled(self, provider: str, scope: str, reason: str) -> None:
         """Counts that a key or a deployment has to rest."""

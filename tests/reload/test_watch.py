@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.reload.watch import FileWatch
+from gateway.reload.watch import DirectoryWatch, FileWatch
 from tests.reload.gateway import SLACK_SECONDS
 
 LOOK = 0.02
@@ -108,3 +108,23 @@ async def test_a_file_that_was_not_there_may_come(tmp_path: Path) -> None:
     async with watched(file) as seen:
         file.write_text("a: 1")
         await until(seen, 1)
+
+
+async def test_files_of_a_directory_that_come_change_and_go_are_changes(tmp_path: Path) -> None:
+    directory = tmp_path / "providers.d"
+    seen: list[str] = []
+
+    async def changed() -> None:
+        seen.append(" ".join(f"{path.name}={path.read_text()}" for path in sorted(directory.iterdir())))
+
+    task = asyncio.create_task(DirectoryWatch(directory, changed, look_seconds=LOOK).run())
+    directory.mkdir()
+    (directory / "a.yaml").write_text("1")
+    await until(seen, 1)
+    (directory / "a.yaml").write_text("2")
+    await until(seen, 2)
+    (directory / "a.yaml").unlink()
+    await until(seen, 3)
+    task.cancel()
+    await asyncio.wait([task])
+    assert seen == ["a.yaml=1", "a.yaml=2", ""]

@@ -103,7 +103,7 @@ async def test_a_database_of_the_first_tables_gets_it_and_keeps_what_it_has(url:
         await storage._database.prepare()
         await storage._database.write(run)
         await storage.append([record("old")])
-        assert await storage.revision() == ("0001", "0002")
+        assert await storage.revision() == ("0001", "0003")
         await storage.upgrade()
         await storage.append([with_content("new")])
         assert await storage.is_current()

@@ -544,4 +544,4 @@ async def test_no_log_quotes_what_is_kept(
 async def test_the_tables_are_current_after_an_upgrade(storage: Storage) -> None:
     await storage.ping()
     assert await storage.is_current()
-    assert await storage.revision() == ("0002", "0002")
+    assert await storage.revision() == ("0003", "0003")

@@ -90,7 +90,7 @@ async def test_tables_of_others_are_left_alone(storage: Storage) -> None:
         "CREATE TABLE keys (id INTEGER)",
         "INSERT INTO keys VALUES (5)",
     )
-    assert await storage.revision() == ("", "0002")
+    assert await storage.revision() == ("", "0003")
     await storage.upgrade()
     assert await storage.is_current()
     assert {"alembic_version", "keys", "anyport_keys"} <= await tables(storage)
@@ -105,9 +105,9 @@ async def test_a_database_of_a_newer_version_is_refused_and_not_touched(url: str
         with pytest.raises(ConfigError) as refusal:
             await other.upgrade()
         said = str(refusal.value)
-        assert "was written by a newer version of Anyport (tables 9999, this one knows up to 0002)" in said
+        assert "was written by a newer version of Anyport (tables 9999, this one knows up to 0003)" in said
         assert "run that version, or restore a backup" in said
-        assert await other.revision() == ("9999", "0002")
+        assert await other.revision() == ("9999", "0003")
         assert not await other.is_current()
     finally:
         await other.aclose()
@@ -132,7 +132,7 @@ async def test_processes_that_start_at_once_upgrade_once(url: str) -> None:
         await asyncio.create_subprocess_exec(*command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) for _ in range(4)
     ]
     ended = await asyncio.gather(*(process.communicate() for process in started))
-    assert [(said.decode(), trouble.decode()) for said, trouble in ended] == [("0002 0002\n", "")] * 4
+    assert [(said.decode(), trouble.decode()) for said, trouble in ended] == [("0003 0003\n", "")] * 4
 
 
 def test_the_revision_that_the_code_names_is_that_of_the_newest_step() -> None:

@@ -1,0 +1,1 @@
+"""A plugin of Anyport: a protocol of its own, and a hook."""

@@ -1,0 +1,141 @@
+"""Lines of files: what a request of an input file must look like, and what results look like. Pure."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+from msgspec import Raw, Struct
+
+from adapters.types import Operation
+from gateway.errors import GatewayError
+from gateway.storage.jobs import BatchFault, Line, LineResult
+
+ENDPOINTS: Final = {
+    "/v1/chat/completions": Operation.CHAT,
+    "/v1/completions": Operation.COMPLETIONS,
+    "/v1/embeddings": Operation.EMBEDDINGS,
+    "/v1/rerank": Operation.RERANK,
+}
+"""What a batch can be of."""
+MAX_LINES: Final = 50_000
+MAX_FAULTS: Final = 100
+"""Of one file, that are told."""
+_MAX_CUSTOM_ID: Final = 512
+_encode = msgspec.json.Encoder().encode
+
+
+class _Request(Struct, frozen=True):
+    custom_id: str
+    method: str
+    url: str
+    body: Raw
+
+
+class _Body(Struct, frozen=True):
+    stream: bool | None = None
+
+
+_request = msgspec.json.Decoder(_Request).decode
+_body = msgspec.json.Decoder(_Body).decode
+
+
+class LineReader:
+    """Reads an input file piece by piece; what is wrong is gathered."""
+
+    def __init__(self, batch_id: str, endpoint: str) -> None:
+        self.faults: list[BatchFault] = []
+        self.total = 0
+        self._batch_id = batch_id
+        self._endpoint = endpoint
+        self._rest = b""
+        self._number = 0
+        self._seen: set[str] = set()
+
+    def feed(self, data: bytes) -> list[Line]:
+        """Returns the lines that these bytes complete."""
+        *whole, self._rest = (self._rest + data).split(b"\n")
+        return [line for text in whole if (line := self._read(text)) is not None]
+
+    def close(self) -> list[Line]:
+        """Returns the last line, if it has no line end, and notes a file without lines."""
+        rest, self._rest = self._rest, b""
+        line = self._read(rest)
+        if not self.total and not self.faults:
+            self._fault("empty_file", "the file has no lines; each must be a request", None)
+        return [] if line is None else [line]
+
+    @property
+    def is_hopeless(self) -> bool:
+        """Says whether reading on tells nothing new."""
+        return len(self.faults) >= MAX_FAULTS or self.total > MAX_LINES
+
+    def _read(self, text: bytes) -> Line | None:
+        self._number += 1
+        if not text.strip() or self.is_hopeless:
+            return None
+        self.total += 1
+        if self.total > MAX_LINES:
+            self._fault("too_many_tasks", f"the file has more than {MAX_LINES} lines; split it", None)
+            return None
+        try:
+            request = _request(text)
+            stream = _body(request.body).stream
+        except (msgspec.DecodeError, RecursionError):
+            message = "the line must be a JSON object with `custom_id`, `method`, `url` and an object `body`"
+            self._fault("invalid_json_line", message, None)
+            return None
+        if not self._is_fit(request, stream=bool(stream)):
+            return None
+        self._seen.add(request.custom_id)
+        return Line(self._batch_id, self.total - 1, request.custom_id, bytes(request.body))
+
+    def _is_fit(self, request: _Request, *, stream: bool) -> bool:
+        if not 0 < len(request.custom_id) <= _MAX_CUSTOM_ID or "\0" in request.custom_id:
+            self._fault("invalid_custom_id", f"must have 1 to {_MAX_CUSTOM_ID} characters", "custom_id")
+        elif request.custom_id in self._seen:
+            self._fault("duplicate_custom_id", f"{request.custom_id[:100]!r} stands in a line before", "custom_id")
+        elif request.method != "POST":
+            self._fault("invalid_method", "must be POST", "method")
+        elif request.url != self._endpoint:
+            self._fault("mismatched_url", f"must be the endpoint of the batch, {self._endpoint}", "url")
+        elif stream:
+            self._fault("stream_unsupported", "nobody is there to read a stream: leave it out", "body.stream")
+        else:
+            return True
+        return False
+
+    def _fault(self, code: str, message: str, param: str | None) -> None:
+        self.faults.append(BatchFault(code, message, None if code == "empty_file" else self._number, param))
+
+
+def answered(line: Line, request_id: str, body: bytes) -> bytes:
+    """Returns the line of the output file for an answer."""
+    return _written(line.custom_id, line.batch_id, line.number, request_id, 200, body)
+
+
+def refused(line: Line, request_id: str, error: GatewayError) -> bytes:
+    """Returns the line of the error file for an error that the request was answered with."""
+    return _written(line.custom_id, line.batch_id, line.number, request_id, error.status, error.body())
+
+
+def never_done(batch_id: str, result: LineResult, code: str, message: str) -> bytes:
+    """Returns the line of the error file for a request that was never made."""
+    line = {
+        "id": _id(batch_id, result.number),
+        "custom_id": result.custom_id,
+        "response": None,
+        "error": {"code": code, "message": message},
+    }
+    return _encode(line) + b"\n"
+
+
+def _written(custom_id: str, batch_id: str, number: int, request_id: str, status: int, body: bytes) -> bytes:
+    # An answer may be written over several lines, which a line may not.
+    response = {"status_code": status, "request_id": request_id, "body": Raw(msgspec.json.format(body, indent=-1))}
+    line = {"id": _id(batch_id, number), "custom_id": custom_id, "response": response, "error": None}
+    return _encode(line) + b"\n"
+
+
+def _id(batch_id: str, number: int) -> str:
+    return f"batch_req_{batch_id.removeprefix('batch_')}_{number}"

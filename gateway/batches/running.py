@@ -1,0 +1,183 @@
+"""One line of a batch as a request of its key: the same router, limits, executor and books as of every other one."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import Final, Protocol
+
+from msgspec import Struct
+
+from adapters.types import Call, Operation
+from gateway.access.keys import Caller, not_served
+from gateway.batches.lines import ENDPOINTS, answered, refused
+from gateway.domain import Outcome
+from gateway.engine.answer import Answer
+from gateway.engine.gate import Lease
+from gateway.errors import (
+    BudgetExceeded,
+    Draining,
+    GatewayError,
+    LedgerUnavailable,
+    NotAdmitted,
+    UnknownModel,
+    UpstreamError,
+)
+from gateway.routing.asking import Asking
+from gateway.routing.route import Plan
+from gateway.runtime import Runtime
+from gateway.storage.jobs import COMPLETED, FAILED, Batch, Line
+
+MAX_TRIES: Final = 3
+"""How often a line is begun: after failures of upstreams, and after the end of a process that had begun it."""
+_BUDGET_SECONDS: Final = 60.0
+"""A budget that is used up may be raised at any time."""
+_PAUSE_SECONDS: Final = 2.0
+_LONGEST_PAUSE_SECONDS: Final = 300.0
+_AGAIN_SECONDS: Final = 5.0
+_CLIENT_GONE_STATUS: Final = 499
+_TOO_MANY: Final = 429
+_FIRST_FAULT: Final = 500
+
+
+class ReadCall(Protocol):
+    """Reads a request; raises GatewayError."""
+
+    def __call__(self, operation: Operation, body: bytes, *, id: str, created: int) -> Call:
+        """Returns it."""
+        ...
+
+
+class Done(Struct, frozen=True):
+    """A line that has come to its end."""
+
+    state: int
+    result: bytes
+
+
+class Pause(Struct, frozen=True):
+    """A line that has to wait."""
+
+    seconds: float
+    is_tried: bool
+    """It was refused by an upstream, and waits alone; else a limit refused it, and its whole batch waits."""
+
+
+Ending = Done | Pause
+
+
+class LineRunner:
+    """Runs lines; one for all."""
+
+    def __init__(self, read_call: ReadCall, next_id: Callable[[], str]) -> None:
+        self._read_call = read_call
+        self._next_id = next_id
+
+    async def run(self, runtime: Runtime, batch: Batch, line: Line) -> Ending:
+        """Makes the request, and has it counted and recorded as its key's."""
+        operation = ENDPOINTS[batch.endpoint]
+        outcome = Outcome(f"req_{self._next_id()}", operation=operation.value, started=time.monotonic())
+        outcome.bytes_in = len(line.body)
+        request = _Request(runtime, outcome)
+        ending: Ending = Pause(0.0, is_tried=False)
+        try:
+            body = await request.answer(self._call(operation, line), batch.owner)
+            ending = Done(COMPLETED, answered(line, outcome.request_id, body))
+        except GatewayError as error:
+            outcome.status, outcome.error_code = error.status, error.code or error.type
+            ending = _pause(error, line) or Done(FAILED, refused(line, outcome.request_id, error))
+        except asyncio.CancelledError:
+            outcome.is_cancelled, outcome.status = True, _CLIENT_GONE_STATUS
+            raise
+        finally:
+            request.end(is_counted=isinstance(ending, Done))
+        return ending
+
+    def _call(self, operation: Operation, line: Line) -> Call:
+        return self._read_call(operation, line.body, id=f"chatcmpl-{self._next_id()}", created=int(time.time()))
+
+
+class _Request:
+    """One request from admission to record."""
+
+    def __init__(self, runtime: Runtime, outcome: Outcome) -> None:
+        self._runtime = runtime
+        self._outcome = outcome
+        self._client: Caller | None = None
+        self._plan: Plan | None = None
+        self._lease: Lease | None = None
+
+    async def answer(self, call: Call, owner: str) -> bytes:
+        """Returns the answer's body; raises GatewayError."""
+        runtime, outcome = self._runtime, self._outcome
+        self._client = client = runtime.keys.caller(owner)
+        asking = Asking(call, key_name=client.name, key_tags=client.tags)
+        self._plan = plan = _planned(runtime, asking, client, outcome)
+        if runtime.books.is_refusing:
+            raise LedgerUnavailable("what a request uses cannot be recorded now (storage.on_ledger_failure: refuse)")
+        self._lease = await runtime.gate.admit(asking, plan, client)
+        answer = await runtime.executor.run(call, plan, outcome)
+        if not isinstance(answer, Answer):
+            await answer.aclose()
+            raise TypeError("a line of a batch was answered with a stream")
+        reply = answer.reply
+        outcome.usage, outcome.response_model, outcome.finish = reply.usage, reply.model, reply.finish
+        outcome.status, outcome.bytes_out, outcome.first_byte = 200, len(reply.body), time.monotonic()
+        return bytes(reply.body)
+
+    def end(self, *, is_counted: bool) -> None:
+        """Settles what was taken and used; a line that only waits is no request yet."""
+        runtime, outcome = self._runtime, self._outcome
+        outcome.ended = time.monotonic()
+        if outcome.attempts and self._plan is not None and self._client is not None:
+            record = runtime.settler.settle(outcome, self._plan, self._client, outcome.request_id)
+            runtime.books.record(record)
+            if self._lease is not None:
+                self._lease.settle(record)
+        elif self._lease is not None:
+            self._lease.release()
+        if is_counted or outcome.attempts:
+            # Only now: a line is none of the requests that somebody waits for.
+            runtime.metrics.request_started()
+            runtime.metrics.request_ended(outcome)
+            if runtime.access_log is not None:
+                runtime.access_log.write(outcome)
+
+
+def _planned(runtime: Runtime, asking: Asking, client: Caller, outcome: Outcome) -> Plan:
+    model = asking.call.model
+    try:
+        if not client.may_use(model):
+            raise not_served(model)
+        plan = runtime.router.plan(model, asking)
+    except UnknownModel:
+        outcome.model = runtime.router.show(model)
+        if client.is_restricted:
+            raise not_served(outcome.model) from None
+        raise
+    outcome.model = plan.model
+    return plan
+
+
+def _pause(error: GatewayError, line: Line) -> Pause | None:
+    """Returns how long a line has to wait after an error, None if that is its result."""
+    wait = min(_told(error) or _PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS)
+    if isinstance(error, BudgetExceeded):
+        return Pause(_BUDGET_SECONDS, is_tried=False)
+    if isinstance(error, NotAdmitted):
+        return Pause(wait, is_tried=False) if error.should_retry else None
+    if isinstance(error, Draining):  # and all else that we cannot do in this moment
+        return Pause(wait, is_tried=False)
+    if not isinstance(error, UpstreamError):
+        return None
+    if error.status == _TOO_MANY:
+        return Pause(wait, is_tried=False)
+    if error.status >= _FIRST_FAULT and line.tries < MAX_TRIES:
+        return Pause(max(wait, _AGAIN_SECONDS * line.tries), is_tried=True)
+    return None
+
+
+def _told(error: GatewayError) -> float:
+    said = dict(error.headers()).get("retry-after", "")
+    return float(said) if said.isascii() and said.isdigit() and len(said) < 10 else 0.0
