@@ -119,6 +119,10 @@ class Books:
             self.ledger.start()
             self._tidier.start()
 
+    def have_caught_up(self) -> bool:
+        """Says whether storage has all that was recorded before the start."""
+        return self.ledger is None or self.ledger.writer.has_caught_up
+
     async def drain(self, seconds: float) -> bool:
         """Waits until all that was recorded so far is in storage; says whether it is, after `seconds` at most."""
         return self.ledger is None or await self.ledger.writer.flush(seconds)

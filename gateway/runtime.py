@@ -235,7 +235,7 @@ class Runtime:
         self.books.start()
         if stored.picture.budgeted():
             await self.books.drain(_DRAIN_SECONDS)
-        await stored.spending.start()
+        await stored.spending.start(self.books.have_caught_up)
 
     async def rest(self) -> None:
         """Ends the background work: requests go on, but another runtime looks around now."""

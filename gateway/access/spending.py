@@ -2,8 +2,9 @@
 
 Theory. The figure of an owner is as old as its last look; what this process has spent since, its own counters know, and
 what other replicas have spent, the shared ones. So an old figure is no fault, and none at all is: of an owner whose
-spending was never read nothing is known, and whoever asks hears that. In each turn of the task all new owners are read,
-those that were asked for, and some of the others.
+spending was never read nothing is known, and whoever asks hears that. So nothing is read before storage has what
+processes before this one wrote down, which no counter knows. In each turn of the task all new owners are read, those
+that were asked for, and some of the others.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import Final, Protocol
 from gateway.access.admission import Owner, Span, owner_id, span
 from gateway.access.looks import REFRESH_SECONDS, Looks
 from gateway.records import Window
+from gateway.storage.base import StorageUnavailable
 
 _OTHERS: Final = 200
 """Owners nobody asked for that are read in one turn."""
@@ -66,6 +68,7 @@ class Spending:
         self._known: dict[str, _Figures] = {}
         """Those that were read longest ago are first."""
         self._asked: set[str] = set()
+        self._is_complete: Callable[[], bool] = lambda: True
 
     @property
     def trouble(self) -> str:
@@ -85,8 +88,10 @@ class Spending:
             return 0  # it has begun since
         raise SpendingUnknown(owner)
 
-    async def start(self) -> None:
-        """Looks once, and then again and again in a task; a second call does nothing."""
+    async def start(self, is_complete: Callable[[], bool] = lambda: True) -> None:
+        """Looks once, and then again and again in a task, once storage `is_complete`; a second call does nothing."""
+        if not self._looks.has_started:
+            self._is_complete = is_complete
         await self._looks.start()
 
     async def follow(self) -> None:
@@ -103,6 +108,8 @@ class Spending:
         await self._looks.refresh()
 
     async def _look(self) -> None:
+        if not self._is_complete():
+            raise StorageUnavailable("older records are not in storage yet")
         owners = {owner_id(each): each for each in self._owners()}
         self._known = {id: known for id, known in self._known.items() if id in owners}
         due = self._due(owners)
