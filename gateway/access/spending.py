@@ -122,7 +122,7 @@ class Spending:
             async with asyncio.timeout(READ_SECONDS):
                 if self._is_complete():
                     await self._look()
-                else:
+                elif any(True for _ in self._owners()):
                     trouble = "older records are not in storage yet"
         except TimeoutError:
             trouble = f"storage did not answer within {READ_SECONDS:g} s"
