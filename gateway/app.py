@@ -13,11 +13,12 @@ from adapters.types import Operation
 from gateway.access.repeats import Repeats
 from gateway.batches.running import LineRunner
 from gateway.batches.scheduler import Scheduler
+from gateway.domain import Outcome
 from gateway.http.batches import BATCHES_PATH, BatchesEndpoint
 from gateway.http.drain import DrainSignal
 from gateway.http.edge import Edge, Receive, Scope, Send
 from gateway.http.files import FILES_PATH, FilesEndpoint
-from gateway.http.happenings import Happenings
+from gateway.http.happenings import Happenings, tell_request
 from gateway.http.ids import Ids
 from gateway.http.inbound import read_call
 from gateway.http.inference import InferenceEndpoint
@@ -48,9 +49,8 @@ class App:
         self.feed = Feed()
         self.happenings = Happenings(self.feed, lambda: self.holder.current)
         self.pardons = Pardons(lambda: self.holder.current)
-        self._scheduler = Scheduler(
-            lambda: self.holder, LineRunner(read_call, self._ids.next), lambda: drain.is_draining
-        )
+        runner = LineRunner(read_call, self._ids.next, self._line_ended)
+        self._scheduler = Scheduler(lambda: self.holder, runner, lambda: drain.is_draining)
         self._beside: list[AbstractAsyncContextManager[Any]] = [self._scheduler]
         self._shell = build_shell(
             exposition=exposition,
@@ -92,6 +92,10 @@ class App:
                 yield
         finally:
             await self.holder.aclose()
+
+    def _line_ended(self, outcome: Outcome, client: str) -> None:
+        if self.feed.is_heard:
+            tell_request(self.feed, outcome, client)
 
     def _edge(self, runtime: Runtime) -> Edge:
         server = runtime.settings.server

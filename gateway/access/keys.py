@@ -167,9 +167,8 @@ class KeyCheck:
             holder = picture.holder(id) if picture.is_trusted else None
             if holder is not None:
                 return _virtual(holder, picture.now_ms())
-            if picture.trouble:
-                raise _unavailable()
-        elif kind == _NAMED:
+            raise _unavailable()  # keys never go, so that it is one made elsewhere that is not known here yet
+        if kind == _NAMED:
             for _, known in self._owners:
                 if known.name == id:
                     return known

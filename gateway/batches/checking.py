@@ -14,17 +14,19 @@ async def check_batch(jobs: Jobs, batch: Batch, holder: str, now_ms: int) -> Bat
     faults: list[BatchFault] = []
     if not await jobs.add_lines(batch.id, holder, [], is_first=True):
         return None
-    if await jobs.file(batch.owner, batch.input_file_id) is None:
-        faults.append(BatchFault("file_not_found", "the input file is not there any more", None, "input_file_id"))
-    elif not await _read(jobs, batch, holder, reader):
+    file = await jobs.file(batch.owner, batch.input_file_id)
+    if file is not None and not await _read(jobs, batch, holder, reader):
         return None
-    faults += reader.faults
+    if file is None or (reader.bytes < file.bytes and not reader.is_hopeless):  # deleted before, or meanwhile
+        faults.append(BatchFault("file_not_found", "the input file is not there any more", None, "input_file_id"))
+    else:
+        faults += reader.faults
     if faults:
         if not await jobs.add_lines(batch.id, holder, [], is_first=True):
             return None
         checked = replace(batch, status="failed", failed_at_ms=now_ms, errors=tuple(faults))
     else:
-        checked = replace(batch, status="in_progress", in_progress_at_ms=now_ms, total=reader.total)
+        checked = replace(batch, status="in_progress", in_progress_at_ms=now_ms, total=reader.total, model=reader.model)
     return checked if await jobs.change(checked, holder, "validating") else None
 
 

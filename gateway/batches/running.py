@@ -8,12 +8,14 @@ from collections.abc import Callable
 from typing import Final, Protocol
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from adapters.types import Call, Operation
-from gateway.access.keys import Caller, not_served
+from gateway.access.keys import ANONYMOUS, Caller, not_served
 from gateway.batches.lines import ENDPOINTS, answered, refused
 from gateway.domain import Outcome
 from gateway.engine.answer import Answer
+from gateway.engine.content import Kept
 from gateway.engine.gate import Lease
 from gateway.errors import (
     BudgetExceeded,
@@ -70,28 +72,33 @@ Ending = Done | Pause
 class LineRunner:
     """Runs lines; one for all."""
 
-    def __init__(self, read_call: ReadCall, next_id: Callable[[], str]) -> None:
+    def __init__(self, read_call: ReadCall, next_id: Callable[[], str], told: Callable[[Outcome, str], None]) -> None:
+        """`told` hears of each line that has come to its end, and the name of its key."""
         self._read_call = read_call
         self._next_id = next_id
+        self._told = told
 
     async def run(self, runtime: Runtime, batch: Batch, line: Line) -> Ending:
         """Makes the request, and has it counted and recorded as its key's."""
         operation = ENDPOINTS[batch.endpoint]
         outcome = Outcome(f"req_{self._next_id()}", operation=operation.value, started=time.monotonic())
         outcome.bytes_in = len(line.body)
-        request = _Request(runtime, outcome)
+        request = _Request(runtime, outcome, line.body)
         ending: Ending = Pause(0.0, is_tried=False)
         try:
             body = await request.answer(self._call(operation, line), batch.owner)
             ending = Done(COMPLETED, answered(line, outcome.request_id, body))
         except GatewayError as error:
             outcome.status, outcome.error_code = error.status, error.code or error.type
+            outcome.limit, outcome.limit_of = error.refused_by
+            request.refused(error)
             ending = _pause(error, line) or Done(FAILED, refused(line, outcome.request_id, error))
         except asyncio.CancelledError:
             outcome.is_cancelled, outcome.status = True, _CLIENT_GONE_STATUS
             raise
         finally:
-            request.end(is_counted=isinstance(ending, Done))
+            if request.end(is_over=isinstance(ending, Done)):
+                self._told(outcome, request.client.name)
         return ending
 
     def _call(self, operation: Operation, line: Line) -> Call:
@@ -101,22 +108,28 @@ class LineRunner:
 class _Request:
     """One request from admission to record."""
 
-    def __init__(self, runtime: Runtime, outcome: Outcome) -> None:
+    def __init__(self, runtime: Runtime, outcome: Outcome, asked: bytes) -> None:
+        self.client = ANONYMOUS
+        """Whose it is; known once it is admitted."""
         self._runtime = runtime
         self._outcome = outcome
-        self._client: Caller | None = None
+        self._asked = asked
         self._plan: Plan | None = None
         self._lease: Lease | None = None
+        self._kept: Kept | None = None
 
     async def answer(self, call: Call, owner: str) -> bytes:
         """Returns the answer's body; raises GatewayError."""
         runtime, outcome = self._runtime, self._outcome
-        self._client = client = runtime.keys.caller(owner)
+        self.client = client = runtime.keys.caller(owner)
+        outcome.key = client.id
         asking = Asking(call, key_name=client.name, key_tags=client.tags)
         self._plan = plan = _planned(runtime, asking, client, outcome)
         if runtime.books.is_refusing:
             raise LedgerUnavailable("what a request uses cannot be recorded now (storage.on_ledger_failure: refuse)")
         self._lease = await runtime.gate.admit(asking, plan, client)
+        if client.key is not None and client.key.keeps_content:
+            self._kept = runtime.keeper.begin(self._asked)
         answer = await runtime.executor.run(call, plan, outcome)
         if not isinstance(answer, Answer):
             await answer.aclose()
@@ -124,25 +137,46 @@ class _Request:
         reply = answer.reply
         outcome.usage, outcome.response_model, outcome.finish = reply.usage, reply.model, reply.finish
         outcome.status, outcome.bytes_out, outcome.first_byte = 200, len(reply.body), time.monotonic()
+        if self._kept is not None:
+            self._kept.add(reply.body)
         return bytes(reply.body)
 
-    def end(self, *, is_counted: bool) -> None:
-        """Settles what was taken and used; a line that only waits is no request yet."""
+    def refused(self, error: GatewayError) -> None:
+        """Notes what it was answered instead."""
+        if self._kept is not None:
+            self._kept.add(error.body())
+
+    def end(self, *, is_over: bool) -> bool:
+        """Settles what was taken and used; says whether it was a request: a line that only waits is none yet.
+
+        One that was cut, or has cost something all the same, is one: it is made again as another.
+        """
         runtime, outcome = self._runtime, self._outcome
         outcome.ended = time.monotonic()
-        if outcome.attempts and self._plan is not None and self._client is not None:
-            record = runtime.settler.settle(outcome, self._plan, self._client, outcome.request_id)
-            runtime.books.record(record)
+        is_request = is_over or outcome.usage is not None or (outcome.is_cancelled and bool(outcome.attempts))
+        try:
+            if is_request and outcome.attempts and self._plan is not None:
+                self._record(self._plan)
+        finally:
             if self._lease is not None:
-                self._lease.settle(record)
-        elif self._lease is not None:
-            self._lease.release()
-        if is_counted or outcome.attempts:
-            # Only now: a line is none of the requests that somebody waits for.
-            runtime.metrics.request_started()
-            runtime.metrics.request_ended(outcome)
-            if runtime.access_log is not None:
-                runtime.access_log.write(outcome)
+                self._lease.release()  # does nothing once it is settled
+        if not is_request:
+            runtime.metrics.line_tried(outcome)
+            return False
+        # Only now: a line is none of the requests that somebody waits for.
+        runtime.metrics.request_started()
+        runtime.metrics.request_ended(outcome)
+        if runtime.access_log is not None:
+            runtime.access_log.write(outcome)
+        return True
+
+    def _record(self, plan: Plan) -> None:
+        record = self._runtime.settler.settle(self._outcome, plan, self.client, self._outcome.request_id)
+        if self._kept is not None:
+            record = replace(record, content=self._kept.content())
+        self._runtime.books.record(record)
+        if self._lease is not None:
+            self._lease.settle(record)
 
 
 def _planned(runtime: Runtime, asking: Asking, client: Caller, outcome: Outcome) -> Plan:

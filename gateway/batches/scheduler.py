@@ -28,7 +28,6 @@ from gateway.errors import Internal
 from gateway.reload.holder import RuntimeHolder
 from gateway.runtime import Runtime
 from gateway.storage.base import DAY_MS, StorageError
-from gateway.storage.factory import DATABASE_FILE
 from gateway.storage.jobs import COMPLETED, FAILED, Batch, Jobs, Line
 
 HOLD_SECONDS: Final = 30.0
@@ -109,7 +108,7 @@ class Scheduler(AbstractAsyncContextManager["Scheduler"]):
             runtime = self._runtimes().current
             try:
                 # One alone opens storage: others who want it should not have to stand in line while it is away.
-                if self._jobs is None and work == self._look and _may_have_batches(runtime):
+                if self._jobs is None and work == self._look and not runtime.shared.stored.thing.is_absent():
                     self._jobs = (await runtime.books.storage()).jobs
                 if self._jobs is None:
                     await asyncio.sleep(_LOOK_SECONDS)
@@ -282,7 +281,8 @@ class Scheduler(AbstractAsyncContextManager["Scheduler"]):
         if pause.is_tried:
             not_before_ms = self._now_ms() + int(pause.seconds * 1000)
         else:
-            self._paused[line.batch_id] = self._clock() + pause.seconds
+            until = self._clock() + pause.seconds  # one that was told stays, whatever others guess
+            self._paused[line.batch_id] = max(until, self._paused.get(line.batch_id, 0.0))
         await jobs.give_back(line, self._name, not_before_ms, is_tried=pause.is_tried)
 
     async def _hold_on(self, jobs: Jobs, runtime: Runtime) -> None:
@@ -298,13 +298,3 @@ _RESULTS: Final = {COMPLETED: "completed", FAILED: "failed"}
 
 def _place(line: Line) -> tuple[int, str]:
     return line.number, line.batch_id
-
-
-def _may_have_batches(runtime: Runtime) -> bool:
-    """Says whether there is a database to look into: where nobody has wanted one, none is made."""
-    if runtime.settings.storage.url is not None:
-        return True
-    try:
-        return (runtime.shared.stored.thing.directory / DATABASE_FILE).exists()
-    except OSError:
-        return False

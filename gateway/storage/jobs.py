@@ -45,6 +45,15 @@ class BatchFault(Struct, frozen=True):
     param: str | None = None
 
 
+class Tokens(Struct, frozen=True):
+    """What the answers of a batch say that they used."""
+
+    input: int = 0
+    cached: int = 0
+    output: int = 0
+    reasoning: int = 0
+
+
 class Batch(Struct, frozen=True):
     """A batch without its lines."""
 
@@ -70,6 +79,12 @@ class Batch(Struct, frozen=True):
     total: int = 0
     completed: int = 0
     failed: int = 0
+    input_bytes: int = 0
+    """How long the input file is: so much do the lines take while the batch is at work."""
+    model: str | None = None
+    """The one that all lines ask for."""
+    tokens: Tokens | None = None
+    """Known when it has ended."""
 
 
 class Line(Struct, frozen=True):
@@ -133,7 +148,7 @@ class Jobs(Protocol):
         ...
 
     async def kept_bytes(self, owner: str) -> int:
-        """Returns how long the files of an owner are together."""
+        """Returns how long the files of an owner are together, parts of uploads and lines of batches at work too."""
         ...
 
     async def put_batch(self, batch: Batch) -> None:
