@@ -11,6 +11,7 @@ from typing import Any
 
 from adapters.types import Operation
 from gateway.access.repeats import Repeats
+from gateway.batches.consigned import ConsignedLines
 from gateway.batches.running import LineRunner
 from gateway.batches.scheduler import Scheduler
 from gateway.domain import Outcome
@@ -49,8 +50,12 @@ class App:
         self.feed = Feed()
         self.happenings = Happenings(self.feed, lambda: self.holder.current)
         self.pardons = Pardons(lambda: self.holder.current)
-        runner = LineRunner(read_call, self._ids.next, self._line_ended)
-        self._scheduler = Scheduler(lambda: self.holder, runner, lambda: drain.is_draining)
+        self._scheduler = Scheduler(
+            lambda: self.holder,
+            LineRunner(read_call, self._ids.next, self._line_ended),
+            ConsignedLines(read_call, self._ids.next, self._line_ended),
+            lambda: drain.is_draining,
+        )
         self._beside: list[AbstractAsyncContextManager[Any]] = [self._scheduler]
         self._shell = build_shell(
             exposition=exposition,

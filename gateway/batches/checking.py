@@ -8,8 +8,13 @@ from gateway.batches.lines import LineReader
 from gateway.storage.jobs import Batch, BatchFault, Jobs
 
 
-async def check_batch(jobs: Jobs, batch: Batch, holder: str, now_ms: int) -> Batch | None:
-    """Returns a batch that is held as it is after the check; None if it was taken away meanwhile."""
+async def check_batch(
+    jobs: Jobs, batch: Batch, holder: str, now_ms: int, *, may_be_consigned: bool = False
+) -> Batch | None:
+    """Returns a batch that is held as it is after the check; None if it was taken away meanwhile.
+
+    Where it may be consigned, it is if all of its lines ask for one model, as providers demand.
+    """
     reader = LineReader(batch.id, batch.endpoint)
     faults: list[BatchFault] = []
     if not await jobs.add_lines(batch.id, holder, [], is_first=True):
@@ -27,6 +32,7 @@ async def check_batch(jobs: Jobs, batch: Batch, holder: str, now_ms: int) -> Bat
         checked = replace(batch, status="failed", failed_at_ms=now_ms, errors=tuple(faults))
     else:
         checked = replace(batch, status="in_progress", in_progress_at_ms=now_ms, total=reader.total, model=reader.model)
+        checked = replace(checked, lane="provider" if may_be_consigned and reader.model is not None else "ordinary")
     return checked if await jobs.change(checked, holder, "validating") else None
 
 

@@ -92,7 +92,7 @@ class LineRunner:
             outcome.status, outcome.error_code = error.status, error.code or error.type
             outcome.limit, outcome.limit_of = error.refused_by
             request.refused(error)
-            ending = _pause(error, line) or Done(FAILED, refused(line, outcome.request_id, error))
+            ending = ending_of(error, line, refused(line, outcome.request_id, error))
         except asyncio.CancelledError:
             outcome.is_cancelled, outcome.status = True, _CLIENT_GONE_STATUS
             raise
@@ -124,7 +124,7 @@ class _Request:
         self.client = client = runtime.keys.caller(owner)
         outcome.key = client.id
         asking = Asking(call, key_name=client.name, key_tags=client.tags)
-        self._plan = plan = _planned(runtime, asking, client, outcome)
+        self._plan = plan = planned(runtime, asking, client, outcome)
         if runtime.books.is_refusing:
             raise LedgerUnavailable("what a request uses cannot be recorded now (storage.on_ledger_failure: refuse)")
         self._lease = await runtime.gate.admit(asking, plan, client)
@@ -179,7 +179,8 @@ class _Request:
             self._lease.settle(record)
 
 
-def _planned(runtime: Runtime, asking: Asking, client: Caller, outcome: Outcome) -> Plan:
+def planned(runtime: Runtime, asking: Asking, client: Caller, outcome: Outcome) -> Plan:
+    """Returns what a line may try; raises GatewayError. The outcome learns of its name."""
     model = asking.call.model
     try:
         if not client.may_use(model):
@@ -192,6 +193,11 @@ def _planned(runtime: Runtime, asking: Asking, client: Caller, outcome: Outcome)
         raise
     outcome.model = plan.model
     return plan
+
+
+def ending_of(error: GatewayError, line: Line, written: bytes) -> Ending:
+    """Returns what an error makes of a line: it has to wait, or `written` is its result."""
+    return _pause(error, line) or Done(FAILED, written)
 
 
 def _pause(error: GatewayError, line: Line) -> Pause | None:

@@ -11,6 +11,7 @@ from sqlalchemy import ColumnElement, Executable, Select, Table, and_, case, del
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.storage import jobs
+from gateway.storage.consignments import SqlConsignments
 from gateway.storage.engine import Database
 from gateway.storage.jobs import AT_WORK, COMPLETED, FAILED, Batch, Line, LineResult, Page, Status, StoredFile
 from gateway.storage.tables import batch_lines as lines
@@ -23,11 +24,11 @@ _decode = msgspec.json.Decoder(Batch).decode
 _RUNNING: Final[Status] = "in_progress"
 
 
-class SqlJobs:
+class SqlJobs(SqlConsignments):
     """See `Jobs`."""
 
     def __init__(self, database: Database) -> None:
-        self._database = database
+        super().__init__(database)
 
     async def begin_file(self, file: StoredFile) -> None:
         """Notes a file that is not whole yet."""

@@ -11,6 +11,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
+from gateway.batches.consigned import ConsignedLines
 from gateway.batches.running import LineRunner
 from gateway.batches.scheduler import Scheduler
 from gateway.domain import Outcome
@@ -53,8 +54,14 @@ class Works:
         return time.time_ns() // 1_000_000 + self.ahead_ms
 
     def scheduler(self) -> Scheduler:
-        runner = LineRunner(read_call, lambda: f"{next(self._numbers)}", lambda outcome, _: self.told.append(outcome))
-        return Scheduler(lambda: self.holder, runner, lambda: self.is_draining, now_ms=self.now_ms)
+        parts = (read_call, lambda: f"{next(self._numbers)}", lambda outcome, _: self.told.append(outcome))
+        return Scheduler(
+            lambda: self.holder,
+            LineRunner(*parts),
+            ConsignedLines(*parts),
+            lambda: self.is_draining,
+            now_ms=self.now_ms,
+        )
 
     async def storage(self) -> Storage:
         return await self.runtime.books.storage()
@@ -106,10 +113,14 @@ def lines(ids: Sequence[str]) -> bytes:
 
 
 @asynccontextmanager
-async def works(directory: Path, script: Script, **said: Any) -> AsyncIterator[Works]:
+async def works(directory: Path, script: Script, root: str = "/v1", **said: Any) -> AsyncIterator[Works]:
     """Gives one whose route `r` is served by an upstream that plays `script`."""
     async with ScriptedUpstream(script) as upstream:
-        provider = {"protocol": "openai", "base_url": f"{upstream.url}/v1", "credentials": ["upstream-key-0123456789"]}
+        provider = {
+            "protocol": "openai",
+            "base_url": f"{upstream.url}{root}",
+            "credentials": ["upstream-key-0123456789"],
+        }
         settings = {
             "server": {"access_log": "off", "api_keys": [{"key": "tester-key-0123456789", "name": "tester"}]},
             "discovery": {"enabled": False},
