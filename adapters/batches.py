@@ -90,7 +90,7 @@ class BatchProtocol(Protocol):
         ...
 
     def standing(self, body: bytes) -> Standing:
-        """Reads the answer to `submit`, `look` and `cancel`."""
+        """Reads the answer to `submit` and `look`."""
         ...
 
     def found(self, body: bytes) -> Sequence[Standing]:
@@ -101,6 +101,6 @@ class BatchProtocol(Protocol):
         """Returns what gets the answers of a batch that is over."""
         ...
 
-    def answers(self, body: bytes) -> Iterator[Answered]:
-        """Reads what `results` has got."""
+    def answers(self, body: bytes, ids: Sequence[str]) -> Iterator[Answered]:
+        """Reads what `results` has got; `ids` are those of all requests in their order, none if that is not known."""
         ...

@@ -129,7 +129,7 @@ class AnthropicBatches:
         """Returns what gets the answers: below our own URL, since a credential goes nowhere else."""
         return [HttpRequest("GET", f"{_url(target)}/{standing.id}/results", _headers(target))]
 
-    def answers(self, body: bytes) -> Iterator[Answered]:
+    def answers(self, body: bytes, ids: Sequence[str]) -> Iterator[Answered]:
         """Reads the lines of answers."""
         for text in body.split(b"\n"):
             if not text.strip():

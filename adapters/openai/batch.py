@@ -126,7 +126,7 @@ class OpenAIBatches:
         """Returns what gets the file of answers, and that of errors."""
         return [HttpRequest("GET", f"{target.base_url}/files/{id}/content", target.headers) for id in standing.files]
 
-    def answers(self, body: bytes) -> Iterator[Answered]:
+    def answers(self, body: bytes, ids: Sequence[str]) -> Iterator[Answered]:
         """Reads the lines of such a file."""
         for text in body.split(b"\n"):
             if not text.strip():

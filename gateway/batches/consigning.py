@@ -199,7 +199,8 @@ class Consigner:
             _log.warning("%s has batch %s no more; its lines are made one by one", deployment.id, consignment.remote_id)
             await self._drop(jobs, batch, consignment)
         elif standing.is_over:
-            answers = await provider.answers(standing)
+            ids = [f"{consignment.id}-{line.number}" for line in lines] if len(lines) == consignment.count else []
+            answers = await provider.answers(standing, ids)
             await self._collect(jobs, runtime, batch, consignment, deployment, lines, answers)
             await self._drop(jobs, batch, consignment)
         elif is_ending and consignment.state == "there":

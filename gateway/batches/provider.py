@@ -101,19 +101,19 @@ class ProviderBatches:
             raise ProviderUnclear("a batch as long as ours is at work there; its answers will say whether it is ours")
         return None
 
-    async def answers(self, standing: Standing) -> list[Answered]:
-        """Returns what became of its requests."""
+    async def answers(self, standing: Standing, ids: Sequence[str] = ()) -> list[Answered]:
+        """Returns what became of its requests; `ids` are those of all of them in their order, if that is known."""
         found: list[Answered] = []
         for request in self._protocol.results(self._deployment.target, standing):
             body = await self._asked(request)
             try:
-                found += await asyncio.to_thread(self._read, body)
+                found += await asyncio.to_thread(self._read, body, ids)
             except Malformed as error:
                 raise ProviderUnclear(error.message) from None
         return found
 
-    def _read(self, body: bytes) -> list[Answered]:
-        return list(self._protocol.answers(body))
+    def _read(self, body: bytes, ids: Sequence[str]) -> list[Answered]:
+        return list(self._protocol.answers(body, ids))
 
     def _standing(self, body: bytes) -> Standing:
         try:

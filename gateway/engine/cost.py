@@ -59,8 +59,9 @@ def cost_nano_usd(usage: Usage, price: Price, *, is_batched: bool = False) -> in
 
     Cached and written tokens are part of the input, those of reasoning part of the output. What has no rate of its own
     costs what all input costs, and an hour in the cache what the usual time does. What a provider's batch API has
-    answered costs half of all that, as OpenAI (https://platform.openai.com/docs/guides/batch) and Anthropic
-    (https://platform.claude.com/docs/en/build-with-claude/batch-processing) say, both read 2026-11-21.
+    answered costs half of all that, as OpenAI (https://platform.openai.com/docs/guides/batch), Anthropic
+    (https://platform.claude.com/docs/en/build-with-claude/batch-processing) and Google
+    (https://ai.google.dev/gemini-api/docs/batch-api) say, all read 2026-11-21.
     """
     prompt, completion = usage.billed or (usage.prompt, usage.completion)
     rates = price.rates(-(-usage.prompt // usage.calls))

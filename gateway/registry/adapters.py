@@ -13,6 +13,7 @@ from adapters.batches import BatchProtocol
 from adapters.bedrock import BedrockAdapter
 from adapters.cohere import CohereAdapter
 from adapters.gemini import GeminiAdapter
+from adapters.gemini.batch import GeminiBatches
 from adapters.huggingface import HuggingFaceAdapter
 from adapters.mistral import MistralAdapter
 from adapters.ollama import OllamaAdapter
@@ -40,7 +41,7 @@ _ALL: Final[tuple[Adapter, ...]] = (
 ADAPTERS: Final[Mapping[str, Adapter]] = MappingProxyType({adapter.protocol: adapter for adapter in _ALL})
 """Protocol -> its adapter; adapters have no state, so one of each serves everybody."""
 BATCHES: Final[Mapping[str, BatchProtocol]] = MappingProxyType(
-    {"openai": OpenAIBatches(), "anthropic": AnthropicBatches()}
+    {"openai": OpenAIBatches(), "anthropic": AnthropicBatches(), "gemini": GeminiBatches()}
 )
 """Protocol -> what speaks the batch API that belongs to it, where we know one."""
 RULED: Final = frozenset({"openai", "azure", "huggingface"})

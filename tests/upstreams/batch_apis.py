@@ -1,4 +1,4 @@
-"""The batch APIs of OpenAI and Anthropic, played from memory: what they hold, a test may end, lose and refuse."""
+"""The batch APIs of OpenAI, Anthropic and Gemini, from memory: what they hold, a test may end, lose and refuse."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Answerer = Callable[[dict[str, Any]], dict[str, Any]]
 
 
 class BatchApi:
-    """What both have in common. `answer` makes of the body of a request what the provider says to it."""
+    """What all have in common. `answer` makes of the body of a request what the provider says to it."""
 
     def __init__(self, answer: Answerer) -> None:
         self.answer = answer
@@ -162,3 +162,49 @@ class AnthropicApi(BatchApi):
         if answer["type"] == "error":
             return {"custom_id": id, "result": {"type": "errored", "error": answer}}
         return {"custom_id": id, "result": {"type": "succeeded", "message": answer}}
+
+
+class GeminiApi(BatchApi):
+    """Batches below /v1beta."""
+
+    has_keys = True
+
+    def __call__(self, request: Recorded) -> Answer:
+        assert request.headers["x-goog-api-key"] == "upstream-key-0123456789"
+        path = request.path.partition("?")[0]
+        if path == "/v1beta/models/m:generateContent":
+            self.alone.append(json.loads(request.body))
+            return json_response(self.answer(self.alone[-1]))
+        if path == "/v1beta/models/m:batchGenerateContent":
+            if self.refuses:
+                error = {"code": self.refuses, "message": "no batches here", "status": "FAILED_PRECONDITION"}
+                return json_response({"error": error}, self.refuses)
+            batch = json.loads(request.body)["batch"]
+            requests = {e["metadata"]["key"]: e["request"] for e in batch["inputConfig"]["requests"]["requests"]}
+            return self.taken(self._shown(self.begin(requests, name=batch["displayName"])))
+        if path == "/v1beta/batches":
+            return json_response({"operations": [self._shown(each) for each in self.batches.values()]})
+        id, _, verb = path.removeprefix("/v1beta/batches/").partition(":")
+        batch = self.batches[id]
+        batch["is_cancelled"] |= verb == "cancel"
+        return json_response({} if verb else self._shown(batch))
+
+    def _shown(self, batch: dict[str, Any]) -> dict[str, Any]:
+        at = time.strftime("%Y-%m-%dT%H:%M:%S.000001Z", time.gmtime())
+        state = "BATCH_STATE_SUCCEEDED" if batch["is_over"] else "BATCH_STATE_RUNNING"
+        stats = {"requestCount": str(len(batch["requests"]))}
+        about = {"displayName": batch["name"], "state": state, "createTime": at, "batchStats": stats}
+        shown: dict[str, Any] = {"name": f"batches/{batch['id']}", "metadata": about}
+        if batch["is_over"]:
+            answers = [self._one(id, body) for id, body in batch["requests"].items()]
+            shown |= {"done": True, "response": {"inlinedResponses": {"inlinedResponses": answers}}}
+        return shown
+
+    def _one(self, id: str, body: dict[str, Any]) -> Any:
+        whose = {"metadata": {"key": id}} if self.has_keys else {}
+        answer = self.answer(body)
+        if self.skipped(body):
+            return {"error": {"code": 1, "message": "cancelled"}, **whose}
+        if "error" in answer:
+            return {"error": {"code": 3, "message": answer["error"]["message"]}, **whose}
+        return {"response": answer, **whose}

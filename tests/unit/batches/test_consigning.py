@@ -14,7 +14,7 @@ from gateway.batches.scheduler import Scheduler
 from gateway.storage.base import DAY_MS, RecordsQuery
 from gateway.storage.jobs import Batch
 from tests.unit.batches.works import ANSWER, OWNER, Works, lines, works
-from tests.upstreams.batch_apis import AnthropicApi, BatchApi, OpenAIApi
+from tests.upstreams.batch_apis import AnthropicApi, BatchApi, GeminiApi, OpenAIApi
 
 FULL_NANO_USD = 10 * 2_000 + 20 * 10_000
 """What the answer costs that is made alone."""
@@ -28,28 +28,35 @@ MESSAGE = {
     "usage": {"input_tokens": 10, "output_tokens": 20},
 }
 BAD = {"message": "no such thing", "type": "invalid_request_error"}
-APIS = ["openai", "anthropic"]
+GENERATED = {
+    "responseId": "g1",
+    "modelVersion": "m-2025",
+    "candidates": [{"content": {"role": "model", "parts": [{"text": "hi"}]}, "finishReason": "STOP", "index": 0}],
+    "usageMetadata": {"promptTokenCount": 10, "candidatesTokenCount": 20, "totalTokenCount": 30},
+}
+APIS = {
+    "openai": (OpenAIApi, ANSWER, "/v1", "bearer"),
+    "anthropic": (AnthropicApi, MESSAGE, "", "x-api-key"),
+    "gemini": (GeminiApi, GENERATED, "/v1beta", "header:x-goog-api-key"),
+}
+"""Protocol -> what plays it, what it answers, where it is, and how it wants its key."""
 
 
 def api_of(protocol: str) -> BatchApi:
     """Returns one that refuses a request which says `wrong`."""
-    answer = ANSWER if protocol == "openai" else MESSAGE
+    api, answer, _, _ = APIS[protocol]
 
     def said(body: dict[str, Any]) -> dict[str, Any]:
-        if "text of wrong" in str(body):
-            return {"type": "error", "error": BAD}
-        return answer
+        return {"type": "error", "error": BAD} if "text of wrong" in str(body) else answer
 
-    return OpenAIApi(said) if protocol == "openai" else AnthropicApi(said)
+    return api(said)
 
 
 @asynccontextmanager
 async def house_of(directory: Path, api: BatchApi) -> AsyncIterator[Works]:
-    protocol = "openai" if isinstance(api, OpenAIApi) else "anthropic"
-    provider: dict[str, Any] = {"protocol": protocol, "provider_batch": True}
-    if protocol == "anthropic":
-        provider["auth"] = "x-api-key"
-    async with works(directory, api, root="/v1" if protocol == "openai" else "", provider=provider) as house:
+    protocol, root, auth = next((name, each[2], each[3]) for name, each in APIS.items() if isinstance(api, each[0]))
+    provider: dict[str, Any] = {"protocol": protocol, "provider_batch": True, "auth": auth}
+    async with works(directory, api, root=root, provider=provider) as house:
         yield house
 
 
@@ -108,9 +115,8 @@ async def test_what_the_provider_had_no_time_for_is_made_alone(tmp_path: Path, p
         assert [cost for cost, _ in await costs(house)] == [FULL_NANO_USD // 2, FULL_NANO_USD]
 
 
-@pytest.mark.parametrize("protocol", APIS)
-async def test_a_provider_that_takes_no_batch_gets_the_lines_one_by_one(tmp_path: Path, protocol: str) -> None:
-    api = api_of(protocol)
+async def test_a_provider_that_takes_no_batch_gets_the_lines_one_by_one(tmp_path: Path) -> None:
+    api = api_of("anthropic")
     api.refuses = 403
     async with house_of(tmp_path, api) as house:
         batch = await house.put(lines(["a", "b"]))
@@ -183,3 +189,18 @@ async def test_a_file_for_several_models_is_made_line_by_line(tmp_path: Path) ->
         async with house.scheduler():
             done = await house.seen(batch)
         assert (done.completed, len(api.alone), api.batches) == (2, 2, {})
+
+
+async def test_answers_that_do_not_say_whose_they_are_are_known_by_their_order(tmp_path: Path) -> None:
+    api = api_of("gemini")
+    assert isinstance(api, GeminiApi)
+    api.has_keys = False
+    async with house_of(tmp_path, api) as house:
+        batch = await house.put(lines(["a", "wrong", "c"]))
+        async with house.scheduler() as scheduler:
+            await there(house, batch)
+            api.end()
+            pass_time(house, scheduler)
+            done = await house.seen(batch)
+        assert (done.completed, done.failed, api.alone) == (2, 1, [])
+        assert [each["custom_id"] for each in await house.written(done.error_file_id)] == ["wrong"]
