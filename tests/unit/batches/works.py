@@ -15,7 +15,7 @@ from gateway.batches.consigned import ConsignedLines
 from gateway.batches.running import LineRunner
 from gateway.batches.scheduler import Scheduler
 from gateway.domain import Outcome
-from gateway.http.inbound import read_call
+from gateway.http.api.inbound import read_call
 from gateway.reload.holder import RuntimeHolder
 from gateway.runtime import Runtime
 from gateway.settings.model import Settings
