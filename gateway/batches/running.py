@@ -8,26 +8,20 @@ from collections.abc import Callable
 from typing import Final, Protocol
 
 from msgspec import Struct
-from msgspec.structs import replace
 
 from adapters.types import Call, Operation
-from gateway.access.keys import ANONYMOUS, Caller, not_served
+from gateway.access.keys import Caller
 from gateway.batches.lines import ENDPOINTS, answered, refused
 from gateway.domain import Outcome
 from gateway.engine.answer import Answer
-from gateway.engine.content import Kept
-from gateway.engine.gate import Lease
+from gateway.errands import Errand
 from gateway.errors import (
     BudgetExceeded,
     Draining,
     GatewayError,
-    LedgerUnavailable,
     NotAdmitted,
-    UnknownModel,
     UpstreamError,
 )
-from gateway.routing.asking import Asking
-from gateway.routing.route import Plan
 from gateway.runtime import Runtime
 from gateway.storage.jobs import COMPLETED, FAILED, Batch, Line
 
@@ -83,116 +77,50 @@ class LineRunner:
         operation = ENDPOINTS[batch.endpoint]
         outcome = Outcome(f"req_{self._next_id()}", operation=operation.value, started=time.monotonic())
         outcome.bytes_in = len(line.body)
-        request = _Request(runtime, outcome, line.body)
+        errand = Errand(runtime, outcome, line.body)
         ending: Ending = Pause(0.0, is_tried=False)
         try:
-            body = await request.answer(self._call(operation, line), batch.owner)
+            client = runtime.keys.caller(batch.owner)
+            body = await _answer(errand, self._call(operation, line), client, outcome)
             ending = Done(COMPLETED, answered(line, outcome.request_id, body))
         except GatewayError as error:
             outcome.status, outcome.error_code = error.status, error.code or error.type
             outcome.limit, outcome.limit_of = error.refused_by
-            request.refused(error)
+            if errand.kept is not None:
+                errand.kept.add(error.body())
             ending = ending_of(error, line, refused(line, outcome.request_id, error))
         except asyncio.CancelledError:
             outcome.is_cancelled, outcome.status = True, _CLIENT_GONE_STATUS
             raise
         finally:
-            if request.end(is_over=isinstance(ending, Done)):
-                self._told(outcome, request.client.name)
+            # Cut, or with a cost all the same, a line was a request: it is made again as another.
+            is_request = isinstance(ending, Done) or outcome.usage is not None or outcome.is_cancelled
+            errand.settle(is_request=is_request)
+            if not is_request:
+                runtime.metrics.line_tried(outcome)
+            elif isinstance(ending, Done) or outcome.attempts:
+                # Only now: a line is none of the requests that somebody waits for.
+                runtime.metrics.request_started()
+                errand.tell()
+                self._told(outcome, errand.client.name)
         return ending
 
     def _call(self, operation: Operation, line: Line) -> Call:
         return self._read_call(operation, line.body, id=f"chatcmpl-{self._next_id()}", created=int(time.time()))
 
 
-class _Request:
-    """One request from admission to record."""
-
-    def __init__(self, runtime: Runtime, outcome: Outcome, asked: bytes) -> None:
-        self.client = ANONYMOUS
-        """Whose it is; known once it is admitted."""
-        self._runtime = runtime
-        self._outcome = outcome
-        self._asked = asked
-        self._plan: Plan | None = None
-        self._lease: Lease | None = None
-        self._kept: Kept | None = None
-
-    async def answer(self, call: Call, owner: str) -> bytes:
-        """Returns the answer's body; raises GatewayError."""
-        runtime, outcome = self._runtime, self._outcome
-        self.client = client = runtime.keys.caller(owner)
-        outcome.key = client.id
-        asking = Asking(call, key_name=client.name, key_tags=client.tags)
-        self._plan = plan = planned(runtime, asking, client, outcome)
-        if runtime.books.is_refusing:
-            raise LedgerUnavailable("what a request uses cannot be recorded now (storage.on_ledger_failure: refuse)")
-        self._lease = await runtime.gate.admit(asking, plan, client)
-        if client.key is not None and client.key.keeps_content:
-            self._kept = runtime.keeper.begin(self._asked)
-        answer = await runtime.executor.run(call, plan, outcome)
-        if not isinstance(answer, Answer):
-            await answer.aclose()
-            raise TypeError("a line of a batch was answered with a stream")
-        reply = answer.reply
-        outcome.usage, outcome.response_model, outcome.finish = reply.usage, reply.model, reply.finish
-        outcome.status, outcome.bytes_out, outcome.first_byte = 200, len(reply.body), time.monotonic()
-        if self._kept is not None:
-            self._kept.add(reply.body)
-        return bytes(reply.body)
-
-    def refused(self, error: GatewayError) -> None:
-        """Notes what it was answered instead."""
-        if self._kept is not None:
-            self._kept.add(error.body())
-
-    def end(self, *, is_over: bool) -> bool:
-        """Settles what was taken and used; says whether it was a request: a line that only waits is none yet.
-
-        One that was cut, or has cost something all the same, is one: it is made again as another.
-        """
-        runtime, outcome = self._runtime, self._outcome
-        outcome.ended = time.monotonic()
-        is_request = is_over or outcome.usage is not None or (outcome.is_cancelled and bool(outcome.attempts))
-        try:
-            if is_request and outcome.attempts and self._plan is not None:
-                self._record(self._plan)
-        finally:
-            if self._lease is not None:
-                self._lease.release()  # does nothing once it is settled
-        if not is_request:
-            runtime.metrics.line_tried(outcome)
-            return False
-        # Only now: a line is none of the requests that somebody waits for.
-        runtime.metrics.request_started()
-        runtime.metrics.request_ended(outcome)
-        if runtime.access_log is not None:
-            runtime.access_log.write(outcome)
-        return True
-
-    def _record(self, plan: Plan) -> None:
-        record = self._runtime.settler.settle(self._outcome, plan, self.client, self._outcome.request_id)
-        if self._kept is not None:
-            record = replace(record, content=self._kept.content())
-        self._runtime.books.record(record)
-        if self._lease is not None:
-            self._lease.settle(record)
-
-
-def planned(runtime: Runtime, asking: Asking, client: Caller, outcome: Outcome) -> Plan:
-    """Returns what a line may try; raises GatewayError. The outcome learns of its name."""
-    model = asking.call.model
-    try:
-        if not client.may_use(model):
-            raise not_served(model)
-        plan = runtime.router.plan(model, asking)
-    except UnknownModel:
-        outcome.model = runtime.router.show(model)
-        if client.is_restricted:
-            raise not_served(outcome.model) from None
-        raise
-    outcome.model = plan.model
-    return plan
+async def _answer(errand: Errand, call: Call, client: Caller, outcome: Outcome) -> bytes:
+    """Returns the answer's body; raises GatewayError."""
+    answer = await errand.run(call, client)
+    if not isinstance(answer, Answer):
+        await answer.aclose()
+        raise TypeError("a line of a batch was answered with a stream")
+    reply = answer.reply
+    outcome.usage, outcome.response_model, outcome.finish = reply.usage, reply.model, reply.finish
+    outcome.status, outcome.bytes_out, outcome.first_byte = 200, len(reply.body), time.monotonic()
+    if errand.kept is not None:
+        errand.kept.add(reply.body)
+    return bytes(reply.body)
 
 
 def ending_of(error: GatewayError, line: Line, written: bytes) -> Ending:
