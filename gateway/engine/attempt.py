@@ -89,7 +89,8 @@ class Attempter:
         is_handed_over = False
         try:
             learn(order.key.state, response.head.headers, order.attempt.first_byte)
-            answer = await self._read(order, response, deadline)
+            is_stale = response.head.status == 401 and not ring.is_static and ring.refused(headers)
+            answer = await self._read(order, response, deadline, is_stale=is_stale)
             is_handed_over = not isinstance(answer, Answer)
             return answer
         except TransportError as error:
@@ -102,10 +103,14 @@ class Attempter:
             if not is_handed_over:
                 response.release()
 
-    async def _read(self, order: Order, response: UpstreamResponse, deadline: Deadline) -> Answer | SingleStream:
+    async def _read(
+        self, order: Order, response: UpstreamResponse, deadline: Deadline, *, is_stale: bool = False
+    ) -> Answer | SingleStream:
+        """`is_stale` says that the same request may be let in with another token."""
         head, deployment = response.head, order.deployment
         if not 200 <= head.status < 300:
-            raise AttemptFailed(await self._refusal(deployment, response, deadline), passed=passed_on(head))
+            failure = await self._refusal(deployment, response, deadline)
+            raise AttemptFailed(failure, is_replayable=is_stale, passed=passed_on(head))
         if order.call.stream:
             return await self._first_content(order, response, deadline)
         body = await self._body(deployment, response, self._max_response_bytes, deadline)
