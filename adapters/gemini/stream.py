@@ -7,6 +7,8 @@ call may stand in an earlier event than the finish reason, which never says that
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from msgspec import Raw
 
 from adapters.codec import decode, is_null
@@ -40,7 +42,7 @@ from adapters.gemini.wire import (
     read_usage,
 )
 from adapters.translated import TRUNCATED, TranslatedStream, json_string
-from adapters.types import MAX_EVENT_BYTES, Call, Head, Target
+from adapters.types import MAX_EVENT_BYTES, Call, Head, Reply, Target
 
 _OPEN_ARRAY = b"["
 
@@ -48,13 +50,14 @@ _OPEN_ARRAY = b"["
 class GeminiStream(TranslatedStream[bytes]):
     """Decodes one stream of a chat."""
 
-    def __init__(self, call: Call, target: Target, head: Head) -> None:
+    def __init__(self, call: Call, target: Target, head: Head, whole: Callable[[bytes], Reply] | None = None) -> None:
+        """`whole` reads an answer in one piece, if that is not Gemini's own."""
         super().__init__(
             call,
             target,
             head,
             DataSplitter(MAX_EVENT_BYTES),
-            whole=lambda body: read_chat(call, target, head, body),
+            whole=whole or (lambda body: read_chat(call, target, head, body)),
         )
         self._names = Names(call)
         self._annotations = 0

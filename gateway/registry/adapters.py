@@ -9,6 +9,7 @@ from typing import Final
 from adapters.anthropic import AnthropicAdapter
 from adapters.azure import AzureAdapter
 from adapters.bedrock import BedrockAdapter
+from adapters.code_assist import CodeAssistAdapter
 from adapters.cohere import CohereAdapter
 from adapters.gemini import GeminiAdapter
 from adapters.huggingface import HuggingFaceAdapter
@@ -25,6 +26,7 @@ _ALL: Final[tuple[Adapter, ...]] = (
     AnthropicAdapter(),
     AzureAdapter(),
     BedrockAdapter(),
+    CodeAssistAdapter(),
     CohereAdapter(),
     GeminiAdapter(),
     MistralAdapter(),
@@ -45,6 +47,7 @@ OPTIONS_OF: Final[Mapping[str, frozenset[str]]] = MappingProxyType(
         "api_version": frozenset({"azure"}),
         "rerank": frozenset({"openai"}),
         "cloud_suffix": frozenset({"ollama"}),
+        "project": frozenset({"code_assist"}),
     }
 )
 """Option of a row -> the protocols that read it."""

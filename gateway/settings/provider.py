@@ -30,6 +30,7 @@ Protocol = Literal[
     "mistral",
     "anthropic",
     "gemini",
+    "code_assist",
     "vertex",
     "bedrock",
     "ollama",
@@ -147,6 +148,7 @@ class OptionsRow(Strict):
     api_version: str | None = None
     rerank: RerankShape | None = None
     cloud_suffix: CloudSuffix | None = None
+    project: str | None = None
 
 
 Auth = Annotated[

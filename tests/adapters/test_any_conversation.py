@@ -36,6 +36,7 @@ MODELS: Final[Mapping[str, tuple[str, ...]]] = {
         "us.anthropic.claude-sonnet-5-5-v1", "mistral.mistral-large-3-675b-instruct", "mistral.mistral-7b-instruct",
         "us.meta.llama3-3-70b-instruct-v1:0", "openai.gpt-oss-120b-1:0", "us.deepseek.r1-v1:0",
     ),
+    "code_assist": ("gemini-2.5-flash", "gemini-3-pro-preview"),
     "cohere": ("command-a-03-2025", "command-r-08-2024", "command-a-reasoning-08-2025"),
     "gemini": (
         "gemini-2.0-flash", "gemini-2.5-flash", "gemini-2.5-pro", "gemini-3-pro-preview", "gemini-3.6-flash",
@@ -290,6 +291,7 @@ RULES: Final[Mapping[str, Callable[[Object], None]]] = {
     "anthropic": judge_anthropic,
     "azure": judge_relayed,
     "bedrock": judge_bedrock,
+    "code_assist": lambda body: judge_gemini(body["request"]),
     "cohere": judge_cohere,
     "gemini": judge_gemini,
     "huggingface": judge_relayed,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import time
 from pathlib import Path
@@ -21,15 +20,15 @@ REVOKED = json_response({"error": {"message": "token_revoked", "code": "token_re
 
 
 def login_file(directory: Path) -> Path:
-    claims = base64.urlsafe_b64encode(json.dumps({"exp": time.time() + 3600}).encode()).decode().rstrip("=")
-    path = directory / "auth.json"
-    path.write_text(json.dumps({"tokens": {"access_token": f"old.{claims}.s", "refresh_token": "r-1"}}))
+    path = directory / "creds.json"
+    ends_ms = (time.time() + 3600) * 1000
+    path.write_text(json.dumps({"access_token": "ya29.old", "refresh_token": "r-1", "expiry_date": ends_ms}))
     return path
 
 
 def rows(directory: Path, upstream: ScriptedUpstream, endpoint: TokenEndpoint) -> dict[str, Any]:
-    login = {"kind": "codex", "file": str(login_file(directory)), "token_url": endpoint.url + "/oauth/token"}
-    return {"mine": {"base_url": upstream.url, "login": login}}
+    login = {"kind": "gemini_cli", "file": str(login_file(directory)), "token_url": endpoint.url + "/token"}
+    return {"mine": {"base_url": upstream.url, "login": {**login, "client_id": "c-1"}}}
 
 
 @pytest.fixture(autouse=True)
@@ -44,7 +43,7 @@ async def test_a_token_that_is_refused_is_renewed_and_the_request_sent_once_more
                 answer = await ask(runtime, "mine/m")
             sent = [request.headers["authorization"] for request in upstream.requests]
     assert isinstance(answer, Answer)
-    assert sent[0].startswith("Bearer old.") and sent[1:] == ["Bearer ya29.t1"]
+    assert sent == ["Bearer ya29.old", "Bearer ya29.t1"]
     assert len(endpoint.asked) == 1
 
 
@@ -57,3 +56,33 @@ async def test_a_new_token_that_is_refused_as_well_is_the_end_of_it(tmp_path: Pa
             assert len(upstream.requests) == 2
     assert caught.value.code == "upstream_auth_error"
     assert len(endpoint.asked) == 1
+
+
+async def test_the_login_of_the_gemini_cli_is_sent_to_code_assist_under_our_own_name(tmp_path: Path) -> None:
+    creds = {"access_token": "ya29.cli", "refresh_token": "1//r", "expiry_date": (time.time() + 3600) * 1000}
+    (tmp_path / ".gemini").mkdir()
+    (tmp_path / ".gemini/oauth_creds.json").write_text(json.dumps(creds))
+    candidates = [{"content": {"role": "model", "parts": [{"text": "Hello"}]}, "finishReason": "STOP"}]
+    async with ScriptedUpstream([json_response({"response": {"candidates": candidates}, "traceId": "t"})]) as upstream:
+        row = {"base_url": f"{upstream.url}/v1internal", "options": {"project": "p-1"}}
+        async with gateway(tmp_path, {"HOME": str(tmp_path)}, **{"gemini-cli": row}) as runtime:
+            answer = await ask(runtime, "gemini-cli/gemini-2.5-pro")
+            (warning,) = [each for each in runtime.warnings if each.startswith("gemini-cli: ")]
+        (request,) = upstream.requests
+    assert isinstance(answer, Answer) and b"Hello" in answer.reply.body
+    assert request.path == "/v1internal:generateContent"
+    assert request.headers["authorization"] == "Bearer ya29.cli"
+    assert request.headers["user-agent"] == "Anyport"
+    body = json.loads(request.body)
+    assert (body["model"], body["project"]) == ("gemini-2.5-pro", "p-1")
+    assert "terms may forbid" in warning and "under its own name" in warning
+
+
+async def test_it_is_not_used_where_the_file_does_not_name_it(tmp_path: Path) -> None:
+    (tmp_path / ".gemini").mkdir()
+    (tmp_path / ".gemini/oauth_creds.json").write_text('{"access_token": "ya29.cli"}')
+    async with gateway(tmp_path, {"HOME": str(tmp_path)}) as runtime:
+        found = runtime.catalogue.deploy("gemini-cli/gemini-2.5-pro")
+    assert found == (
+        "gemini-cli has no credential; put `gemini-cli: {}` under `providers`, which says that its login may be used"
+    )
