@@ -20,7 +20,7 @@ from adapters.framing.sse import Splitter
 from adapters.openai import stream as stream_module
 from adapters.types import Head, Operation
 from gateway.errors import GatewayError
-from gateway.http.inbound import read_call
+from gateway.http.api.inbound import read_call
 from tests.adapters.recorded import ADAPTERS, Case, events, load_cases, play, run, target_of
 from tests.adapters.streams import cuts, streams
 

@@ -187,7 +187,7 @@ OPENERS = {
     "gateway/credentials/sign.py": "puts a key on the wire",
     "gateway/credentials/vault.py": "seals with the key of tokens",
     "gateway/engine/picture.py": "tells kinds of keys apart by their beginning",
-    "gateway/http/states.py": "wraps keys of the file",
+    "gateway/http/admin/states.py": "wraps keys of the file",
     "gateway/registry/catalogue.py": "wraps keys of the file",
     "gateway/registry/routes.py": "wraps keys of the file",
     "gateway/runtime.py": "wraps keys of the file",
