@@ -10,6 +10,7 @@ from adapters.anthropic import AnthropicAdapter
 from adapters.azure import AzureAdapter
 from adapters.bedrock import BedrockAdapter
 from adapters.code_assist import CodeAssistAdapter
+from adapters.codex import CodexAdapter
 from adapters.cohere import CohereAdapter
 from adapters.gemini import GeminiAdapter
 from adapters.huggingface import HuggingFaceAdapter
@@ -27,6 +28,7 @@ _ALL: Final[tuple[Adapter, ...]] = (
     AzureAdapter(),
     BedrockAdapter(),
     CodeAssistAdapter(),
+    CodexAdapter(),
     CohereAdapter(),
     GeminiAdapter(),
     MistralAdapter(),

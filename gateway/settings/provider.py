@@ -31,6 +31,7 @@ Protocol = Literal[
     "anthropic",
     "gemini",
     "code_assist",
+    "codex",
     "vertex",
     "bedrock",
     "ollama",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import time
 from pathlib import Path
@@ -11,10 +12,12 @@ import pytest
 
 from gateway.engine.answer import Answer
 from gateway.errors import UpstreamError
+from gateway.runtime import Runtime
+from gateway.settings.load import load_settings
 from tests.engine.test_cloud_providers import ask, gateway
 from tests.engine.test_special_hosts import CHAT
 from tests.unit.credentials.token_endpoint import TokenEndpoint, serving
-from tests.upstreams.scripted import ScriptedUpstream, json_response
+from tests.upstreams.scripted import ScriptedUpstream, json_response, sse_response
 
 REVOKED = json_response({"error": {"message": "token_revoked", "code": "token_revoked"}}, 401)
 
@@ -86,3 +89,35 @@ async def test_it_is_not_used_where_the_file_does_not_name_it(tmp_path: Path) ->
     assert found == (
         "gemini-cli has no credential; put `gemini-cli: {}` under `providers`, which says that its login may be used"
     )
+
+
+async def test_the_login_of_codex_is_sent_to_its_back_end_under_our_own_name(tmp_path: Path) -> None:
+    claims = {"exp": time.time() + 3600, "https://api.openai.com/auth": {"chatgpt_account_id": "acc-1"}}
+    part = base64.urlsafe_b64encode(json.dumps(claims).encode()).decode().rstrip("=")
+    (tmp_path / "auth.json").write_text(json.dumps({"tokens": {"access_token": f"a.{part}.b", "refresh_token": "r"}}))
+    done = {"status": "completed", "output": [], "usage": {"input_tokens": 3, "output_tokens": 2}}
+    events = [
+        {"type": "response.output_text.delta", "output_index": 0, "delta": "Hello"},
+        {"type": "response.completed", "response": done},
+    ]
+    async with ScriptedUpstream([sse_response(events)]) as upstream:
+        row = {
+            "base_url": f"{upstream.url}/backend-api/codex",
+            "profiles": {"work": {"login": {"file": "~/auth.json"}}},
+        }
+        routes = {"mine": {"deployments": [{"model": "openai-codex/gpt-5.3-codex", "profile": "work"}]}}
+        path = tmp_path / "anyport.yaml"
+        path.write_text(json.dumps({"providers": {"openai-codex": row}, "routes": routes}))
+        environ = {"HOME": str(tmp_path)}
+        runtime = Runtime(load_settings(path, environ), environ)
+        try:
+            answer = await ask(runtime, "mine")
+        finally:
+            await runtime.aclose()
+        (request,) = upstream.requests
+    assert isinstance(answer, Answer)
+    assert json.loads(answer.reply.body)["choices"][0]["message"]["content"] == "Hello"
+    assert request.path == "/backend-api/codex/responses"
+    assert request.headers["authorization"] == f"Bearer a.{part}.b"
+    assert (request.headers["chatgpt-account-id"], request.headers["originator"]) == ("acc-1", "anyport")
+    assert request.headers["user-agent"] == "Anyport"
