@@ -105,9 +105,12 @@ class _AllMetrics:
         self._loop = loop
 
     def render(self, accept: str = "") -> bytes:
-        """Returns the exposition in the format that `accept` prefers."""
+        """Returns the exposition in the format that `accept` prefers; raises TimeoutError while no worker has told."""
         asked = asyncio.run_coroutine_threadsafe(self._parent.figures(), self._loop)
-        return expose_figures(asked.result(_FIGURES_SECONDS), accept)
+        figures = asked.result(_FIGURES_SECONDS)
+        if not figures:
+            raise TimeoutError("no worker has said yet what it has counted")
+        return expose_figures(figures, accept)
 
     def content_type(self, accept: str = "") -> str:
         """Returns the Content-Type of `render(accept)`."""

@@ -87,8 +87,11 @@ class _Worker:
         try:
             data = await self._channel.ask("figures", seconds=FIGURES_SECONDS)
         except (ChannelClosed, TimeoutError):
+            data = b""
+        figures = decode_figures(data) if data else []
+        if not figures:
             return await self._metrics.render_off_loop(accept)
-        return await asyncio.to_thread(lambda: expose_figures(decode_figures(data), accept))
+        return await asyncio.to_thread(expose_figures, figures, accept)
 
     async def reload_all(self, why: str) -> Reloaded:
         """Has all workers reload, through the parent."""
