@@ -35,6 +35,7 @@ NAMES = frozenset(
         "azure-stream_at_an_old_version",
         "bedrock-stream",
         "bedrock-stream_function_call",
+        "codex-stream_thoughts",
         "cohere-stream_text",
         "gemini-stream_arguments_in_pieces",
         "gemini-stream_thoughts_then_signed_text",
