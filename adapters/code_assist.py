@@ -81,7 +81,7 @@ class CodeAssistAdapter:
 
     def stream(self, call: Call, target: Target, head: Head) -> StreamDecoder:
         """Returns a decoder of one chat stream."""
-        return _Stream(call, target, head, whole=lambda body: self.reply(call, target, head, body))
+        return _Stream(call, target, head, whole=self.reply)
 
     def failure(self, target: Target, head: Head, body: bytes) -> Failure:
         """Classifies a response whose status is not 2xx; its wait stands in the words, for hours."""

@@ -12,7 +12,6 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from msgspec import Struct
-from msgspec import field as struct_field
 
 from adapters.failures import Failure, FailureRule
 from adapters.options import NO_OPTIONS, Options
@@ -191,7 +190,7 @@ class Outcome(Struct):
     stream: bool = False
     status: int = 0
     error_code: str | None = None
-    attempts: list[Attempt] = struct_field(default_factory=list[Attempt])
+    attempts: list[Attempt] = []  # of a Struct each gets a list of its own, for less than by a factory
     usage: Usage | None = None
     cost_nano_usd: int | None = 0
     """None if a price is not known."""

@@ -87,7 +87,6 @@ class Runtime:
         self.plugins = load_plugins(settings.plugins, ADAPTERS, before.plugins if before else None)
         self.catalogue = self._catalogue(environ, before)
         owners = client_keys(settings.server.api_keys)
-        self._echo = EchoTransport()
         self.shared = shared_after(before.shared if before else None, settings, environ)
         self.keys = KeyCheck(
             owners,
@@ -95,24 +94,43 @@ class Runtime:
             _guesses(settings, before),
             is_demanding=standing.demands_keys,
         )
-        self.transport = self.shared.transport.thing
-        self.control = self.shared.control.thing
-        self.state = self.shared.line.thing.state
-        self.access_log = self.shared.access_log.thing
-        self.metrics = self.shared.metrics
-        self.hooks = Hooks(self.plugins.hooks, failed=self.metrics.hook_failed)
+        self._take_shared()
         self.admin_key = None if settings.admin.key is None else Secret(settings.admin.key.get_secret_value())
         """What the admin API demands."""
         self.scrubber = Scrubber([*self.catalogue.secrets(), *(key for key, _ in owners), *_secrets(settings)])
         self.catalogue.watch(self.scrubber.add)
         if before:
             self.catalogue.inherit(before.catalogue)
-        self.routes = RouteBook(
-            settings, self.catalogue, show=self.scrubber.text, states=before.routes.states if before else None
-        )
+        states = before.routes.states if before else None
+        self.routes = RouteBook(settings, self.catalogue, show=self.scrubber.text, states=states)
+        self._build_news()
+        self._build_router(chance)
+        self._build_engine(chance)
+        self._background: list[asyncio.Task[None]] = []
+        self._is_closed = False
+        if before is None:
+            self._begin()
+
+    @property
+    def books(self) -> Books:
+        """What every request is recorded in."""
+        return self.shared.books.thing
+
+    def _take_shared(self) -> None:
+        """Names what outlives this runtime, and what is built on nothing else."""
+        self._echo = EchoTransport()
+        self.transport = self.shared.transport.thing
+        self.control = self.shared.control.thing
+        self.state = self.shared.line.thing.state
+        self.access_log = self.shared.access_log.thing
+        self.metrics = self.shared.metrics
+        self.hooks = Hooks(self.plugins.hooks, failed=self.metrics.hook_failed)
+
+    def _build_news(self) -> None:
+        """Builds what hears of the deployments of the file, and tells of them."""
         self._prober = Prober(self.control, clock=time.monotonic)
         deployments = self._deployments_of_file()
-        named = (each.name for route in settings.routes.values() for each in route.deployments if each.name)
+        named = (each.name for route in self.settings.routes.values() for each in route.deployments if each.name)
         self._names = frozenset(islice((*(deployment.id for deployment in deployments), *named), MAX_SERIES))
         """Deployments that metrics tell apart."""
         self._ear = Ear(self.shared.line.thing)
@@ -126,6 +144,9 @@ class Runtime:
             clock=time.monotonic,
             ejected=self._prober.ejected,
         )
+
+    def _build_router(self, chance: Callable[[], float]) -> None:
+        """Builds what knows where a name leads, and says what is in the way."""
         self.router = Router(
             self.routes,
             known_names=lambda: (entry.id for entry in self.models()),
@@ -135,22 +156,16 @@ class Runtime:
         )
         self.warnings = self._warnings()
         """What the operator should know: sentences without secrets."""
+        self.discovery = Discovery(self.catalogue, self.control, changed=self._models_changed, ended=self._probe_ended)
+
+    def _build_engine(self, chance: Callable[[], float]) -> None:
+        """Builds what plays requests, and counts what they use."""
         self.executor = self._executor(chance)
         self.mirror = Mirror(
             router=self.router, executor=self.executor, random=chance, ended=self.metrics.mirrored
         )  # a copy is no client's request: it has no access record
-        self.discovery = Discovery(self.catalogue, self.control, changed=self._models_changed, ended=self._probe_ended)
         self.gate, self.settler = self._accounts()
-        self.keeper = Keeper(self.scrubber.whole, settings.storage.max_content_bytes)
-        self._background: list[asyncio.Task[None]] = []
-        self._is_closed = False
-        if before is None:
-            self._begin()
-
-    @property
-    def books(self) -> Books:
-        """What every request is recorded in."""
-        return self.shared.books.thing
+        self.keeper = Keeper(self.scrubber.whole, self.settings.storage.max_content_bytes)
 
     def _catalogue(self, environ: Mapping[str, str], before: Runtime | None) -> Catalogue:
         directory = data_directory(self.settings.storage.directory, environ)
@@ -228,7 +243,7 @@ class Runtime:
         self.books.start()
         if stored.picture.budgeted():
             await self.books.drain(_DRAIN_SECONDS)
-        await stored.spending.start()
+        await stored.spending.start(self.books.have_caught_up)
 
     async def rest(self) -> None:
         """Ends the background work: requests go on, but another runtime looks around now."""
@@ -403,7 +418,8 @@ def _secrets(settings: Settings) -> Iterator[Secret]:
     """Yields what is secret besides clients' keys and providers' credentials."""
     deployments = (deployment for route in settings.routes.values() for deployment in route.deployments)
     keys = [key for deployment in deployments for key in deployment.keys or ()]
-    for key in (*keys, settings.admin.key, settings.access.pepper):
+    discord = settings.integrations.discord
+    for key in (*keys, settings.admin.key, settings.access.pepper, discord and discord.bot_token):
         if key is not None:
             yield Secret(key.get_secret_value())
     for url in (settings.state.url, settings.storage.url):

@@ -11,11 +11,12 @@ from typing import Any, Final
 
 from adapters.codec import encode
 from adapters.codex.table import CHAT
-from adapters.conversation import Media, Part, Text, Turn, read_turns, settle
+from adapters.conversation import Media, Part, Text, Turn, read_turns
 from adapters.errors import Unsupported
 from adapters.fidelity import Report, survey
 from adapters.fields import Fields, boolean, text
 from adapters.losses import note_losses
+from adapters.settled import settle
 from adapters.structured import read_format
 from adapters.tools import Tool, read_tools
 from adapters.types import JSON_HEADERS, Call, Headers, HttpRequest, Operation, Target

@@ -40,13 +40,7 @@ class CodexStream(TranslatedStream[bytes]):
     """Decodes one stream of a chat."""
 
     def __init__(self, call: Call, target: Target, head: Head) -> None:
-        super().__init__(
-            call,
-            target,
-            head,
-            DataSplitter(MAX_EVENT_BYTES),
-            whole=lambda body: read_chat(call, target, head, body),
-        )
+        super().__init__(call, target, head, DataSplitter(MAX_EVENT_BYTES), whole=read_chat)
         self._calls: dict[int, tuple[int, bool]] = {}
         """Index of an item -> that of its call, and whether arguments have come."""
         self._thought = 0

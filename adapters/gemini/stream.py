@@ -45,20 +45,15 @@ from adapters.translated import TRUNCATED, TranslatedStream, json_string
 from adapters.types import MAX_EVENT_BYTES, Call, Head, Reply, Target
 
 _OPEN_ARRAY = b"["
+Whole = Callable[[Call, Target, Head, bytes], Reply]
 
 
 class GeminiStream(TranslatedStream[bytes]):
     """Decodes one stream of a chat."""
 
-    def __init__(self, call: Call, target: Target, head: Head, whole: Callable[[bytes], Reply] | None = None) -> None:
+    def __init__(self, call: Call, target: Target, head: Head, whole: Whole = read_chat) -> None:
         """`whole` reads an answer in one piece, if that is not Gemini's own."""
-        super().__init__(
-            call,
-            target,
-            head,
-            DataSplitter(MAX_EVENT_BYTES),
-            whole=whole or (lambda body: read_chat(call, target, head, body)),
-        )
+        super().__init__(call, target, head, DataSplitter(MAX_EVENT_BYTES), whole=whole)
         self._names = Names(call)
         self._annotations = 0
         self._details = 0

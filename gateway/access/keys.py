@@ -175,6 +175,14 @@ class KeyCheck:
                     return known
         raise Unauthenticated(_UNKNOWN)
 
+    def called(self, name: str) -> Caller:
+        """Returns who has the key of a name, of the file or a virtual one; raises as `caller` does."""
+        for _, known in self._owners:
+            if name and known.name == name:
+                return known
+        id = self._picture.id_of(name) if name and self._picture is not None else ""
+        return self.caller(f"{_VIRTUAL}{id}" if name else "")
+
     def _unknown(self, peer: Peer) -> GatewayError:
         seconds = self.guesses.wait(peer[0]) if self.guesses is not None and peer else 0.0
         if not seconds:

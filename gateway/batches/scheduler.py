@@ -27,7 +27,7 @@ from gateway.engine.ending import end_all
 from gateway.errors import Internal
 from gateway.reload.holder import RuntimeHolder
 from gateway.runtime import Runtime
-from gateway.storage.base import DAY_MS, StorageError
+from gateway.storage.base import DAY_MS, StorageError, wall_ms
 from gateway.storage.factory import DATABASE_FILE
 from gateway.storage.jobs import COMPLETED, FAILED, Batch, Jobs, Line
 
@@ -55,7 +55,7 @@ class Scheduler(AbstractAsyncContextManager["Scheduler"]):
         runner: LineRunner,
         is_draining: Callable[[], bool],
         *,
-        now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
+        now_ms: Callable[[], int] = wall_ms,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._runtimes = runtimes

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Discriminator, Field, SecretStr, model_validator
 from pydantic import Tag as Shape
 
+from gateway.settings.integrations import IntegrationsSettings
 from gateway.settings.provider import LongSecretText, ProviderRow, SecretText, Strict, shape_of
 from gateway.settings.route import RouteSettings
 from gateway.settings.scalars import (
@@ -308,6 +309,9 @@ class Settings(Strict):
         default=DiscoverySettings(), description="Looking for model servers on this machine."
     )
 
+    integrations: IntegrationsSettings = Field(
+        default=IntegrationsSettings(), description="Chats whose people may ask."
+    )
     plugins: list[Tag] = Field(
         default=[],
         description="Installed packages that may add protocols and hooks, by the names of their entry points. Nothing "
