@@ -11,6 +11,7 @@ from typing import Any
 
 from adapters.types import Operation
 from gateway.access.repeats import Repeats
+from gateway.batches.consigned import ConsignedLines
 from gateway.batches.running import LineRunner
 from gateway.batches.scheduler import Scheduler
 from gateway.domain import Outcome
@@ -54,7 +55,10 @@ class App:
         self.happenings = Happenings(self.feed, lambda: self.holder.current)
         self.pardons = Pardons(lambda: self.holder.current)
         self._scheduler = Scheduler(
-            lambda: self.holder, LineRunner(read_call, self._ids.next), lambda: drain.is_draining
+            lambda: self.holder,
+            LineRunner(read_call, self._ids.next, self._ended),
+            ConsignedLines(read_call, self._ids.next, self._ended),
+            lambda: drain.is_draining,
         )
         self._discord = Answering(lambda: self.holder, drain, self._ids.next, self._ended)
         self._beside: list[AbstractAsyncContextManager[Any]] = [self._scheduler, self._discord]

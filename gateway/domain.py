@@ -108,6 +108,8 @@ class ProviderSpec:
     """Variables that say the same."""
     login: LoginKind | None = None
     """What serves where there is no credential."""
+    has_batches: bool = False
+    """Lines of batches are to go to its own batch API."""
     label: str = ""
     """Name in metrics where it differs from the id."""
     adapter: Adapter | None = None
@@ -213,6 +215,8 @@ class Outcome(Struct):
     """Kind of the failure after which another route took over, "" if none did."""
     is_over_budget: bool = False
     """It was given up because the failures of a deployment had caused too many attempts already."""
+    is_batched: bool = False
+    """A provider's batch API has answered it, at half the price."""
     limit: str = ""
     """Which kind of limit has refused it, "" if none did."""
     limit_of: str = ""

@@ -22,7 +22,7 @@ from gateway.runtime import Runtime
 
 
 class Errand:
-    """One request from admission to record: `run`, and then `settle` in any case."""
+    """One request from admission to record: `run`, and then in any case `settle`, or `release` if it is made again."""
 
     def __init__(self, runtime: Runtime, outcome: Outcome, asked: bytes) -> None:
         """`asked` is the body of the request."""
@@ -41,7 +41,7 @@ class Errand:
         runtime, outcome = self._runtime, self._outcome
         self.client, outcome.key, outcome.stream = client, client.id, call.stream
         asking = Asking(call, key_name=client.name, key_tags=client.tags)
-        self._plan = plan = _planned(runtime, asking, client, outcome)
+        self._plan = plan = planned(runtime, asking, client, outcome)
         if runtime.books.is_refusing:
             raise LedgerUnavailable("what a request uses cannot be recorded now (storage.on_ledger_failure: refuse)")
         self._lease = await runtime.gate.admit(asking, plan, client)
@@ -59,14 +59,15 @@ class Errand:
             if self._lease is not None:
                 self._lease.release()  # does nothing once it is settled
 
+    def release(self) -> None:
+        """Gives back what was taken; nothing was used."""
+        self._outcome.ended = time.monotonic()
+        if self._lease is not None:
+            self._lease.release()
+
     def tell(self) -> None:
         """Counts it as a request that has ended, has its access record written, and tells plugins."""
-        runtime, outcome = self._runtime, self._outcome
-        runtime.metrics.request_ended(outcome)
-        if runtime.access_log is not None:
-            runtime.access_log.write(outcome)
-        if runtime.hooks:
-            runtime.hooks.tell(outcome, self.client.name)
+        tell(self._runtime, self._outcome, self.client)
 
     def _record(self, plan: Plan) -> None:
         record = self._runtime.settler.settle(self._outcome, plan, self.client, self._outcome.request_id)
@@ -77,7 +78,17 @@ class Errand:
             self._lease.settle(record)
 
 
-def _planned(runtime: Runtime, asking: Asking, client: Caller, outcome: Outcome) -> Plan:
+def tell(runtime: Runtime, outcome: Outcome, client: Caller) -> None:
+    """Counts a request that has ended, has its access record written, and tells plugins."""
+    runtime.metrics.request_ended(outcome)
+    if runtime.access_log is not None:
+        runtime.access_log.write(outcome)
+    if runtime.hooks:
+        runtime.hooks.tell(outcome, client.name)
+
+
+def planned(runtime: Runtime, asking: Asking, client: Caller, outcome: Outcome) -> Plan:
+    """Returns what a request of a key may try; raises GatewayError. The outcome learns of its name."""
     model = asking.call.model
     try:
         if not client.may_use(model):

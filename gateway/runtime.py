@@ -33,7 +33,7 @@ from gateway.engine.settle import Settler
 from gateway.errors import ConfigError, Fault, UnknownModel
 from gateway.plugins.hooks import Hooks
 from gateway.plugins.loading import Plugins, load_plugins
-from gateway.registry.adapters import ADAPTERS, OPTIONS_OF, RULED
+from gateway.registry.adapters import ADAPTERS, BATCHES, OPTIONS_OF, RULED
 from gateway.registry.builtin import layer, load_builtin, starting_row, to_spec
 from gateway.registry.catalogue import DEMO, DEMO_MODEL, Catalogue
 from gateway.registry.discovery import Discovery, Probe
@@ -359,6 +359,9 @@ def _in_vain(row: ProviderRow, whole: ProviderRow) -> str:
     protocol = whole.protocol or "openai"
     if row.rules is not None and protocol not in RULED:
         return f"remove `rules`: they change OpenAI's wire, and requests for protocol {protocol!r} are translated"
+    if row.provider_batch and protocol not in BATCHES:
+        known = " and ".join(sorted(BATCHES))
+        return f"remove `provider_batch`: we know no batch API of protocol {protocol!r}, only of {known}"
     for name in row.options.model_fields_set if row.options else ():
         if protocol not in OPTIONS_OF[name]:
             known = " and ".join(sorted(OPTIONS_OF[name]))

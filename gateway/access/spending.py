@@ -108,9 +108,9 @@ class Spending:
         await self._looks.refresh()
 
     async def _look(self) -> None:
-        if not self._is_complete():
-            raise StorageUnavailable("older records are not in storage yet")
         owners = {owner_id(each): each for each in self._owners()}
+        if owners and not self._is_complete():
+            raise StorageUnavailable("older records are not in storage yet")
         self._known = {id: known for id, known in self._known.items() if id in owners}
         due = self._due(owners)
         if not due:

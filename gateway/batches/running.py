@@ -66,9 +66,11 @@ Ending = Done | Pause
 class LineRunner:
     """Runs lines; one for all."""
 
-    def __init__(self, read_call: ReadCall, next_id: Callable[[], str]) -> None:
+    def __init__(self, read_call: ReadCall, next_id: Callable[[], str], told: Callable[[Outcome, str], None]) -> None:
+        """`told` hears of each line that has come to its end, and the name of its key."""
         self._read_call = read_call
         self._next_id = next_id
+        self._told = told
 
     async def run(self, runtime: Runtime, batch: Batch, line: Line) -> Ending:
         """Makes the request, and has it counted and recorded as its key's."""
@@ -83,16 +85,23 @@ class LineRunner:
             ending = Done(COMPLETED, answered(line, outcome.request_id, body))
         except GatewayError as error:
             outcome.status, outcome.error_code = error.status, error.code or error.type
-            ending = _pause(error, line) or Done(FAILED, refused(line, outcome.request_id, error))
+            outcome.limit, outcome.limit_of = error.refused_by
+            if errand.kept is not None:
+                errand.kept.add(error.body())
+            ending = ending_of(error, line, refused(line, outcome.request_id, error))
         except asyncio.CancelledError:
             outcome.is_cancelled, outcome.status = True, _CLIENT_GONE_STATUS
             raise
         finally:
-            errand.settle()
-            if isinstance(ending, Done) or outcome.attempts:
-                # Only now: a line is none of the requests that somebody waits for. One that waits is no request yet.
-                runtime.metrics.request_started()
+            if isinstance(ending, Done) or outcome.usage is not None or (outcome.is_cancelled and outcome.attempts):
+                # One that was cut, or has cost something all the same, is a request: it is made again as another.
+                errand.settle()
+                runtime.metrics.request_started()  # only now: a line is none of those that somebody waits for
                 errand.tell()
+                self._told(outcome, errand.client.name)
+            else:
+                errand.release()
+                runtime.metrics.line_tried(outcome)
         return ending
 
     def _call(self, operation: Operation, line: Line) -> Call:
@@ -111,6 +120,11 @@ async def _answer(errand: Errand, call: Call, client: Caller, outcome: Outcome) 
     if errand.kept is not None:
         errand.kept.add(reply.body)
     return bytes(reply.body)
+
+
+def ending_of(error: GatewayError, line: Line, written: bytes) -> Ending:
+    """Returns what an error makes of a line: it has to wait, or `written` is its result."""
+    return _pause(error, line) or Done(FAILED, written)
 
 
 def _pause(error: GatewayError, line: Line) -> Pause | None:

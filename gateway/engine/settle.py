@@ -16,7 +16,7 @@ from msgspec.structs import replace
 from adapters.types import Operation, Usage
 from gateway.access.keys import Caller
 from gateway.domain import Attempt, Outcome
-from gateway.engine.cost import Prices, cost_nano_usd
+from gateway.engine.cost import OF_BATCHES, Prices, cost_nano_usd
 from gateway.records import AttemptRecord, UsageRecord
 from gateway.routing.deployment import Deployment
 from gateway.routing.route import Plan
@@ -60,7 +60,7 @@ class Settler:
         elif outcome.stream and (outcome.is_cancelled or outcome.error_code):
             outcome.usage = _at_least(outcome.usage, outcome)
         usage = outcome.usage
-        cost, version = self._cost(usage, deployment, at)
+        cost, version = self._cost(usage, deployment, at, is_batched=outcome.is_batched)
         outcome.cost_nano_usd = cost
         counts = usage or _NOTHING
         total_seconds = now - outcome.started
@@ -100,14 +100,18 @@ class Settler:
         """Returns the model that answered; what an upstream calls it may be anything, a key among others."""
         return clean_name(asked if not told or told == asked else self._show(told))
 
-    def _cost(self, usage: Usage | None, deployment: Deployment | None, at: float) -> tuple[int | None, str]:
+    def _cost(
+        self, usage: Usage | None, deployment: Deployment | None, at: float, *, is_batched: bool
+    ) -> tuple[int | None, str]:
         """Returns nano-dollars, None if the price is not known, and where the price is from."""
         if usage is None:
             return 0, ""
         if deployment is None:
             return None, ""
         price, version = self._prices.of(deployment, at)
-        return (None if price is None else cost_nano_usd(usage, price)), version
+        if is_batched:
+            version = f"{version}{OF_BATCHES}"
+        return (None if price is None else cost_nano_usd(usage, price, is_batched=is_batched)), version
 
 
 def served_by(outcome: Outcome, plan: Plan) -> Deployment | None:

@@ -254,8 +254,8 @@ class BatchesSettings(Strict):
     )
     max_owner_bytes: Count = Field(
         default=1_073_741_824,
-        description="How much the files of one key may be together; a further upload is refused. One file is bounded "
-        "by `server.max_body_bytes`.",
+        description="How much the files of one key may be together, with the copies that its batches have of them "
+        "while they are at work; a further upload or batch is refused. One file is bounded by `server.max_body_bytes`.",
     )
     keep_days: Days = Field(default=30, description="How long files and batches that have ended are kept.")
 

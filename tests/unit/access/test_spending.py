@@ -161,8 +161,10 @@ def test_who_has_gone_is_forgotten(shelf: Shelf) -> None:
 
 async def test_nothing_is_known_before_storage_has_what_was_written_down_before(shelf: Shelf) -> None:
     one, is_complete = key("one"), False
-    shelf.owners, shelf.amounts = [one], {"key:one": 40}
     await shelf.spending.start(lambda: is_complete)
+    assert shelf.spending.trouble == ""  # nobody has a budget
+    shelf.owners, shelf.amounts = [one], {"key:one": 40}
+    await shelf.spending.refresh()
     assert shelf.spending.trouble == "older records are not in storage yet"
     with pytest.raises(SpendingUnknown):
         shelf.said(one)
