@@ -21,6 +21,8 @@ class Options:
     """Azure's `api-version` of the deployment paths; empty means the v1 paths, which need none."""
     rerank: RerankShape = "jina"
     """OpenAI's protocol: in whose words a server of that kind takes `rerank`."""
+    project: str = ""
+    """Code Assist: the project of Google Cloud that the login works for, if it needs one."""
     cloud_suffix: CloudSuffix = "strip"
     """Ollama's protocol: `strip` takes `:cloud` off a model and refuses it for a server on this machine; `keep` leaves
     it, for a server of one's own that is signed in and passes such models on."""

@@ -34,6 +34,14 @@ class Cloud(StrEnum):
     AZURE = "azure"
 
 
+class LoginKind(StrEnum):
+    """Whose login serves where there is no key, and how it is renewed."""
+
+    MINIMAX = "minimax"
+    GEMINI_CLI = "gemini_cli"
+    CODEX = "codex"
+
+
 @dataclass(frozen=True, slots=True)
 class AuthScheme:
     """How a credential goes on the wire: in `header`, with `prefix` before the secret."""
@@ -98,6 +106,8 @@ class ProviderSpec:
     """Longest wait for the head of a response and between two pieces of it; None means the general ones."""
     timeout_envs: tuple[str, ...] = ()
     """Variables that say the same."""
+    login: LoginKind | None = None
+    """What serves where there is no credential."""
     has_batches: bool = False
     """Lines of batches are to go to its own batch API."""
     label: str = ""

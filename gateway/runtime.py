@@ -16,6 +16,7 @@ from gateway.access.keys import KeyCheck, client_keys, guessable
 from gateway.access.premises import ALONE, Standing
 from gateway.books import Books
 from gateway.credentials.keyring import KeyBook
+from gateway.credentials.logins import Logins
 from gateway.credentials.resolve import is_local_host
 from gateway.credentials.scrub import Scrubber
 from gateway.credentials.secret import Secret
@@ -47,6 +48,7 @@ from gateway.settings.explain import nearest
 from gateway.settings.model import Settings
 from gateway.settings.provider import ProviderRow
 from gateway.shared import Ear, shared_after
+from gateway.storage.factory import data_directory
 from gateway.telemetry.series import MAX_SERIES
 from gateway.transport.base import Transport
 from gateway.transport.builtin import BuiltinTransport
@@ -83,7 +85,7 @@ class Runtime:
         """
         self.settings, self.standing = settings, standing
         self.plugins = load_plugins(settings.plugins, ADAPTERS, before.plugins if before else None)
-        self.catalogue = build_catalogue(settings, environ, self.plugins, before.catalogue.keys if before else None)
+        self.catalogue = self._catalogue(environ, before)
         owners = client_keys(settings.server.api_keys)
         self.shared = shared_after(before.shared if before else None, settings, environ)
         self.keys = KeyCheck(
@@ -164,6 +166,12 @@ class Runtime:
         )  # a copy is no client's request: it has no access record
         self.gate, self.settler = self._accounts()
         self.keeper = Keeper(self.scrubber.whole, self.settings.storage.max_content_bytes)
+
+    def _catalogue(self, environ: Mapping[str, str], before: Runtime | None) -> Catalogue:
+        directory = data_directory(self.settings.storage.directory, environ)
+        logins = Logins(environ, directory, lambda: self.control)
+        known = before.catalogue.keys if before else None
+        return build_catalogue(self.settings, environ, self.plugins, known, logins)
 
     def _executor(self, chance: Callable[[], float]) -> Executor:
         longest = self.settings.upstream.max_response_bytes
@@ -362,7 +370,11 @@ def _in_vain(row: ProviderRow, whole: ProviderRow) -> str:
 
 
 def build_catalogue(
-    settings: Settings, environ: Mapping[str, str], plugins: Plugins | None = None, keys: KeyBook | None = None
+    settings: Settings,
+    environ: Mapping[str, str],
+    plugins: Plugins | None = None,
+    keys: KeyBook | None = None,
+    logins: Logins | None = None,
 ) -> Catalogue:
     """Returns the providers of the built-in table with the file's rows laid over; raises ConfigError."""
     plugins = plugins or load_plugins(settings.plugins, ADAPTERS)
@@ -389,7 +401,8 @@ def build_catalogue(
         registry = Registry(specs)
     except ValueError as error:
         raise ConfigError([Fault("anyport.yaml", 0, 0, "providers", str(error))]) from None
-    catalogue = Catalogue(registry, settings.providers, environ, keys)
+    logins = logins or Logins(environ, data_directory(settings.storage.directory, environ))
+    catalogue = Catalogue(registry, settings.providers, environ, keys, logins)
     _refuse({name: catalogue.problems[name] for name in settings.providers if name in catalogue.problems})
     return catalogue
 

@@ -7,6 +7,8 @@ call may stand in an earlier event than the finish reason, which never says that
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from msgspec import Raw
 
 from adapters.codec import decode, is_null
@@ -40,16 +42,18 @@ from adapters.gemini.wire import (
     read_usage,
 )
 from adapters.translated import TRUNCATED, TranslatedStream, json_string
-from adapters.types import MAX_EVENT_BYTES, Call, Head, Target
+from adapters.types import MAX_EVENT_BYTES, Call, Head, Reply, Target
 
 _OPEN_ARRAY = b"["
+Whole = Callable[[Call, Target, Head, bytes], Reply]
 
 
 class GeminiStream(TranslatedStream[bytes]):
     """Decodes one stream of a chat."""
 
-    def __init__(self, call: Call, target: Target, head: Head) -> None:
-        super().__init__(call, target, head, DataSplitter(MAX_EVENT_BYTES), whole=read_chat)
+    def __init__(self, call: Call, target: Target, head: Head, whole: Whole = read_chat) -> None:
+        """`whole` reads an answer in one piece, if that is not Gemini's own."""
+        super().__init__(call, target, head, DataSplitter(MAX_EVENT_BYTES), whole=whole)
         self._names = Names(call)
         self._annotations = 0
         self._details = 0

@@ -44,6 +44,8 @@ _PROVIDERS = """\
   ## A built-in provider: what you write is laid over its row. Several credentials are used in turn.
   openai:
     credentials: ["${OPENAI_KEY_A}", "${OPENAI_KEY_B}"]
+    ## Further accounts, for deployments that say so.
+    profiles: {work: {credentials: ["${OPENAI_KEY_B}"]}}
 """
 _ROUTES = """\
   ## Clients may now ask for the model `fast`.
@@ -74,7 +76,7 @@ _ROUTES = """\
         supports: [tools, images, json_schema]
         price: {input_usd_per_million: 2, output_usd_per_million: 8}
       ## A canary: a tenth of the requests.
-      - {model: openai/gpt-5-mini, weight: 1, tags: [eu]}
+      - {model: openai/gpt-5-mini, profile: work, weight: 1, tags: [eu]}
       ## Called when the others fail or are full; `custom:URL` is a server that is described nowhere.
       - {model: llama-3.3-70b, provider: "custom:https://llm.example.com/v1", order: 1, tags: [own]}
     ## The first rule that fits a request says which deployments it may get.

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 from adapters.types import Headers, HttpRequest
 from gateway.credentials.errors import CredentialUnavailable
 from gateway.credentials.extras import has_package, need_package, package, silence
-from gateway.credentials.renewed import CALL_SECONDS, Clock, Lease, Renewed
+from gateway.credentials.renewed import CALL_SECONDS, Clock, Lease, Renewed, in_thread
 from gateway.credentials.scrub import Scrubber
 from gateway.credentials.secret import Secret
 from gateway.credentials.variables import ABI, PLUS, header_secret, value_of
@@ -81,6 +81,10 @@ class SigV4Signer:
         keys = await self._keys.get()
         return signature(request, keys, self._region, datetime.fromtimestamp(self._clock(), UTC))
 
+    def refused(self, headers: Headers) -> bool:
+        """Returns False: botocore renews what runs out, and AWS says 403 where a signature is not accepted."""
+        return False
+
 
 def signature(request: HttpRequest, keys: AwsKeys, region: str, now: datetime) -> Headers:
     """Returns the headers that sign `request`, which must go out with exactly this URL, body and headers."""
@@ -138,7 +142,7 @@ def signer_of_pair(
         return lease
 
     region = region_of(environ, base_url, provider)
-    return SigV4Signer(f"env {pair}", Renewed(imported, clock), region, clock, keys.secrets)
+    return SigV4Signer(f"env {pair}", Renewed(in_thread(imported), clock), region, clock, keys.secrets)
 
 
 def _session(access_key: str, environ: Mapping[str, str]) -> Secret | None:
@@ -155,7 +159,7 @@ def chain_signer(provider: str, environ: Mapping[str, str], base_url: str, clock
     if not has_package("botocore"):
         return None
     source = "aws credential chain"
-    keys = Renewed(_chain(provider, value_of(environ, "AWS_PROFILE"), clock), clock)
+    keys = Renewed(in_thread(_chain(provider, value_of(environ, "AWS_PROFILE"), clock)), clock)
     return SigV4Signer(source, keys, region_of(environ, base_url, provider), clock)
 
 

@@ -8,7 +8,7 @@ from typing import Any, Final, Protocol
 from gateway.credentials.bearer import BearerSigner, Token
 from gateway.credentials.errors import CredentialUnavailable
 from gateway.credentials.extras import need_package, package, silence
-from gateway.credentials.renewed import CALL_SECONDS, Clock, Lease, Renewed, lease_until
+from gateway.credentials.renewed import CALL_SECONDS, Clock, Lease, Renewed, in_thread, lease_until
 from gateway.credentials.scrub import Scrubber
 from gateway.credentials.secret import Secret
 from gateway.credentials.variables import value_of
@@ -46,7 +46,8 @@ def entra_signer(provider: str, environ: Mapping[str, str], clock: Clock) -> Bea
         limits = {"connection_timeout": CALL_SECONDS, "read_timeout": CALL_SECONDS, "retry_total": 1}
         return package("azure.identity").ClientSecretCredential(tenant, client, secret.reveal(), **limits, **own)
 
-    return BearerSigner(f"entra (env {_CLIENT})", Renewed(_fetcher(provider, opened, secret), clock), (secret,))
+    token = Renewed(in_thread(_fetcher(provider, opened, secret)), clock)
+    return BearerSigner(f"entra (env {_CLIENT})", token, (secret,))
 
 
 def _fetcher(provider: str, opened: Callable[[], _Credential], known: Secret) -> Callable[[], Lease[Token]]:

@@ -38,5 +38,12 @@ class BearerSigner:
 
     async def sign(self, request: HttpRequest) -> Headers:
         """Returns the token's header; raises `CredentialUnavailable`."""
-        token = await self.token.get()
-        return (("authorization", f"Bearer {token.secret.reveal()}"), *token.headers)
+        return _headers(await self.token.get())
+
+    def refused(self, headers: Headers) -> bool:
+        """Notes that the upstream answered these headers with 401; returns whether another token can be had."""
+        return self.token.refuse(lambda token: _headers(token)[0] in headers)
+
+
+def _headers(token: Token) -> Headers:
+    return (("authorization", f"Bearer {token.secret.reveal()}"), *token.headers)

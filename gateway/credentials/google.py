@@ -18,7 +18,7 @@ from adapters.types import Headers
 from gateway.credentials.bearer import BearerSigner, Token
 from gateway.credentials.errors import CredentialUnavailable
 from gateway.credentials.extras import has_package, need_package, package, silence
-from gateway.credentials.renewed import CALL_SECONDS, Clock, Lease, Renewed, lease_until
+from gateway.credentials.renewed import CALL_SECONDS, Clock, Lease, Renewed, in_thread, lease_until
 from gateway.credentials.scrub import Scrubber
 from gateway.credentials.secret import Secret
 from gateway.credentials.variables import value_of
@@ -116,7 +116,7 @@ def _of_metadata() -> _Login:
 
 def _signer(source: str, what: str, opened: Open, environ: Mapping[str, str], clock: Clock) -> BearerSigner:
     quota = value_of(environ, "GOOGLE_CLOUD_QUOTA_PROJECT")
-    return BearerSigner(source, Renewed(_fetcher(what, opened, quota), clock))
+    return BearerSigner(source, Renewed(in_thread(_fetcher(what, opened, quota)), clock))
 
 
 def _fetcher(what: str, opened: Open, quota: str) -> Callable[[], Lease[Token]]:

@@ -173,7 +173,7 @@ class KeyRing:
     `sign.signed` puts what `headers` or `sign` returns on the request.
     """
 
-    __slots__ = ("_next", "also", "keys", "signer", "spec")
+    __slots__ = ("_next", "account", "also", "keys", "signer", "spec")
 
     def __init__(
         self,
@@ -184,16 +184,19 @@ class KeyRing:
         *,
         model: str = "",
         state_of: StateOf | None = None,
+        account: str = "",
     ) -> None:
         """`signer` takes the place of secrets where the credential depends on the request or has to be fetched.
 
         `also` are second credentials, which go along with whichever is used. `state_of` remembers what is known.
+        `account` tells signers of one provider apart, as a secret would tell itself.
         """
         self.spec = spec
+        self.account = account
         self.signer = signer
         self.also = also
         self.keys: tuple[Key, ...] = tuple(
-            _key(spec.id, secret, number, model, state_of or KeyBook())
+            _key(account or spec.id, secret, number, model, state_of or KeyBook())
             for number, secret in enumerate(secrets or (None,), 1)
         )
         self._next = 0
@@ -220,7 +223,9 @@ class KeyRing:
         """Returns a ring of the same credentials, or of `secrets`, that knows of their rates with one model."""
         if secrets:
             return KeyRing(self.spec, secrets, None, self.also, model=model, state_of=state_of)
-        return KeyRing(self.spec, self.secrets, self.signer, self.also, model=model, state_of=state_of)
+        return KeyRing(
+            self.spec, self.secrets, self.signer, self.also, model=model, state_of=state_of, account=self.account
+        )
 
     def pick(self, now: float, spent: Collection[KeyState] = ()) -> Key | None:
         """Returns the key whose turn it is among those that need no rest; None if there is none.
@@ -274,6 +279,10 @@ class KeyRing:
         """Returns the headers that authenticate exactly this request; raises `CredentialUnavailable`."""
         headers = self.headers(key)
         return headers if self.signer is None else headers + await self.signer.sign(request)
+
+    def refused(self, headers: Headers) -> bool:
+        """Notes that what `sign` returned was answered with 401; returns whether it can return something else."""
+        return self.signer is not None and self.signer.refused(headers)
 
     def copy(self, state_of: Callable[[KeyState], KeyState]) -> KeyRing:
         """Returns a ring with the same secrets and turn, and other states."""

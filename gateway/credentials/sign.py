@@ -34,6 +34,10 @@ class Signer(Protocol):
         """Returns the headers that authenticate `request` as it is; raises `CredentialUnavailable`."""
         ...
 
+    def refused(self, headers: Headers) -> bool:
+        """Notes that the upstream answered these headers with 401; returns whether others can be had."""
+        ...
+
 
 def auth_headers(auth: AuthScheme | None, secret: Secret | None) -> Headers:
     """Returns the header that carries `secret`; none if the provider takes no credential or there is none.

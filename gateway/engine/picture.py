@@ -105,3 +105,7 @@ class _Placeholder:
     async def sign(self, request: HttpRequest) -> Headers:
         """Returns a credential that is none."""
         return (("authorization", MASK),)
+
+    def refused(self, headers: Headers) -> bool:
+        """Returns False: nothing else can be had here."""
+        return False

@@ -11,6 +11,8 @@ from adapters.anthropic.batch import AnthropicBatches
 from adapters.azure import AzureAdapter
 from adapters.batches import BatchProtocol
 from adapters.bedrock import BedrockAdapter
+from adapters.code_assist import CodeAssistAdapter
+from adapters.codex import CodexAdapter
 from adapters.cohere import CohereAdapter
 from adapters.gemini import GeminiAdapter
 from adapters.gemini.batch import GeminiBatches
@@ -29,6 +31,8 @@ _ALL: Final[tuple[Adapter, ...]] = (
     AnthropicAdapter(),
     AzureAdapter(),
     BedrockAdapter(),
+    CodeAssistAdapter(),
+    CodexAdapter(),
     CohereAdapter(),
     GeminiAdapter(),
     MistralAdapter(),
@@ -53,6 +57,7 @@ OPTIONS_OF: Final[Mapping[str, frozenset[str]]] = MappingProxyType(
         "api_version": frozenset({"azure"}),
         "rerank": frozenset({"openai"}),
         "cloud_suffix": frozenset({"ollama"}),
+        "project": frozenset({"code_assist"}),
     }
 )
 """Option of a row -> the protocols that read it."""

@@ -172,6 +172,7 @@ def to_spec(id: str, row: ProviderRow, adapters: Mapping[str, Adapter] = ADAPTER
         failure_rules=tuple(FailureRule(**rule.model_dump()) for rule in row.failure_rules or ()),
         timeout_seconds=row.timeout_seconds,
         timeout_envs=tuple(row.timeout_envs or ()),
+        login=row.login.kind if row.login else None,
         has_batches=bool(row.provider_batch),
         label=row.label or id,
         adapter=None if adapter.protocol in ADAPTERS else adapter,

@@ -12,6 +12,7 @@ from adapters.types import Operation, Target
 from gateway.credentials.clouds import login_needs
 from gateway.credentials.errors import CredentialUnavailable, InvalidCredential
 from gateway.credentials.keyring import KeyBook, KeyRing
+from gateway.credentials.logins import Logins, Place, placeholder_in, terms_warning
 from gateway.credentials.resolve import (
     InvalidBaseUrl,
     MissingVariable,
@@ -73,6 +74,8 @@ class Provider:
     is_configured: bool
     """Named in the file, or told where it is by the environment."""
     warning: str | None = None
+    profile: str = ""
+    """Which of several accounts, "" for the usual one."""
 
     @property
     def base_url_port(self) -> int | None:
@@ -113,15 +116,18 @@ class Catalogue:
         rows: Mapping[str, ProviderRow],
         environ: Mapping[str, str],
         keys: KeyBook | None = None,
+        logins: Logins | None = None,
     ) -> None:
         """`rows` are the user's own, unlayered: what they say explicitly wins over the environment.
 
-        `keys` is what the catalogue before this one has learned.
+        `keys` is what the catalogue before this one has learned; `logins` may be used where there is no key.
         """
         self._registry = registry
         self._rows = rows
         self._environ = environ
-        self._providers: dict[tuple[str, str | None], Provider] = {}
+        self._logins = logins
+        self._providers: dict[tuple[str, str | None, str], Provider] = {}
+        """By id, region and profile."""
         self._found_at: dict[str, str] = {}
         self._learn: Callable[[Secret], None] | None = None
         self.keys = keys or KeyBook()
@@ -137,7 +143,7 @@ class Catalogue:
 
     def __iter__(self) -> Iterator[Provider]:
         """Yields every resolvable provider at its usual place, ready or not."""
-        return (provider for (_, region), provider in self._providers.items() if region is None)
+        return (each for (_, region, profile), each in self._providers.items() if region is None and not profile)
 
     def ready(self) -> list[Provider]:
         """Returns the hosted providers with a credential, and everything that the operator named."""
@@ -158,7 +164,7 @@ class Catalogue:
 
     def secrets(self) -> Iterator[Secret]:
         """Yields every upstream secret that is known now, for the scrubber."""
-        for provider in self:
+        for provider in self._providers.values():
             ring = provider.key_ring
             yield from ring.signer.secrets if ring.signer else ring.secrets
             yield from (secret for _, secret in ring.also)
@@ -181,7 +187,7 @@ class Catalogue:
         """Takes over what discovery found out for `before` about providers that are the same here."""
         for provider in self:
             id = provider.spec.id
-            known = before._providers.get((id, None))
+            known = before._providers.get((id, None, ""))
             if known is None or known.base_url != provider.base_url or _accounts(known) != _accounts(provider):
                 continue
             self.listing.replace(id, before.listing.models.get(id))
@@ -201,13 +207,16 @@ class Catalogue:
             return ""
         auth = provider.spec.auth
         login = login_needs(auth.cloud if auth else None)
-        said = f"{provider.spec.id} has no credential; set {_hint(provider.spec)}"
+        said = f"{provider.spec.id} has no credential" + (
+            f" in the profile {provider.profile!r}" if provider.profile else ""
+        )
+        said = f"{said}; {_remedy(provider)}"
         return said + (f"; a login of this machine needs {login}" if login else "")
 
-    def deploy(self, name: str, secrets: tuple[Secret, ...] = ()) -> Deployment | str:
+    def deploy(self, name: str, secrets: tuple[Secret, ...] = (), profile: str = "") -> Deployment | str:
         """Returns the deployment that `provider/model` means, or one sentence that says why there is none.
 
-        `secrets` take the place of the provider's own credentials.
+        `secrets`, or those of a profile, take the place of the provider's own credentials.
         """
         if name == DEMO_MODEL:
             return self._demo()
@@ -218,7 +227,7 @@ class Catalogue:
             provider, slash, rest = name.partition("/")
             near = self._registry.nearest(provider) if slash and rest else []
             return f"no provider is called {provider!r}; did you mean {near[0]}/{rest}?" if near else ""
-        provider = self._at_region(split.spec, split.region)
+        provider = self._at_region(split.spec, split.region, profile)
         if isinstance(provider, str):
             return provider
         if not secrets and (lack := self.lack(provider)):
@@ -243,12 +252,14 @@ class Catalogue:
         model = told[1] if told else spec.default_model or next(iter(listed), "")
         return SplitModel(spec, named.region, clean_model(spec, model)) if model else None
 
-    def custom(self, provider: str, model: str, secrets: tuple[Secret, ...] = ()) -> Deployment | str:
+    def custom(
+        self, provider: str, model: str, secrets: tuple[Secret, ...] = (), profile: str = ""
+    ) -> Deployment | str:
         """Returns a deployment at a provider of the file: an id, an alias, or a prefix and a URL."""
         try:
             spec = self._registry.custom(provider)
             if spec is None:
-                return self.deploy(f"{provider}/{model}", secrets)
+                return self.deploy(f"{provider}/{model}", secrets, profile)
             found = resolve_credentials(spec, self._environ, base_url=spec.base_url)
         except ValueError as error:
             return str(error)
@@ -305,18 +316,24 @@ class Catalogue:
             Provider(DEMO_SPEC, DEMO_SPEC.base_url, KeyRing(DEMO_SPEC), "none", "built-in", False), "echo"
         )
 
-    def _at_region(self, spec: ProviderSpec, region: str | None) -> Provider | str:
-        key = (spec.id, region)
+    def _at_region(self, spec: ProviderSpec, region: str | None, profile: str = "") -> Provider | str:
+        key = (spec.id, region, profile)
         if key not in self._providers and spec.id not in self.problems:
-            self._resolve(spec, region)
+            row = self._rows.get(spec.id)
+            if profile and profile not in ((row.profiles if row else None) or {}):
+                return f"{spec.id} has no profile {profile!r}; put it under providers.{spec.id}.profiles"
+            self._resolve(spec, region, profile)
         provider = self._providers.get(key)
         return provider or self.problems.get(spec.id) or self.unusable.get(spec.id) or self._lacking[spec.id]
 
     def _resolve_all(self) -> None:
         for spec in self._registry:
             self._resolve(spec, None)
+            row = self._rows.get(spec.id)
+            for profile in (row.profiles or {}) if row else ():
+                self._resolve(spec, None, profile)
 
-    def _resolve(self, spec: ProviderSpec, region: str | None) -> None:
+    def _resolve(self, spec: ProviderSpec, region: str | None, profile: str = "") -> None:
         row = self._rows.get(spec.id)
         try:
             place = resolve_base_url(
@@ -325,7 +342,7 @@ class Catalogue:
                 explicit=row.base_url if row else None,
                 region=region or (row.region if row else None),
             )
-            found = self._credentials(spec, row, place.url)
+            found = self._credentials(spec, row, place.url, region or (row.region if row else None), profile)
         except MissingVariable as error:
             is_wanted = row is not None or self._has_variable(spec)
             (self.problems if is_wanted else self._lacking)[spec.id] = str(error)
@@ -342,23 +359,37 @@ class Catalogue:
             return
         if found.signer and self._learn:
             found.signer.watch(self._learn)
-        self._providers[spec.id, region] = Provider(
+        account = f"{spec.id}.{profile}" if profile else ""
+        self._providers[spec.id, region, profile] = Provider(
             spec=spec,
             base_url=place.url,
-            key_ring=self._key_ring(spec, found),
+            key_ring=self._key_ring(spec, found, account),
             source=found.source,
             base_url_source=place.source,
             is_configured=row is not None or place.source.startswith("env "),
             warning=_warning(spec, row, place.url, found),
+            profile=profile,
         )
 
-    def _credentials(self, spec: ProviderSpec, row: ProviderRow | None, base_url: str) -> Resolved:
-        explicit = [secret.get_secret_value() for secret in (row.credentials or ())] if row else []
-        return resolve_credentials(spec, self._environ, explicit, base_url=base_url, is_named=row is not None)
+    def _credentials(
+        self, spec: ProviderSpec, row: ProviderRow | None, base_url: str, region: str | None, profile: str
+    ) -> Resolved:
+        said = row.profiles[profile] if row and row.profiles and profile else row
+        explicit = [secret.get_secret_value() for secret in (said.credentials or ())] if said else []
+        placeholder = placeholder_in(spec.login, explicit)
+        keys = [key for key in explicit if not placeholder_in(spec.login, [key])]
+        environ: Mapping[str, str] = {} if profile else self._environ  # a profile's credentials are its own
+        found = resolve_credentials(spec, environ, keys, base_url=base_url, is_named=row is not None and not profile)
+        if found.secrets or found.signer or self._logins is None:
+            return found
+        place = Place(spec.id, spec.login, base_url, profile, region or "")
+        login = said.login if said else None
+        signer = self._logins.signer(place, login, is_named=row is not None, placeholder=placeholder)
+        return replace(found, source=signer.source, signer=signer) if signer else found
 
-    def _key_ring(self, spec: ProviderSpec, found: Resolved) -> KeyRing:
+    def _key_ring(self, spec: ProviderSpec, found: Resolved, account: str = "") -> KeyRing:
         shown = spec if found.auth == spec.auth else replace(spec, auth=found.auth)
-        return KeyRing(shown, found.secrets, found.signer, found.also, state_of=self.keys)
+        return KeyRing(shown, found.secrets, found.signer, found.also, state_of=self.keys, account=account)
 
     def _has_variable(self, spec: ProviderSpec) -> bool:
         return first(self._environ, *spec.credential_envs) is not None
@@ -368,6 +399,16 @@ def _hint(spec: ProviderSpec) -> str:
     """Returns which variables to set for a credential."""
     names = [name for name in spec.credential_envs if not name.startswith(ABI)]
     return " or ".join((names or spec.credential_envs)[:_HINTED]) or f"providers.{spec.id}.credentials"
+
+
+def _remedy(provider: Provider) -> str:
+    """Returns what to do for a credential."""
+    spec = provider.spec
+    if provider.profile:
+        return f"set providers.{spec.id}.profiles.{provider.profile}.credentials"
+    if spec.login and not spec.credential_envs and not provider.is_configured:
+        return f"put `{spec.id}: {{}}` under `providers`, which says that its login may be used"
+    return f"set {_hint(spec)}"
 
 
 def _accounts(provider: Provider) -> set[str]:
@@ -384,7 +425,9 @@ def _seconds(text: str) -> float | None:
 
 
 def _warning(spec: ProviderSpec, row: ProviderRow | None, base_url: str, found: Resolved) -> str | None:
-    if row is not None and row.credentials and not found.secrets:
+    if warning := terms_warning(spec.display_name, spec.login, found.secrets, found.signer):
+        return warning
+    if row is not None and row.credentials and not found.secrets and found.signer is None:
         return f"its credentials are not sent to {base_url}: a server on this machine gets none"
     return next((text for secret in found.secrets if (text := key_warning(spec, base_url, secret))), None)
 

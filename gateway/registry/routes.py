@@ -138,9 +138,9 @@ class RouteBook:
         model = said.model.replace("*", star) if star else said.model
         keys = tuple(Secret(key.get_secret_value()) for key in said.keys or ())
         if said.provider is None:
-            found = self._catalogue.deploy(model, keys)
+            found = self._catalogue.deploy(model, keys, said.profile or "")
         else:
-            found = self._catalogue.custom(said.provider, model, keys)
+            found = self._catalogue.custom(said.provider, model, keys, said.profile or "")
         if isinstance(found, str):
             return found
         spec = found.key_ring.spec

@@ -78,6 +78,23 @@ def _check_deployments(document: Document, providers: ProviderNames) -> None:
         for index, deployment in enumerate(as_list(as_mapping(route).get("deployments"))):
             path: Path = ("routes", name, "deployments", index)
             _check_deployment(document, path, as_mapping(deployment), providers)
+            _check_profile(document, path, as_mapping(deployment), providers)
+
+
+def _check_profile(document: Document, path: Path, deployment: Mapping[str, object], providers: ProviderNames) -> None:
+    profile, provider = deployment.get("profile"), deployment.get("provider")
+    if profile is None or (*path, "profile") in document.broken:
+        return
+    if provider is None:
+        provider = str(deployment.get("model")).partition("/")[0]
+    id = providers.ids.get(str(provider), str(provider))
+    known = as_mapping(as_mapping(as_mapping(document.root.get("providers")).get(id)).get("profiles"))
+    if deployment.get("keys") is not None:
+        document.add((*path, "profile"), "`keys` and `profile` are two answers to one question; remove one of them")
+    elif str(profile) not in known:
+        said = quoted(document, (*path, "profile"), str(profile))
+        hint = nearest(str(profile), known)
+        document.add((*path, "profile"), f"providers.{id}.profiles has no {said}{hint}")
 
 
 def _check_deployment(

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from typing import Annotated, Final, Literal
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr
 
 from adapters.failures import FailureKind
+from adapters.hosts import is_local_host
 from adapters.options import CloudSuffix, RerankShape
 from adapters.rules import (
     JsonObjectSupport,
@@ -20,7 +22,7 @@ from adapters.rules import (
     VectorBytes,
 )
 from adapters.types import Operation
-from gateway.domain import Connection
+from gateway.domain import Connection, LoginKind
 
 Protocol = Literal[
     "openai",
@@ -28,6 +30,8 @@ Protocol = Literal[
     "mistral",
     "anthropic",
     "gemini",
+    "code_assist",
+    "codex",
     "vertex",
     "bedrock",
     "ollama",
@@ -145,6 +149,7 @@ class OptionsRow(Strict):
     api_version: str | None = None
     rerank: RerankShape | None = None
     cloud_suffix: CloudSuffix | None = None
+    project: str | None = None
 
 
 Auth = Annotated[
@@ -165,6 +170,38 @@ class PrefixAuthRow(Strict):
     headers: dict[str, str] = {}
 
 
+def _token_url(url: str) -> str:
+    parts = urlsplit(url)
+    if parts.scheme != "https" and not (parts.scheme == "http" and is_local_host(url)):
+        raise ValueError("must begin with https://; tokens go over http:// to this machine alone")
+    return url
+
+
+class LoginRow(Strict):
+    """A login whose tokens are renewed (gateway.credentials.logins)."""
+
+    kind: LoginKind | None = None
+    """Whose login it is; a built-in row says it."""
+    file: str | None = None
+    """Where another program keeps the login, in the place of that program's usual file; `~` is `$HOME`."""
+    refresh_token: SecretText | None = None
+    """The token to begin with, where it stands in no file; in the place of the vendor's variable."""
+    client_id: str | None = None
+    """The client that the login was made with, where the kind does not know it."""
+    client_secret: SecretText | None = None
+    token_url: Annotated[str, AfterValidator(_token_url)] | None = None
+    """Where tokens are renewed, in the place of the vendor's own address."""
+
+
+class ProfileRow(Strict):
+    """Credentials of one account of several, for deployments that name it."""
+
+    credentials: list[SecretText] | None = None
+    """Upstream secrets, as `${VARIABLE}`."""
+    login: LoginRow | None = None
+    """Its login, of the provider's kind."""
+
+
 class ProviderRow(Strict):
     """One provider. In a user's file every field is optional and laid over the built-in row of the same name."""
 
@@ -177,6 +214,10 @@ class ProviderRow(Strict):
     regions: dict[str, str] | None = None
     credentials: list[SecretText] | None = None
     """Upstream secrets, as `${VARIABLE}` (user's file only)."""
+    login: LoginRow | None = None
+    """What serves where there is no credential."""
+    profiles: dict[Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")], ProfileRow] | None = None
+    """Further accounts, for deployments with `profile` (user's file only)."""
     credential_envs: list[str] | None = None
     requires_credential: bool | None = None
     auth: Auth | None = None

@@ -119,6 +119,11 @@ class DeploymentSettings(Strict):
         description="Keys of this deployment's own, used in turn, instead of the provider's.",
         examples=[["${GROQ_KEY_1}", "${GROQ_KEY_2}"]],
     )
+    profile: str | None = Field(
+        default=None,
+        description="One of `providers.ID.profiles`: that account's credentials or login instead of the provider's.",
+        examples=["work"],
+    )
     weight: Weight = Field(
         default=1,
         description="Share of the first attempts (`weighted`, `sticky`, `round_robin`); "

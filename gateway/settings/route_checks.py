@@ -11,7 +11,7 @@ from gateway.settings.key_checks import client_key_names
 from gateway.settings.name_checks import WILDCARD, ProviderNames, fits
 
 Deployments = Sequence[Mapping[str, object]]
-_OF_ITS_OWN = ("keys", "limits", "timeouts", "context_window", "supports", "price")
+_OF_ITS_OWN = ("keys", "profile", "limits", "timeouts", "context_window", "supports", "price")
 """What belongs to a deployment wherever it is used; weight, order and tags belong to the route."""
 
 

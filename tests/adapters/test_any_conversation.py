@@ -36,6 +36,8 @@ MODELS: Final[Mapping[str, tuple[str, ...]]] = {
         "us.anthropic.claude-sonnet-5-5-v1", "mistral.mistral-large-3-675b-instruct", "mistral.mistral-7b-instruct",
         "us.meta.llama3-3-70b-instruct-v1:0", "openai.gpt-oss-120b-1:0", "us.deepseek.r1-v1:0",
     ),
+    "codex": ("gpt-5.3-codex",),
+    "code_assist": ("gemini-2.5-flash", "gemini-3-pro-preview"),
     "cohere": ("command-a-03-2025", "command-r-08-2024", "command-a-reasoning-08-2025"),
     "gemini": (
         "gemini-2.0-flash", "gemini-2.5-flash", "gemini-2.5-pro", "gemini-3-pro-preview", "gemini-3.6-flash",
@@ -229,6 +231,21 @@ def judge_gemini(body: Object) -> None:
     assert len(declared) == len(set(declared))
 
 
+def judge_codex(body: Object) -> None:
+    """Every call has its answer behind it, at once."""
+    waiting: list[str] = []
+    for item in body["input"]:
+        if item["type"] == "function_call":
+            waiting.append(item["call_id"])
+        elif item["type"] == "function_call_output":
+            assert item["call_id"] == waiting.pop(0)
+        else:
+            assert not waiting
+            assert item["content"]
+    assert not waiting
+    assert body["input"]
+
+
 def judge_openais(body: Object) -> None:
     """Messages in OpenAI's shape: results behind their calls, in order, and nothing between."""
     messages = body["messages"]
@@ -290,6 +307,8 @@ RULES: Final[Mapping[str, Callable[[Object], None]]] = {
     "anthropic": judge_anthropic,
     "azure": judge_relayed,
     "bedrock": judge_bedrock,
+    "codex": judge_codex,
+    "code_assist": lambda body: judge_gemini(body["request"]),
     "cohere": judge_cohere,
     "gemini": judge_gemini,
     "huggingface": judge_relayed,

@@ -35,6 +35,7 @@ NAMES = frozenset(
         "azure-stream_at_an_old_version",
         "bedrock-stream",
         "bedrock-stream_function_call",
+        "codex-stream_thoughts",
         "cohere-stream_text",
         "gemini-stream_arguments_in_pieces",
         "gemini-stream_thoughts_then_signed_text",
@@ -162,6 +163,7 @@ async def test_a_stream_cut_at_any_byte_never_ends_as_if_it_were_whole(case: Cas
 def test_every_protocol_is_among_the_streams_that_are_cut() -> None:
     assert {case.name for case in CASES} == NAMES
     assert {case.directory.parent.name for case in CASES} >= {path.name for path in GOLDEN.iterdir()} - {
+        "code_assist",  # Google's
         "huggingface",  # OpenAI's own streams
         "vertex",  # Google's and Anthropic's
     }

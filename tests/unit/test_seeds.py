@@ -16,11 +16,6 @@ OPEN = {
     "Keys are wiped before their memory is given back.",
     "A wrong beginning can be a reason not to start.",
     "Then a variable that is for all providers, if that is switched on.",
-    "Then a login.",
-    "MiniMax's token is renewed by its refresh token, at its global or its Chinese address.",
-    "Gemini takes the login of its command line, through Code Assist.",
-    "A login may have several profiles.",
-    "Kept tokens are encrypted.",
     "What is let go of at a rotation is wiped.",
 }
 """Whatever is built leaves this list and says its test in the page."""

@@ -10,7 +10,15 @@ import pytest
 
 from gateway.credentials.bearer import BearerSigner, Token
 from gateway.credentials.errors import CredentialUnavailable
-from gateway.credentials.renewed import EARLY_SECONDS, MARGIN_SECONDS, PAUSE_SECONDS, Lease, Renewed, lease_until
+from gateway.credentials.renewed import (
+    EARLY_SECONDS,
+    MARGIN_SECONDS,
+    PAUSE_SECONDS,
+    Lease,
+    Renewed,
+    in_thread,
+    lease_until,
+)
 from gateway.credentials.secret import Secret
 
 HOUR = 3600.0
@@ -50,7 +58,7 @@ def source() -> Source:
 
 @pytest.fixture
 def renewed(source: Source) -> Renewed[Token]:
-    return Renewed(source.fetch, source.clock)
+    return Renewed(in_thread(source.fetch), source.clock, chance=lambda: 0.0)
 
 
 async def held(renewed: Renewed[Token]) -> str:

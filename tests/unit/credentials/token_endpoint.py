@@ -27,12 +27,15 @@ class TokenEndpoint:
     """The form of each request that asked for a token."""
     headers: list[dict[str, str]] = field(default_factory=list[dict[str, str]])
     tokens: int = 0
+    extra: dict[str, Any] = field(default_factory=dict[str, Any])
+    """Further members of each answer; `{}` in a text is the number of the token."""
 
     def answer(self) -> dict[str, Any]:
         if self.refusal is not None:
             return self.refusal
         self.tokens += 1
-        return {"access_token": f"ya29.t{self.tokens}", "expires_in": self.seconds, "token_type": "Bearer"}
+        made = {"access_token": f"ya29.t{self.tokens}", "expires_in": self.seconds, "token_type": "Bearer"}
+        return made | {name: value.replace("{}", str(self.tokens)) for name, value in self.extra.items()}
 
 
 @contextmanager

@@ -29,7 +29,7 @@ from gateway.registry.builtin import (
 from gateway.settings.provider import ProviderRow, RulesRow
 
 ROWS = load_builtin()
-MODEL_IN_THE_PATH = {"bedrock", "gemini", "vertex"}
+MODEL_IN_THE_PATH = {"bedrock", "code_assist", "gemini", "vertex"}
 ONLY_OPENAI = {"store", "metadata", "verbosity", "web_search_options", "safety_identifier"}
 
 
@@ -49,7 +49,7 @@ def test_every_row_becomes_a_provider(name: str) -> None:
     assert spec.operations <= ADAPTERS[spec.protocol].operations
     assert Operation.CHAT in paths_of(spec) or spec.protocol in MODEL_IN_THE_PATH
     assert spec.probe is None or spec.probe.startswith("/")
-    assert not spec.requires_credential or spec.credential_envs
+    assert not spec.requires_credential or spec.credential_envs or spec.login
     assert all(region is None or region in spec.regions for region in spec.aliases.values())
 
 

@@ -1,0 +1,454 @@
+"""Logins: tokens that are renewed by a refresh token, which the vendor may replace."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import os
+import stat
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from adapters.types import HttpRequest
+from gateway.credentials.bearer import BearerSigner
+from gateway.credentials.errors import CredentialUnavailable
+from gateway.credentials.login import Login
+from gateway.credentials.logins import Logins, Place
+from gateway.credentials.minimax import MiniMaxLogin, minimax_login
+from gateway.credentials.vault import Kept, Vault
+from gateway.domain import LoginKind
+from gateway.settings.provider import LoginRow
+from gateway.transport.control import ControlClient
+
+from .token_endpoint import TokenEndpoint, serving
+
+REQUEST = HttpRequest("POST", "https://api.example/v1/chat/completions", ())
+REFRESH = "refresh-token-of-the-operator"
+KEY = "0123456789abcdef-a-key-for-tokens"
+HOUR = 3600.0
+REFUSED = {"error": "invalid_grant", "error_description": "Token has been revoked: " + REFRESH}
+
+
+class Clock:
+    """The time of day, as tests want it."""
+
+    def __init__(self) -> None:
+        self.now = 1_000_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def endpoint() -> Iterator[TokenEndpoint]:
+    with serving(TokenEndpoint(extra={"status": "success", "refresh_token": "refresh-{}"})) as running:
+        yield running
+
+
+@asynccontextmanager
+async def client() -> AsyncIterator[ControlClient]:
+    made = ControlClient()
+    try:
+        yield made
+    finally:
+        await made.aclose()
+
+
+def place(kind: LoginKind = LoginKind.MINIMAX, profile: str = "", provider: str = "minimax") -> Place:
+    return Place(provider, kind, "https://api.minimax.io/v1", profile)
+
+
+class House:
+    """What one process has: an environment, a data directory, a client."""
+
+    def __init__(self, directory: Path, clock: Clock, client: ControlClient, environ: Mapping[str, str] = {}) -> None:
+        self.logins = Logins({"HOME": str(directory), **environ}, directory / "data", lambda: client, clock=clock)
+
+    def signer(self, said: Mapping[str, Any], where: Place | None = None, *, is_named: bool = True) -> BearerSigner:
+        signer = self.logins.signer(where or place(), LoginRow.model_validate(said), is_named=is_named)
+        assert signer is not None
+        return signer
+
+
+async def sent(signer: BearerSigner) -> str:
+    return dict(await signer.sign(REQUEST))["authorization"].removeprefix("Bearer ")
+
+
+async def landed() -> None:
+    await asyncio.gather(*(task for task in asyncio.all_tasks() if task.get_name() == "credential"))
+
+
+def file_of(directory: Path, name: str = "minimax") -> Path:
+    return directory / "data" / "logins" / f"{name}.json"
+
+
+def minimax(endpoint: TokenEndpoint, **more: str) -> dict[str, str]:
+    return {"refresh_token": REFRESH, "token_url": endpoint.url + "/oauth/token", **more}
+
+
+# MiniMax's refresh grant.
+
+
+async def test_a_refresh_token_becomes_an_access_token(tmp_path: Path, clock: Clock, endpoint: TokenEndpoint) -> None:
+    async with client() as control:
+        signer = House(tmp_path, clock, control).signer(minimax(endpoint))
+        assert await sent(signer) == "ya29.t1"
+        assert await sent(signer) == "ya29.t1"
+    (form,) = endpoint.asked
+    assert form == {
+        "grant_type": "refresh_token",
+        "refresh_token": REFRESH,
+        "client_id": "78257093-7e40-4613-99e0-527b14b39113",
+    }
+    assert endpoint.headers[0]["user-agent"] == "Anyport"
+
+
+@pytest.mark.parametrize(
+    ("base_url", "environ", "placeholder", "host"),
+    [
+        ("https://api.minimax.io/v1", {}, "", "api.minimax.io"),
+        ("https://api.minimaxi.com/v1", {}, "", "api.minimaxi.com"),
+        ("https://api.minimax.io/v1", {"MINIMAX_OAUTH_REGION": "CN"}, "", "api.minimaxi.com"),
+        ("https://api.minimax.io/v1", {"MINIMAX_OAUTH_REGION": "intl"}, "", "api.minimax.io"),
+        ("https://api.minimax.io/v1", {}, "minimax-oauth-cn", "api.minimaxi.com"),
+    ],
+)
+def test_a_login_of_minimax_is_renewed_at_the_address_of_its_region(
+    base_url: str, environ: dict[str, str], placeholder: str, host: str
+) -> None:
+    known = {"MINIMAX_OAUTH_REFRESH_TOKEN": REFRESH, **environ}
+    login = minimax_login(LoginRow(), known, base_url, where="login", placeholder=placeholder)
+    assert isinstance(login, MiniMaxLogin)
+    assert login.request(login.refresh).url == f"https://{host}/oauth/token"
+
+
+async def test_a_200_without_success_is_a_refusal(tmp_path: Path, clock: Clock) -> None:
+    words = {"base_resp": {"status_code": 1004, "status_msg": f"login fail: {REFRESH}"}}
+    with serving(TokenEndpoint(refusal=words, status=200)) as endpoint:  # pyright: ignore[reportArgumentType]
+        async with client() as control:
+            signer = House(tmp_path, clock, control).signer(minimax(endpoint))
+            with pytest.raises(CredentialUnavailable, match=r"login fail.*set providers\.minimax\.login") as caught:
+                await sent(signer)
+    assert REFRESH not in str(caught.value)
+
+
+# Whoever has renewed last is believed.
+
+
+async def test_the_refresh_token_that_an_answer_gives_is_used_the_next_time(
+    tmp_path: Path, clock: Clock, endpoint: TokenEndpoint
+) -> None:
+    async with client() as control:
+        signer = House(tmp_path, clock, control).signer(minimax(endpoint))
+        await sent(signer)
+        clock.now += HOUR
+        assert await sent(signer) == "ya29.t2"
+    assert [form["refresh_token"] for form in endpoint.asked] == [REFRESH, "refresh-1"]
+
+
+async def test_a_kept_refresh_token_serves_after_a_restart_and_in_other_processes(
+    tmp_path: Path, clock: Clock, endpoint: TokenEndpoint
+) -> None:
+    async with client() as control:
+        first, second = (House(tmp_path, clock, control).signer(minimax(endpoint)) for _ in range(2))
+        assert [await sent(first), await sent(second)] == ["ya29.t1", "ya29.t1"]
+        assert len(endpoint.asked) == 1, "the second one found what the first one had kept"
+        clock.now += HOUR
+        assert [await sent(second), await sent(first)] == ["ya29.t2", "ya29.t2"]
+    assert [form["refresh_token"] for form in endpoint.asked] == [REFRESH, "refresh-1"]
+
+
+async def test_processes_that_renew_at_the_same_time_ask_once(
+    tmp_path: Path, clock: Clock, endpoint: TokenEndpoint
+) -> None:
+    async with client() as control:
+        houses = [House(tmp_path, clock, control).signer(minimax(endpoint)) for _ in range(5)]
+        assert set(await asyncio.gather(*map(sent, houses))) == {"ya29.t1"}
+    assert len(endpoint.asked) == 1
+
+
+async def test_another_refresh_token_of_the_operator_begins_anew(
+    tmp_path: Path, clock: Clock, endpoint: TokenEndpoint
+) -> None:
+    async with client() as control:
+        await sent(House(tmp_path, clock, control).signer(minimax(endpoint)))
+        await sent(House(tmp_path, clock, control).signer(minimax(endpoint, refresh_token="a-new-login")))
+    assert [form["refresh_token"] for form in endpoint.asked] == [REFRESH, "a-new-login"]
+
+
+async def test_a_token_that_is_still_good_serves_while_the_vendor_is_down(
+    tmp_path: Path, clock: Clock, endpoint: TokenEndpoint
+) -> None:
+    async with client() as control:
+        await sent(House(tmp_path, clock, control).signer(minimax(endpoint)))
+        endpoint.refusal, endpoint.status = {}, 503
+        clock.now += HOUR - 60
+        other = House(tmp_path, clock, control).signer(minimax(endpoint))
+        assert await sent(other) == "ya29.t1"
+        clock.now += 60
+        with pytest.raises(CredentialUnavailable, match=r"HTTP 503.*it is asked again"):
+            await sent(other)
+
+
+async def test_a_refused_token_is_renewed_once_and_not_while_it_is_new(
+    tmp_path: Path, clock: Clock, endpoint: TokenEndpoint
+) -> None:
+    async with client() as control:
+        signer = House(tmp_path, clock, control).signer(minimax(endpoint))
+        headers = await signer.sign(REQUEST)
+        assert not signer.refused(headers), "it was fetched a moment ago"
+        clock.now += 60
+        assert signer.refused(headers)
+        assert await sent(signer) == "ya29.t2"
+        assert signer.refused(headers), "others have that one no more: there is a newer"
+        assert await sent(signer) == "ya29.t2"
+
+
+async def test_all_tokens_of_a_login_are_learned(tmp_path: Path, clock: Clock, endpoint: TokenEndpoint) -> None:
+    learned: set[str] = set()
+    async with client() as control:
+        signer = House(tmp_path, clock, control).signer(minimax(endpoint))
+        assert [secret.reveal() for secret in signer.secrets] == [REFRESH]
+        signer.watch(lambda secret: learned.add(secret.reveal()))
+        await sent(signer)
+    assert learned == {"ya29.t1", "refresh-1"}
+
+
+# At rest.
+
+
+async def test_kept_tokens_are_encrypted_if_there_is_a_key(
+    tmp_path: Path, clock: Clock, endpoint: TokenEndpoint
+) -> None:
+    environ = {"ANYPORT_TOKEN_KEY": KEY}
+    async with client() as control:
+        await sent(House(tmp_path, clock, control, environ).signer(minimax(endpoint)))
+        data = file_of(tmp_path).read_bytes()
+        assert not [word for word in (b"refresh-1", b"ya29.t1", REFRESH.encode(), KEY.encode()) if word in data]
+        assert await sent(House(tmp_path, clock, control, environ).signer(minimax(endpoint))) == "ya29.t1"
+    assert len(endpoint.asked) == 1
+
+
+async def test_kept_tokens_are_for_their_user_alone(tmp_path: Path, clock: Clock, endpoint: TokenEndpoint) -> None:
+    before = os.umask(0)
+    try:
+        async with client() as control:
+            await sent(House(tmp_path, clock, control).signer(minimax(endpoint)))
+    finally:
+        os.umask(before)
+    files = list((tmp_path / "data").rglob("*"))
+    assert {path.name for path in files} == {"logins", "minimax.json", "minimax.lock"}
+    for path in (tmp_path / "data", *files):
+        assert stat.S_IMODE(path.stat().st_mode) == (0o700 if path.is_dir() else 0o600), path
+    file_of(tmp_path).chmod(0o640)
+    with pytest.raises(CredentialUnavailable, match=r"others may read .*minimax\.json \(mode 640\): run `chmod 600`"):
+        Vault(tmp_path / "data", {}).read("minimax")
+
+
+KEPT = Kept("origin", "access-1", "refresh-1", 1.0, 2.0)
+
+
+@pytest.mark.parametrize(
+    ("written", "read", "said"),
+    [
+        ({"ANYPORT_TOKEN_KEY": KEY}, {"ANYPORT_TOKEN_KEY": KEY + "x"}, "written with another ANYPORT_TOKEN_KEY"),
+        ({"ANYPORT_TOKEN_KEY": KEY}, {}, "is encrypted: set ANYPORT_TOKEN_KEY"),
+    ],
+)
+def test_a_file_of_another_key_is_said_and_left_alone(
+    written: dict[str, str], read: dict[str, str], said: str, tmp_path: Path
+) -> None:
+    Vault(tmp_path / "data", written).write("minimax", KEPT)
+    before = file_of(tmp_path).read_bytes()
+    with pytest.raises(CredentialUnavailable, match=said):
+        Vault(tmp_path / "data", read).read("minimax")
+    assert file_of(tmp_path).read_bytes() == before
+
+
+async def test_a_damaged_file_is_said_and_not_written_over(
+    tmp_path: Path, clock: Clock, endpoint: TokenEndpoint
+) -> None:
+    Vault(tmp_path / "data", {"ANYPORT_TOKEN_KEY": KEY}).write("minimax", KEPT)
+    sealed = json.loads(file_of(tmp_path).read_text())
+    turned = bytearray(base64.b64decode(sealed["sealed"]))
+    turned[3] ^= 1
+    for damaged in (
+        b"",
+        b"{",
+        b"[1]",
+        b"{}",
+        json.dumps({**sealed, "sealed": base64.b64encode(turned).decode()}).encode(),
+    ):
+        file_of(tmp_path).write_bytes(damaged)
+        async with client() as control:
+            signer = House(tmp_path, clock, control, {"ANYPORT_TOKEN_KEY": KEY}).signer(minimax(endpoint))
+            with pytest.raises(CredentialUnavailable, match=r"is damaged: (remove it|set the key).*log in again"):
+                await sent(signer)
+        assert file_of(tmp_path).read_bytes() == damaged
+    assert endpoint.asked == []
+
+
+def test_tokens_of_one_login_do_not_open_as_those_of_another(tmp_path: Path) -> None:
+    vault = Vault(tmp_path / "data", {"ANYPORT_TOKEN_KEY": KEY})
+    vault.write("minimax", KEPT)
+    file_of(tmp_path).rename(file_of(tmp_path, "minimax.work"))
+    with pytest.raises(CredentialUnavailable):
+        vault.read("minimax.work")
+
+
+def test_what_was_kept_without_a_key_is_sealed_the_next_time(tmp_path: Path) -> None:
+    Vault(tmp_path / "data", {}).write("minimax", KEPT)
+    assert b"refresh-1" in file_of(tmp_path).read_bytes()
+    vault = Vault(tmp_path / "data", {"ANYPORT_TOKEN_KEY": KEY})
+    kept = vault.read("minimax")
+    assert kept == KEPT
+    vault.write("minimax", KEPT)
+    assert b"refresh-1" not in file_of(tmp_path).read_bytes()
+    assert vault.read("minimax") == KEPT
+
+
+async def test_a_key_that_anybody_could_guess_is_refused(tmp_path: Path, clock: Clock) -> None:
+    async with client() as control:
+        house = House(tmp_path, clock, control, {"ANYPORT_TOKEN_KEY": "short"})
+        with pytest.raises(CredentialUnavailable, match=r"at least 16 characters.*openssl rand -hex 32"):
+            house.signer({"refresh_token": REFRESH})
+
+
+async def test_tokens_serve_where_nothing_can_be_written(
+    tmp_path: Path, clock: Clock, endpoint: TokenEndpoint, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "data").write_text("in the way")
+    async with client() as control:
+        signer = House(tmp_path, clock, control).signer(minimax(endpoint))
+        assert await sent(signer) == "ya29.t1"
+        clock.now += HOUR
+        assert await sent(signer) == "ya29.t2"
+    assert [form["refresh_token"] for form in endpoint.asked] == [REFRESH, "refresh-1"]
+    assert "its new refresh token is lost with this process" in caplog.text
+    assert "refresh-1" not in caplog.text
+
+
+# Files of other programs.
+
+
+def gemini_file(path: Path, clock: Clock, **more: Any) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    creds = {"access_token": "ya29.of-the-cli", "refresh_token": "1//cli", "expiry_date": (clock.now + HOUR) * 1000}
+    path.write_text(json.dumps(creds | more))
+    return path
+
+
+GEMINI = place(LoginKind.GEMINI_CLI, provider="gemini-cli")
+
+
+async def test_the_token_of_the_gemini_cli_serves_as_long_as_it_is_good(tmp_path: Path, clock: Clock) -> None:
+    gemini_file(tmp_path / ".gemini/oauth_creds.json", clock)
+    async with client() as control:
+        signer = House(tmp_path, clock, control).signer({}, GEMINI)
+        assert await sent(signer) == "ya29.of-the-cli"
+        clock.now += HOUR
+        gemini_file(tmp_path / ".gemini/oauth_creds.json", clock, access_token="ya29.renewed-by-the-cli")
+        assert await sent(signer) == "ya29.renewed-by-the-cli"
+        clock.now += HOUR
+        with pytest.raises(CredentialUnavailable, match=r"has ended; run `gemini` .*gemini-cli\.login\.client_id"):
+            await sent(signer)
+
+
+async def test_it_is_renewed_here_with_the_client_that_the_file_names(
+    tmp_path: Path, clock: Clock, endpoint: TokenEndpoint
+) -> None:
+    endpoint.extra = {}
+    file = gemini_file(tmp_path / "creds.json", clock, expiry_date=(clock.now - 1) * 1000)
+    before = file.read_bytes()
+    said = {"file": str(file), "client_id": "c1", "client_secret": "GOCSPX-s", "token_url": endpoint.url + "/token"}
+    async with client() as control:
+        assert await sent(House(tmp_path, clock, control).signer(said, GEMINI)) == "ya29.t1"
+    assert endpoint.asked == [
+        {"grant_type": "refresh_token", "refresh_token": "1//cli", "client_id": "c1", "client_secret": "GOCSPX-s"}
+    ]
+    assert file.read_bytes() == before, "it belongs to another program"
+    assert not file_of(tmp_path, "gemini-cli").exists(), "the refresh token is where it was"
+
+
+def codex_file(path: Path, clock: Clock, refresh: str = "codex-refresh") -> Path:
+    claims = {"exp": clock.now + HOUR, "https://api.openai.com/auth": {"chatgpt_account_id": "acc-1"}}
+    part = base64.urlsafe_b64encode(json.dumps(claims).encode()).decode().rstrip("=")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps({"tokens": {"access_token": f"eyJh.{part}.sig", "refresh_token": refresh}}))
+    return path
+
+
+CODEX = place(LoginKind.CODEX, provider="openai-codex")
+
+
+async def test_codex_is_called_for_the_account_of_its_login(
+    tmp_path: Path, clock: Clock, endpoint: TokenEndpoint
+) -> None:
+    codex_file(tmp_path / "home/auth.json", clock)
+    async with client() as control:
+        house = House(tmp_path, clock, control, {"CODEX_HOME": str(tmp_path / "home")})
+        signer = house.signer({"token_url": endpoint.url + "/token"}, CODEX)
+        headers = dict(await signer.sign(REQUEST))
+        assert headers["authorization"].startswith("Bearer eyJh.")
+        assert headers["chatgpt-account-id"] == "acc-1"
+        clock.now += HOUR
+        assert dict(await signer.sign(REQUEST)) == {"authorization": "Bearer ya29.t1", "chatgpt-account-id": "acc-1"}
+        assert file_of(tmp_path, "openai-codex").exists(), "the vendor has replaced the refresh token"
+        codex_file(tmp_path / "home/auth.json", clock, refresh="a-login-since")
+        clock.now += HOUR
+        await signer.sign(REQUEST)
+    assert [form["refresh_token"] for form in endpoint.asked] == ["codex-refresh", "a-login-since"]
+
+
+async def test_a_login_that_has_ended_says_which_command_makes_another(tmp_path: Path, clock: Clock) -> None:
+    codex_file(tmp_path / ".codex/auth.json", clock)
+    clock.now += HOUR
+    with serving(TokenEndpoint(refusal=REFUSED)) as endpoint:
+        async with client() as control:
+            signer = House(tmp_path, clock, control).signer({"token_url": endpoint.url + "/token"}, CODEX)
+            with pytest.raises(CredentialUnavailable, match=r"invalid_grant.*run `codex login`"):
+                await sent(signer)
+
+
+@pytest.mark.parametrize("content", [None, "", "[]", "{}", '{"tokens": null}', '{"tokens": {"access_token": 5}}'])
+async def test_a_file_without_a_login_says_so(content: str | None, tmp_path: Path, clock: Clock) -> None:
+    if content is not None:
+        (tmp_path / "auth.json").write_text(content)
+    async with client() as control:
+        signer = House(tmp_path, clock, control).signer({"file": "~/auth.json"}, CODEX)
+        with pytest.raises(CredentialUnavailable, match=r"auth\.json .*run `codex login`"):
+            await sent(signer)
+
+
+# Who asked for it.
+
+
+def test_logins_of_other_programs_are_used_only_if_the_file_names_the_provider(tmp_path: Path, clock: Clock) -> None:
+    gemini_file(tmp_path / ".gemini/oauth_creds.json", clock)
+    codex_file(tmp_path / ".codex/auth.json", clock)
+    logins = Logins({"HOME": str(tmp_path)}, tmp_path / "data")
+    for where in (GEMINI, CODEX):
+        assert logins.signer(where, None, is_named=False) is None
+        assert logins.signer(where, None, is_named=True) is not None
+
+
+def test_a_profile_uses_a_file_of_its_own(tmp_path: Path) -> None:
+    logins = Logins({"HOME": str(tmp_path), "MINIMAX_OAUTH_REFRESH_TOKEN": REFRESH}, tmp_path / "data")
+    with pytest.raises(CredentialUnavailable, match=r"providers\.gemini-cli\.profiles\.work\.login\.file is missing"):
+        logins.signer(place(LoginKind.GEMINI_CLI, "work", "gemini-cli"), LoginRow(), is_named=True)
+    assert logins.signer(place(profile="work"), LoginRow(), is_named=True) is None, "the variable is not the profile's"
+
+
+def test_nothing_that_holds_a_token_shows_it() -> None:
+    assert "refresh-1" not in repr(KEPT) + str(KEPT)
+    assert Login.__name__ in repr(Login)
