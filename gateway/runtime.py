@@ -18,7 +18,6 @@ from gateway.books import Books
 from gateway.credentials.keyring import KeyBook
 from gateway.credentials.resolve import is_local_host
 from gateway.credentials.scrub import Scrubber
-from gateway.credentials.secret import Secret
 from gateway.credentials.urls import passwords_in
 from gateway.domain import ProviderSpec
 from gateway.engine.attempt import Attempter
@@ -43,9 +42,11 @@ from gateway.registry.warming import warm
 from gateway.routing.deployment import Deployment
 from gateway.routing.route import Route
 from gateway.routing.router import Router
+from gateway.secret import Secret
 from gateway.settings.explain import nearest
 from gateway.settings.model import Settings
 from gateway.settings.provider import ProviderRow
+from gateway.settings.secrets import secrets_in
 from gateway.shared import Ear, shared_after
 from gateway.telemetry.series import MAX_SERIES
 from gateway.transport.base import Transport
@@ -84,11 +85,10 @@ class Runtime:
         self.settings, self.standing = settings, standing
         self.plugins = load_plugins(settings.plugins, ADAPTERS, before.plugins if before else None)
         self.catalogue = build_catalogue(settings, environ, self.plugins, before.catalogue.keys if before else None)
-        owners = client_keys(settings.server.api_keys)
         self._echo = EchoTransport()
         self.shared = shared_after(before.shared if before else None, settings, environ)
         self.keys = KeyCheck(
-            owners,
+            client_keys(settings.server.api_keys),
             self.shared.stored.thing.picture,
             _guesses(settings, before),
             is_demanding=standing.demands_keys,
@@ -99,9 +99,9 @@ class Runtime:
         self.access_log = self.shared.access_log.thing
         self.metrics = self.shared.metrics
         self.hooks = Hooks(self.plugins.hooks, failed=self.metrics.hook_failed)
-        self.admin_key = None if settings.admin.key is None else Secret(settings.admin.key.get_secret_value())
+        self.admin_key = settings.admin.key
         """What the admin API demands."""
-        self.scrubber = Scrubber([*self.catalogue.secrets(), *(key for key, _ in owners), *_secrets(settings)])
+        self.scrubber = Scrubber([*self.catalogue.secrets(), *_hidden(settings)])
         self.catalogue.watch(self.scrubber.add)
         if before:
             self.catalogue.inherit(before.catalogue)
@@ -174,6 +174,11 @@ class Runtime:
             refused=self.metrics.admission_refused,
         )
         return gate, Settler(prices=prices, show=self.scrubber.text)
+
+    def secrets(self) -> Iterator[Secret]:
+        """Yields all that are held for it: those of the settings, and those that providers are called with."""
+        yield from (secret for _, secret in secrets_in(self.settings))
+        yield from self.catalogue.secrets()
 
     def take_over(self, before: Runtime) -> None:
         """Takes the place of the runtime that this one was built after: from now on metrics and replicas mean this."""
@@ -386,13 +391,10 @@ def _refuse(wrong: Mapping[str, str]) -> None:
         raise ConfigError([Fault("anyport.yaml", 0, 0, f"providers.{name}", text) for name, text in wrong.items()])
 
 
-def _secrets(settings: Settings) -> Iterator[Secret]:
-    """Yields what is secret besides clients' keys and providers' credentials."""
-    deployments = (deployment for route in settings.routes.values() for deployment in route.deployments)
-    keys = [key for deployment in deployments for key in deployment.keys or ()]
-    for key in (*keys, settings.admin.key, settings.access.pepper):
-        if key is not None:
-            yield Secret(key.get_secret_value())
-    for url in (settings.state.url, settings.storage.url):
-        if url is not None:
-            yield from passwords_in(url.get_secret_value())
+def _hidden(settings: Settings) -> Iterator[Secret]:
+    """Yields what of the settings no text may show; of a URL that is its password alone."""
+    for path, secret in secrets_in(settings):
+        if path in ("state.url", "storage.url"):
+            yield from passwords_in(secret.reveal())
+        else:
+            yield secret

@@ -42,12 +42,10 @@ def auth_headers(auth: AuthScheme | None, secret: Secret | None) -> Headers:
     """
     if auth is None or not secret:
         return ()
-    value = secret.reveal()
-    for beginning, special in auth.by_prefix:
-        if value.startswith(beginning):
-            auth = special
-            break
-    return ((auth.header, auth.prefix + value), *auth.headers)
+    if auth.by_prefix:
+        value = secret.reveal()
+        auth = next((special for beginning, special in auth.by_prefix if value.startswith(beginning)), auth)
+    return ((auth.header, secret.reveal_after(auth.prefix)), *auth.headers)
 
 
 def signed(request: HttpRequest, headers: Headers) -> HttpRequest:

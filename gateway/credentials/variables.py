@@ -42,4 +42,4 @@ def header_secret(value: str, source: str) -> Secret:
         raise InvalidCredential(
             f"the credential from {source} has a blank, a control character or a non-ASCII letter inside"
         )
-    return Secret(value)
+    return Secret(value, source)

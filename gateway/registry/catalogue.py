@@ -122,6 +122,8 @@ class Catalogue:
         self._rows = rows
         self._environ = environ
         self._providers: dict[tuple[str, str | None], Provider] = {}
+        self._customs: dict[str, Provider] = {}
+        """Those that are URLs, by the name that the file has for them."""
         self._found_at: dict[str, str] = {}
         self._learn: Callable[[Secret], None] | None = None
         self.keys = keys or KeyBook()
@@ -157,8 +159,8 @@ class Catalogue:
         ]
 
     def secrets(self) -> Iterator[Secret]:
-        """Yields every upstream secret that is known now, for the scrubber."""
-        for provider in self:
+        """Yields every upstream secret that is known now."""
+        for provider in (*self._providers.values(), *self._customs.values()):
             ring = provider.key_ring
             yield from ring.signer.secrets if ring.signer else ring.secrets
             yield from (secret for _, secret in ring.also)
@@ -249,11 +251,14 @@ class Catalogue:
             spec = self._registry.custom(provider)
             if spec is None:
                 return self.deploy(f"{provider}/{model}", secrets)
-            found = resolve_credentials(spec, self._environ, base_url=spec.base_url)
+            at = self._customs.get(provider)
+            if at is None:
+                found = resolve_credentials(spec, self._environ, base_url=spec.base_url)
+                ring = self._key_ring(spec, found)
+                at = Provider(spec, spec.base_url.rstrip("/"), ring, found.source, "config", True)
+                self._customs[provider] = at
         except ValueError as error:
             return str(error)
-        ring = self._key_ring(spec, found)
-        at = Provider(spec, spec.base_url.rstrip("/"), ring, found.source, "config", True)
         return self._deployment(at, model, secrets)
 
     def _deployment(self, provider: Provider, model: str, secrets: tuple[Secret, ...] = ()) -> Deployment:
@@ -353,7 +358,7 @@ class Catalogue:
         )
 
     def _credentials(self, spec: ProviderSpec, row: ProviderRow | None, base_url: str) -> Resolved:
-        explicit = [secret.get_secret_value() for secret in (row.credentials or ())] if row else []
+        explicit = (row.credentials or ()) if row else ()
         return resolve_credentials(spec, self._environ, explicit, base_url=base_url, is_named=row is not None)
 
     def _key_ring(self, spec: ProviderSpec, found: Resolved) -> KeyRing:

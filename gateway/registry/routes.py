@@ -9,7 +9,6 @@ from datetime import UTC, datetime
 from urllib.parse import urlsplit
 
 from adapters.failures import FailureKind
-from gateway.credentials.secret import Secret
 from gateway.health.vitals import Capacity, HealthPolicy, Vitals
 from gateway.registry.catalogue import Catalogue
 from gateway.registry.facts import UNKNOWN, facts_of, settled_price
@@ -136,7 +135,7 @@ class RouteBook:
         self, name: str, route: RouteSettings, index: int, said: DeploymentSettings, star: str
     ) -> Deployment | str:
         model = said.model.replace("*", star) if star else said.model
-        keys = tuple(Secret(key.get_secret_value()) for key in said.keys or ())
+        keys = tuple(said.keys or ())
         if said.provider is None:
             found = self._catalogue.deploy(model, keys)
         else:

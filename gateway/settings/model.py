@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Discriminator, Field, SecretStr, model_validator
+from pydantic import Discriminator, Field, model_validator
 from pydantic import Tag as Shape
 
+from gateway.secret import Secret
 from gateway.settings.provider import LongSecretText, ProviderRow, SecretText, Strict, shape_of
 from gateway.settings.route import RouteSettings
 from gateway.settings.scalars import (
+    CONFIG,
     DEFAULT_PORT,
     MEMORY_URL,
     AccessLog,
@@ -168,7 +170,7 @@ class StateSettings(Strict):
     """What replicas tell each other and may lose: who used how much of a limit, and who asked for a pause."""
 
     url: StateUrl = Field(
-        default=SecretStr(MEMORY_URL),
+        default_factory=lambda: Secret(MEMORY_URL, CONFIG),
         json_schema_extra={"default": MEMORY_URL},
         description="`memory://` for this process alone, or `redis://USER:PASSWORD@HOST:PORT/DATABASE`; "
         "`rediss://` with TLS.",
@@ -299,7 +301,7 @@ class Settings(Strict):
     health: HealthSettings = Field(
         default=HealthSettings(), description="When a failing deployment is left out for a while."
     )
-    state: StateSettings = Field(default=StateSettings(), description="What replicas tell each other.")
+    state: StateSettings = Field(default_factory=StateSettings, description="What replicas tell each other.")
     storage: StorageSettings = Field(default=StorageSettings(), description="What must not be lost.")
     access: AccessSettings = Field(default=AccessSettings(), description="Virtual keys.")
     batches: BatchesSettings = Field(default=BatchesSettings(), description="Files and batches.")
