@@ -35,9 +35,11 @@ from gateway.registry.adapters import ADAPTERS, OPTIONS_OF, RULED
 from gateway.registry.builtin import layer, load_builtin, starting_row, to_spec
 from gateway.registry.catalogue import DEMO, DEMO_MODEL, Catalogue
 from gateway.registry.discovery import Discovery, Probe
+from gateway.registry.generic import generic_of
 from gateway.registry.probing import Prober
 from gateway.registry.registry import Registry
 from gateway.registry.routes import RouteBook
+from gateway.registry.strictness import warnings_of
 from gateway.registry.warming import warm
 from gateway.routing.deployment import Deployment
 from gateway.routing.route import Route
@@ -85,6 +87,14 @@ class Runtime:
         self.settings, self.standing = settings, standing
         self.plugins = load_plugins(settings.plugins, ADAPTERS, before.plugins if before else None)
         self.catalogue = build_catalogue(settings, environ, self.plugins, before.catalogue.keys if before else None)
+        self.scrubber = Scrubber([*self.catalogue.secrets(), *_hidden(settings)])
+        self.catalogue.watch(self.scrubber.add)
+        if before:
+            self.catalogue.inherit(before.catalogue)
+        self.routes = RouteBook(
+            settings, self.catalogue, show=self.scrubber.text, states=before.routes.states if before else None
+        )
+        self._of_credentials = warnings_of(settings, self.catalogue, self.routes)
         self._echo = EchoTransport()
         self.shared = shared_after(before.shared if before else None, settings, environ)
         self.keys = KeyCheck(
@@ -101,13 +111,6 @@ class Runtime:
         self.hooks = Hooks(self.plugins.hooks, failed=self.metrics.hook_failed)
         self.admin_key = settings.admin.key
         """What the admin API demands."""
-        self.scrubber = Scrubber([*self.catalogue.secrets(), *_hidden(settings)])
-        self.catalogue.watch(self.scrubber.add)
-        if before:
-            self.catalogue.inherit(before.catalogue)
-        self.routes = RouteBook(
-            settings, self.catalogue, show=self.scrubber.text, states=before.routes.states if before else None
-        )
         self._prober = Prober(self.control, clock=time.monotonic)
         deployments = self._deployments_of_file()
         named = (each.name for route in settings.routes.values() for each in route.deployments if each.name)
@@ -256,17 +259,14 @@ class Runtime:
         """Says which providers and deployments cannot be used, and why; the others are served all the same."""
         found = [f"{name}: {problem}" for name, problem in self.catalogue.problems.items()]
         found += [f"{p.spec.id}: {p.warning}" for p in self.catalogue.ready() if p.warning]
-        for name in self.settings.providers:
-            provider = self.catalogue.find(name)
-            if not isinstance(provider, str) and (lack := self.catalogue.lack(provider)):
-                found.append(lack)
+        found += self._of_credentials
         for provider in self.catalogue:
             if is_local_host(provider.base_url) and provider.base_url_port == self.settings.server.port:
                 found.append(
                     f"{provider.spec.id}: its base URL {provider.base_url} (from {provider.base_url_source}) is this "
                     "gateway's own address; requests for it would come back here"
                 )
-        return found + self.routes.reasons() + guessable(self.settings)
+        return [*found, *guessable(self.settings), *self.settings.warnings]
 
     def _transport_for(self, deployment: Deployment) -> Transport:
         return self._echo if deployment.provider == DEMO else self.transport
@@ -376,7 +376,8 @@ def build_catalogue(
         registry = Registry(specs)
     except ValueError as error:
         raise ConfigError([Fault("anyport.yaml", 0, 0, "providers", str(error))]) from None
-    catalogue = Catalogue(registry, settings.providers, environ, keys)
+    generic = generic_of(settings, registry, load_builtin().keys())
+    catalogue = Catalogue(registry, settings.providers, environ, keys, generic)
     _refuse({name: catalogue.problems[name] for name in settings.providers if name in catalogue.problems})
     return catalogue
 

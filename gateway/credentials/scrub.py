@@ -50,6 +50,12 @@ class Scrubber:
             self._fetched.append(value)
             self._arrange()
 
+    def forget(self) -> None:
+        """Lets go of every secret, where no text is to be scrubbed any more; looks are still known."""
+        self._given = frozenset()
+        self._fetched.clear()
+        self._arrange()
+
     def _arrange(self) -> None:
         values = self._given.union(self._fetched)
         # The longest first, or the rest of a secret that begins with another would stay.

@@ -26,6 +26,7 @@ from gateway.credentials.secret import Secret
 from gateway.credentials.variables import ABI, first
 from gateway.domain import AuthScheme, Connection, ProviderSpec
 from gateway.registry.adapters import adapter_of, paths_of
+from gateway.registry.generic import NO_GENERIC, Generic
 from gateway.registry.registry import GENERIC, Registry, SplitModel, clean_model, is_keyless, names_url
 from gateway.routing.deployment import Deployment
 from gateway.settings.provider import ProviderRow
@@ -73,6 +74,8 @@ class Provider:
     is_configured: bool
     """Named in the file, or told where it is by the environment."""
     warning: str | None = None
+    doubt: str | None = None
+    """Why its key is hardly one of this vendor."""
 
     @property
     def base_url_port(self) -> int | None:
@@ -113,6 +116,7 @@ class Catalogue:
         rows: Mapping[str, ProviderRow],
         environ: Mapping[str, str],
         keys: KeyBook | None = None,
+        generic: Generic = NO_GENERIC,
     ) -> None:
         """`rows` are the user's own, unlayered: what they say explicitly wins over the environment.
 
@@ -121,6 +125,7 @@ class Catalogue:
         self._registry = registry
         self._rows = rows
         self._environ = environ
+        self._generic = generic
         self._providers: dict[tuple[str, str | None], Provider] = {}
         self._customs: dict[str, Provider] = {}
         """Those that are URLs, by the name that the file has for them."""
@@ -354,12 +359,20 @@ class Catalogue:
             source=found.source,
             base_url_source=place.source,
             is_configured=row is not None or place.source.startswith("env "),
-            warning=_warning(spec, row, place.url, found),
+            warning=_warning(row, place.url, found),
+            doubt=next((text for secret in found.secrets if (text := key_warning(spec, place.url, secret))), None),
         )
 
     def _credentials(self, spec: ProviderSpec, row: ProviderRow | None, base_url: str) -> Resolved:
         explicit = (row.credentials or ()) if row else ()
-        return resolve_credentials(spec, self._environ, explicit, base_url=base_url, is_named=row is not None)
+        return resolve_credentials(
+            spec,
+            self._environ,
+            explicit,
+            generic=self._generic.variables if spec.id in self._generic.providers else (),
+            base_url=base_url,
+            is_named=row is not None,
+        )
 
     def _key_ring(self, spec: ProviderSpec, found: Resolved) -> KeyRing:
         shown = spec if found.auth == spec.auth else replace(spec, auth=found.auth)
@@ -388,10 +401,10 @@ def _seconds(text: str) -> float | None:
     return seconds if 0 < seconds <= MAX_SECONDS else None
 
 
-def _warning(spec: ProviderSpec, row: ProviderRow | None, base_url: str, found: Resolved) -> str | None:
+def _warning(row: ProviderRow | None, base_url: str, found: Resolved) -> str | None:
     if row is not None and row.credentials and not found.secrets:
         return f"its credentials are not sent to {base_url}: a server on this machine gets none"
-    return next((text for secret in found.secrets if (text := key_warning(spec, base_url, secret))), None)
+    return None
 
 
 def _ranks(spec: ProviderSpec) -> bool:

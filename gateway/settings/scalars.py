@@ -25,6 +25,7 @@ _HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,64}")
 _STATE_URL = re.compile(r"rediss?://[^\s]+")
 _STORAGE_URL = re.compile(r"sqlite:///[^?]+|postgres(?:ql)?://[^\s]+")
 _EMPTY_PASSWORD = re.compile(r"[a-z]+://[^\s/?#:@]*:@")
+_ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _CUSTOM = re.compile(r"(?:anthropic-)?custom:https?://[^\s/?#@]+(/[^\s?#]*)?")
 
 
@@ -130,6 +131,12 @@ def _with_its_password(url: Secret) -> Secret:
     return url
 
 
+def _env_name(name: str) -> str:
+    if not _ENV_NAME.fullmatch(name):
+        raise ValueError("must be the name of an environment variable")
+    return name
+
+
 def _directory(path: str) -> str:
     if not path.strip() or "\0" in path:
         raise ValueError("must be the path of a directory")
@@ -166,5 +173,6 @@ SecretValue = Annotated[
 ]
 StorageUrl = Annotated[SecretValue, AfterValidator(_storage_url)]
 """Shown nowhere, since it may hold a password."""
+EnvName = Annotated[str, AfterValidator(_env_name)]
 StateUrl = Annotated[SecretValue, AfterValidator(_state_url)]
 """Shown nowhere, since it may hold a password."""
