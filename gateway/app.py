@@ -13,17 +13,17 @@ from adapters.types import Operation
 from gateway.access.repeats import Repeats
 from gateway.batches.running import LineRunner
 from gateway.batches.scheduler import Scheduler
-from gateway.http.batches import BATCHES_PATH, BatchesEndpoint
+from gateway.http.admin.pardons import Pardons
+from gateway.http.api.batches import BATCHES_PATH, BatchesEndpoint
+from gateway.http.api.files import FILES_PATH, FilesEndpoint
+from gateway.http.api.inbound import read_call
+from gateway.http.api.inference import InferenceEndpoint
+from gateway.http.api.models import LIST_PATH, ModelsEndpoint
+from gateway.http.api.own_usage import OWN_SNAPSHOT_PATH, OWN_USAGE_PATH, UsageEndpoint
 from gateway.http.drain import DrainSignal
 from gateway.http.edge import Edge, Receive, Scope, Send
-from gateway.http.files import FILES_PATH, FilesEndpoint
 from gateway.http.happenings import Happenings
 from gateway.http.ids import Ids
-from gateway.http.inbound import read_call
-from gateway.http.inference import InferenceEndpoint
-from gateway.http.models import LIST_PATH, ModelsEndpoint
-from gateway.http.own_usage import OWN_SNAPSHOT_PATH, OWN_USAGE_PATH, UsageEndpoint
-from gateway.http.pardons import Pardons
 from gateway.http.shell import Exposition, build_shell
 from gateway.reload.holder import RuntimeHolder
 from gateway.runtime import Runtime

@@ -1,1 +1,1 @@
-"""The command line; each command is a module of its own."""
+"""The command line; each command is a module of its own, or a package."""

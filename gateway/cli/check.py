@@ -12,7 +12,7 @@ from gateway.cli.configuration import Configuration, load_configuration, located
 from gateway.cli.exits import Exit
 from gateway.cli.options import ConfigOption, JsonOption
 from gateway.cli.output import fault_members, print_json, print_pairs, print_table
-from gateway.cli.route_summary import RouteSummary, summaries
+from gateway.cli.serving.route_summary import RouteSummary, summaries
 
 if TYPE_CHECKING:
     from gateway.errors import Fault
@@ -58,7 +58,7 @@ def _build(configuration: Configuration) -> Runtime:
 def _refuse_open(runtime: Runtime) -> None:
     """Raises ConfigError if strangers could call without a key, as far as that is known without asking storage."""
     from gateway.access.premises import Standing
-    from gateway.cli.premises import Stock, refuse
+    from gateway.cli.serving.premises import Stock, refuse
     from gateway.http.server import is_loopback
 
     settings = runtime.settings

@@ -72,7 +72,7 @@ def _play(configuration: Configuration, model: str, body: bytes | None, fail: st
     from collections.abc import Callable
 
     from gateway.engine.script import read_script
-    from gateway.http.explained import MINIMAL, prepared, read_explained
+    from gateway.http.admin.explained import MINIMAL, prepared, read_explained
     from gateway.runtime import Runtime
 
     async def prepare() -> Callable[[], Explanation]:
@@ -94,7 +94,7 @@ def _ask(configuration: Configuration, model: str, body: bytes | None, fail: str
     from adapters.codec import join_object, raw
     from gateway.cli.admin_client import AdminUnavailable, ask_admin
     from gateway.engine.explanation import Explanation
-    from gateway.http.inbound import split
+    from gateway.http.api.inbound import split
 
     members = {"model": raw(model), "fail": raw(fail)}
     if body is not None:

@@ -9,23 +9,23 @@ from typing import Any, Final
 import typer
 from typer.core import TyperGroup
 
-from gateway.cli.audit import audit
-from gateway.cli.batch import batch_group
+from gateway.cli.batch.command import batch_group
 from gateway.cli.bench import bench
 from gateway.cli.check import check
 from gateway.cli.db import db_group
-from gateway.cli.discover import discover
 from gateway.cli.exits import Exit
 from gateway.cli.explain import explain
-from gateway.cli.keys import keys_group
 from gateway.cli.models import models
-from gateway.cli.owner_groups import projects_group, teams_group
-from gateway.cli.providers import providers_group
+from gateway.cli.owners.audit import audit
+from gateway.cli.owners.groups import projects_group, teams_group
+from gateway.cli.owners.keys import keys_group
+from gateway.cli.providers.command import providers_group
+from gateway.cli.providers.discover import discover
 from gateway.cli.reload import reload
-from gateway.cli.requests import requests_group
-from gateway.cli.serve import serve
-from gateway.cli.top import top
-from gateway.cli.usage import usage_group
+from gateway.cli.serving.serve import serve
+from gateway.cli.top.command import top
+from gateway.cli.usage.command import usage_group
+from gateway.cli.usage.requests import requests_group
 from gateway.cli.version import version
 
 COMMANDS: Final[Mapping[str, Callable[..., None]]] = {

@@ -1,1 +1,1 @@
-"""The edge: the hardened server side of HTTP, the inference endpoints and the shell."""
+"""HTTP towards clients and operators: what is common to both, the outermost ring and the server."""

@@ -18,10 +18,10 @@ from gateway.access.keys import ANONYMOUS, KeyCheck
 from gateway.domain import Outcome
 from gateway.engine.content import Kept
 from gateway.errors import Draining, GatewayError, Internal, MethodNotAllowed, Overloaded
-from gateway.http.exchange import ClientConnection
+from gateway.http.guard.exchange import ClientConnection
+from gateway.http.guard.response_head import clean_header_value
 from gateway.http.happenings import tell_request
 from gateway.http.ids import Ids
-from gateway.http.response_head import clean_header_value
 from gateway.plugins.hooks import Hooks
 from gateway.telemetry.access_log import MAX_DROPPED, MAX_VALUE_CHARS, AccessLog
 from gateway.telemetry.feed import Feed

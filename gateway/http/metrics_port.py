@@ -18,7 +18,7 @@ class Rendering(Protocol):
     """Metrics as text, for any thread."""
 
     def render(self, accept: str = "") -> bytes:
-        """Returns the exposition in the format that `accept` prefers."""
+        """Returns the exposition in the format that `accept` prefers; raises TimeoutError if nobody told in time."""
         ...
 
     def content_type(self, accept: str = "") -> str:
@@ -40,7 +40,12 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_error(404)
             return
         accept = self.headers.get("accept", "")
-        body = self.metrics.render(accept)
+        try:
+            body = self.metrics.render(accept)
+        except TimeoutError:
+            # An empty exposition would be read as counters that are gone.
+            self.send_error(503, "no worker has said yet what it has counted; ask again")
+            return
         self.send_response(200)
         self.send_header("content-type", self.metrics.content_type(accept))
         self.send_header("content-length", str(len(body)))

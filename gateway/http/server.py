@@ -18,7 +18,7 @@ from typing import Any, cast
 import uvicorn
 
 from gateway.http.drain import DrainSignal
-from gateway.http.guard import GuardLimits, GuardProtocol, guarded
+from gateway.http.guard.protocol import GuardLimits, GuardProtocol, guarded
 
 BACKLOG = 2048
 LAST_WORDS_SECONDS = 1.0

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from adapters.types import Adapter, Call, HttpRequest, Operation, Target
-from gateway.http.inbound import read_call
+from gateway.http.api.inbound import read_call
 from tests.adapters.recorded import target_of
 
 USER = {"role": "user", "content": "hello"}

@@ -25,7 +25,7 @@ from adapters.options import Options
 from adapters.rules import ParamRules
 from adapters.types import Adapter, Call, Head, Operation, StreamDecoder, Target, Usage
 from gateway.credentials.resolve import operation_url
-from gateway.http.inbound import read_call
+from gateway.http.api.inbound import read_call
 from gateway.registry.adapters import ADAPTERS
 
 GOLDEN = Path(__file__).parent / "golden"

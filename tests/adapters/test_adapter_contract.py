@@ -8,7 +8,7 @@ import pytest
 
 from adapters.errors import Unsupported
 from adapters.types import Head, Operation, Target
-from gateway.http.inbound import read_call
+from gateway.http.api.inbound import read_call
 from tests.adapters.contract import CASES, Asked, Speaker, call_for, speakers
 from tests.adapters.recorded import ADAPTERS, PATHS, target_of
 

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from adapters.errors import Unsupported
 from adapters.types import Call, HttpRequest, Operation, Target
 from gateway.errors import GatewayError
-from gateway.http.inbound import read_call
+from gateway.http.api.inbound import read_call
 from tests.adapters.conversations import body_of, requests, turns
 from tests.adapters.recorded import ADAPTERS, target_of
 from tests.adapters.test_fuzz import replaced

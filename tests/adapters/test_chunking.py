@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adapters.types import Head, Operation
-from gateway.http.inbound import read_call
+from gateway.http.api.inbound import read_call
 from tests.adapters.recorded import ADAPTERS, Case, load_cases, play, run, state_of, target_of
 from tests.adapters.streams import cuts, streams
 

@@ -12,7 +12,7 @@ from adapters.conversation import Turn, read_turns
 from adapters.errors import Unsupported
 from adapters.tools import read_tools
 from adapters.types import Operation
-from gateway.http.inbound import read_call
+from gateway.http.api.inbound import read_call
 
 KEPT = {"google": {"thought_signature": "c2ln"}}
 

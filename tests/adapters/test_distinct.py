@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from adapters.distinct import Distinct
 from adapters.types import Operation
-from gateway.http.inbound import read_call
+from gateway.http.api.inbound import read_call
 from gateway.registry.adapters import ADAPTERS
 from tests.adapters.recorded import target_of
 

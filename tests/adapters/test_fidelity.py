@@ -14,7 +14,7 @@ from openai.types.embedding_create_params import EmbeddingCreateParams
 from adapters.errors import Unsupported
 from adapters.fidelity import Fate
 from adapters.types import Call, HttpRequest, Operation
-from gateway.http.inbound import read_call
+from gateway.http.api.inbound import read_call
 from tests.adapters.contract import Speaker, speakers
 from tests.adapters.inbound import BASE, CHAT, EMBEDDINGS, OURS, Fields
 

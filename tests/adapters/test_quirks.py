@@ -15,7 +15,7 @@ from adapters.errors import Unsupported
 from adapters.quirks import SCHEMA_PROMPT, apply
 from adapters.rules import ParamRules
 from adapters.types import Operation
-from gateway.http.inbound import read_call
+from gateway.http.api.inbound import read_call
 from tests.adapters.recorded import ADAPTERS, rules_of, target_of
 
 USER = {"role": "user", "content": "hello"}

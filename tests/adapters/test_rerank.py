@@ -13,7 +13,7 @@ from adapters.errors import Malformed, Unsupported, UpstreamSaid
 from adapters.openai import OpenAIAdapter
 from adapters.rerank import read_query, read_ranks
 from adapters.types import Call, Head, HttpRequest, Operation, Usage
-from gateway.http.inbound import read_call
+from gateway.http.api.inbound import read_call
 from tests.adapters.recorded import target_of
 
 ADAPTER = OpenAIAdapter()

@@ -8,7 +8,7 @@ from adapters.chunks import DONE_FRAME, TextChunks, text_completion
 from adapters.framing.sse import DataSplitter
 from adapters.translated import TranslatedStream
 from adapters.types import Call, Head, Operation, Usage
-from gateway.http.inbound import read_call
+from gateway.http.api.inbound import read_call
 from tests.adapters.recorded import events, run, target_of
 
 BODY = b'{"model":"p/m","prompt":"x","stream":true,"stream_options":{"include_usage":true}}'

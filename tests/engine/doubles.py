@@ -17,7 +17,7 @@ from gateway.credentials.sign import Signer
 from gateway.domain import Outcome, ProviderSpec
 from gateway.engine.attempt import Attempter
 from gateway.engine.executor import Executor
-from gateway.http.inbound import read_call
+from gateway.http.api.inbound import read_call
 from gateway.routing.deployment import Deployment, Limit, Waits
 from gateway.routing.route import Plan, RetryPolicy, Route
 from gateway.routing.route import Stage as RouteStage

@@ -15,7 +15,7 @@ from gateway.domain import Outcome
 from gateway.engine.explanation import Explanation
 from gateway.engine.script import WORDS, BadScript, Mishap, read_script
 from gateway.errors import GatewayError, InvalidRequest, UnknownModel
-from gateway.http.explained import MINIMAL, prepared, read_explained
+from gateway.http.admin.explained import MINIMAL, prepared, read_explained
 from gateway.routing.asking import Asking
 from gateway.runtime import Runtime
 from gateway.settings.model import Settings

@@ -16,7 +16,7 @@ from gateway.engine.answer import Answer
 from gateway.engine.explanation import Explanation
 from gateway.engine.script import Mishap, read_script
 from gateway.errors import GatewayError
-from gateway.http.explained import prepared, read_explained
+from gateway.http.admin.explained import prepared, read_explained
 from gateway.routing.asking import Asking
 from gateway.routing.route import Strategy
 from gateway.runtime import Runtime

@@ -16,7 +16,7 @@ from adapters.types import Call, Operation, Target
 from gateway.engine.answer import Answer
 from gateway.engine.parts import MOST_AT_ONCE, JoinedStream
 from gateway.errors import UnsupportedParameter, UpstreamError
-from gateway.http.inbound import read_call
+from gateway.http.api.inbound import read_call
 from tests.engine.doubles import Response, Stage, dead
 from tests.engine.test_executor import END, ROLE, TEXT, event
 

@@ -10,7 +10,7 @@ import sys
 from typing import Any
 
 from gateway.http.drain import DrainSignal
-from gateway.http.guard import GuardLimits
+from gateway.http.guard.protocol import GuardLimits
 from gateway.http.server import BindError, run
 
 drain = DrainSignal()

@@ -15,7 +15,7 @@ from typing import Any
 import uvicorn
 import uvloop
 
-from gateway.http.guard import GuardLimits, guarded
+from gateway.http.guard.protocol import GuardLimits, guarded
 from gateway.http.server import bind
 
 LOOPS: dict[str, Callable[[], asyncio.AbstractEventLoop]] = {

@@ -13,9 +13,9 @@ from fastapi.routing import APIRoute
 from jsonschema import Draft202012Validator
 
 from gateway.app import create_app
-from gateway.http.admin import AdminApp
-from gateway.http.admin_openapi import describe
-from gateway.http.admin_table import ROUTES, AdminRoute
+from gateway.http.admin.app import AdminApp
+from gateway.http.admin.openapi import describe
+from gateway.http.admin.table import ROUTES, AdminRoute
 from gateway.http.drain import DrainSignal
 from gateway.reload.reloader import Reloaded
 from gateway.runtime import Runtime

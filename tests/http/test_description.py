@@ -11,8 +11,8 @@ from adapters.failures import Failure, FailureKind
 from gateway.app import INFERENCE_PATHS
 from gateway.domain import Attempt
 from gateway.engine.client_errors import client_error
+from gateway.http.api.own_usage import OWN_SNAPSHOT_PATH, OWN_USAGE_PATH
 from gateway.http.openapi import describe
-from gateway.http.own_usage import OWN_SNAPSHOT_PATH, OWN_USAGE_PATH
 
 
 def responses(path: str) -> Any:

@@ -257,7 +257,7 @@ async def test_a_refused_client_that_still_sends_can_read_the_answer(running: Ru
 
 
 async def test_a_body_of_exactly_the_limit_passes_and_one_byte_more_does_not() -> None:
-    from gateway.http.limits import GuardLimits
+    from gateway.http.guard.limits import GuardLimits
 
     with serving(GuardLimits(max_body_bytes=1000)) as server:
         exact = await talk(server.port, with_length(b"1000", b"x" * 1000), until=1)

@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.http.chunk_rules import ChunkScanner
-from gateway.http.framing_rules import decode_path
-from gateway.http.limits import GuardLimits
-from gateway.http.refusal import Refused
-from gateway.http.request_reader import RequestReader
-from gateway.http.response_head import clean_header_value, header_lines
+from gateway.http.guard.chunk_rules import ChunkScanner
+from gateway.http.guard.framing_rules import decode_path
+from gateway.http.guard.limits import GuardLimits
+from gateway.http.guard.refusal import Refused
+from gateway.http.guard.request_reader import RequestReader
+from gateway.http.guard.response_head import clean_header_value, header_lines
 
 LIMITS = GuardLimits(header_bytes=300, header_count=8, url_bytes=60, max_body_bytes=200)
 HEAD = b"POST /v1/x HTTP/1.1\r\nHost: a\r\n"

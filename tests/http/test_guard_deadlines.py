@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from gateway.http.limits import GuardLimits
+from gateway.http.guard.limits import GuardLimits
 from tests.http.guarded_server import SLACK_SECONDS, Said, parse_answers, serving, talk, until
 
 HOST = b"Host: localhost\r\n"

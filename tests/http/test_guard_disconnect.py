@@ -10,8 +10,8 @@ from itertools import count
 
 import pytest
 
-from gateway.http.limits import GuardLimits
-from gateway.http.sweeper import StallWatch
+from gateway.http.guard.limits import GuardLimits
+from gateway.http.guard.sweeper import StallWatch
 from tests.http.guarded_server import Running, raw_socket, read_all, serving, until
 
 HOST = b"Host: localhost\r\n"

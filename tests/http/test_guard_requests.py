@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from gateway.http.limits import GuardLimits
+from gateway.http.guard.limits import GuardLimits
 from tests.http.guarded_server import Running, raw_socket, read_all, serving, talk, talk_in_halves, until
 
 HOST = b"Host: localhost\r\n"

@@ -11,9 +11,9 @@ from gateway.access.keys import Caller
 from gateway.domain import Attempt, Outcome
 from gateway.engine.gate import Lease
 from gateway.engine.settle import Settler
+from gateway.http.api.inference import InferenceEndpoint
 from gateway.http.edge import Transaction
 from gateway.http.ids import Ids
-from gateway.http.inference import InferenceEndpoint
 from gateway.records import UsageRecord
 from gateway.routing.route import Plan
 from gateway.state.admission import Check, Kind

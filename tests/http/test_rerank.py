@@ -14,7 +14,7 @@ from adapters.errors import Unsupported
 from adapters.types import Operation
 from gateway.app import INFERENCE_PATHS
 from gateway.errors import GatewayError, InvalidRequest
-from gateway.http.inbound import read_call
+from gateway.http.api.inbound import read_call
 from gateway.http.openapi import describe
 from tests.adapters.recorded import ADAPTERS, target_of
 

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from gateway.app import App, create_app
-from gateway.cli.source import Source
+from gateway.cli.serving.source import Source
 from gateway.http.drain import DrainSignal
 from gateway.reload.reloader import Reloader
 from tests.e2e.answers import completion

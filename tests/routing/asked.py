@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 from adapters.types import Operation
-from gateway.http.inbound import read_call
+from gateway.http.api.inbound import read_call
 from gateway.routing.asking import Asking
 
 HELLO = [{"role": "user", "content": "hello"}]

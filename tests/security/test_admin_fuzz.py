@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from gateway.http.admin_table import ROUTES, AdminRoute
+from gateway.http.admin.table import ROUTES, AdminRoute
 from tests.security.house import House, house
 
 READERS = [route for route in ROUTES if route.method == "GET" and route.path != "/admin/events"]

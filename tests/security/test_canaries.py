@@ -21,7 +21,7 @@ import pytest
 import pytest_asyncio
 import yaml
 
-from gateway.http.admin_table import ROUTES
+from gateway.http.admin.table import ROUTES
 from tests.faults.client import Answer, one_answer, request_bytes, talk
 from tests.faults.shapes import FINISH, GOOD_STREAM, SSE_TYPE, completion, delta, event, fine
 from tests.faults.stage import Stage, closed_port, eventually, staged

@@ -10,8 +10,8 @@ import pytest
 from starlette.routing import Route
 
 from gateway.app import create_app
-from gateway.http.admin import AdminApp
-from gateway.http.admin_table import ROUTES
+from gateway.http.admin.app import AdminApp
+from gateway.http.admin.table import ROUTES
 from gateway.http.drain import DrainSignal
 from gateway.runtime import Runtime
 from gateway.settings.model import Settings

@@ -17,7 +17,7 @@ from tests.faults.stage import running
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="Linux says so in /proc")
 PROBE = """
 import ctypes, resource
-from gateway.cli.privacy import keep_memory_private
+from gateway.cli.serving.privacy import keep_memory_private
 resource.setrlimit(resource.RLIMIT_CORE, (resource.getrlimit(resource.RLIMIT_CORE)[1],) * 2)
 ask = lambda: (ctypes.CDLL(None).prctl(3, 0, 0, 0, 0), resource.getrlimit(resource.RLIMIT_CORE)[0])
 before = ask()

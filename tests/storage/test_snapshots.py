@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from msgspec.structs import astuple
 
-from gateway.http.snapshot import Counters, added, counted
+from gateway.http.usage.snapshot import Counters, added, counted
 from gateway.storage.base import DAY_MS, Storage
 from tests.storage.values import AGGREGATES_DAYS, START_MS, Clock, record, tidied
 

@@ -105,7 +105,7 @@ async def test_a_database_of_a_newer_version_is_refused_and_not_touched(url: str
         with pytest.raises(ConfigError) as refusal:
             await other.upgrade()
         said = str(refusal.value)
-        assert "was written by a newer version of Anyport (tables 9999, this one knows up to 0002)" in said
+        assert "was written by a newer version of Anyport (tables 9999, this one knows up to 0003)" in said
         assert "run that version, or restore a backup" in said
         assert await other.revision() == ("9999", "0003")
         assert not await other.is_current()

@@ -11,7 +11,7 @@ from adapters.errors import Malformed, UpstreamSaid
 from adapters.failures import Failure
 from adapters.options import Options
 from adapters.types import Call, Head, HttpRequest, Operation
-from gateway.http.inbound import read_call
+from gateway.http.api.inbound import read_call
 from tests.adapters.recorded import events, run, target_of
 
 ADAPTER = AnthropicAdapter()

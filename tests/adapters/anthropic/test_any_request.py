@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from adapters.errors import Unsupported
 from adapters.types import Operation
 from gateway.errors import GatewayError
-from gateway.http.inbound import read_call
+from gateway.http.api.inbound import read_call
 from tests.adapters.anthropic.asking import ADAPTER, SSE, TOOL
 from tests.adapters.recorded import target_of
 from tests.adapters.test_fuzz import REQUEST, replaced

@@ -12,7 +12,7 @@ from adapters.failures import FailureKind, FailureRule
 from adapters.options import Options
 from adapters.types import Call, Head, Operation, Target
 from gateway.engine.client_errors import client_error
-from gateway.http.inbound import read_call
+from gateway.http.api.inbound import read_call
 from gateway.registry.builtin import load_builtin, to_spec
 from gateway.registry.catalogue import Catalogue
 from gateway.registry.registry import Registry

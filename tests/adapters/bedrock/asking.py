@@ -7,7 +7,7 @@ from typing import Any
 
 from adapters.bedrock import BedrockAdapter
 from adapters.types import Call, HttpRequest, Operation, Target
-from gateway.http.inbound import read_call
+from gateway.http.api.inbound import read_call
 
 CLAUDE = "us.anthropic.claude-sonnet-4-5-20250929-v1:0"
 CLAUDE_3 = "anthropic.claude-3-haiku-20240307-v1:0"

@@ -9,7 +9,7 @@ import pytest
 
 from adapters.errors import Malformed, Unsupported, UpstreamSaid
 from adapters.types import Head, Operation, Reply, Usage
-from gateway.http.inbound import read_call
+from gateway.http.api.inbound import read_call
 from tests.adapters.bedrock.asking import ADAPTER, CLAUDE, target
 
 COHERE = "cohere.rerank-v3-5:0"

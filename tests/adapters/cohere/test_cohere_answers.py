@@ -15,7 +15,7 @@ from adapters.errors import Malformed, UpstreamSaid
 from adapters.failures import FailureKind, FailureRule
 from adapters.parts import join_replies
 from adapters.types import Call, Head, Operation, Reply, StreamDecoder, Target, Usage
-from gateway.http.inbound import read_call
+from gateway.http.api.inbound import read_call
 from tests.adapters.recorded import events, run, target_of
 
 ADAPTER = CohereAdapter()

@@ -15,7 +15,7 @@ from adapters.cohere.names import given_names, legal_name, legal_names
 from adapters.errors import Unsupported
 from adapters.types import Call, HttpRequest, Operation
 from gateway.errors import GatewayError
-from gateway.http.inbound import read_call
+from gateway.http.api.inbound import read_call
 from tests.adapters.recorded import target_of
 from tests.adapters.test_fuzz import REQUEST, replaced
 

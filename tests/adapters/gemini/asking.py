@@ -7,7 +7,7 @@ from typing import Any
 
 from adapters.gemini import GeminiAdapter
 from adapters.types import Call, Head, HttpRequest, Operation, Target
-from gateway.http.inbound import read_call
+from gateway.http.api.inbound import read_call
 
 ADAPTER = GeminiAdapter()
 NEWEST = "gemini-3-flash-preview"

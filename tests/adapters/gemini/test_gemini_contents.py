@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from adapters.errors import Unsupported
 from adapters.types import Operation
 from gateway.errors import GatewayError
-from gateway.http.inbound import read_call
+from gateway.http.api.inbound import read_call
 from tests.adapters.gemini.asking import ADAPTER, NEWEST, USER, asked, body_of, called, contents_of, result, target
 from tests.adapters.test_fuzz import REQUEST, replaced
 

@@ -13,7 +13,7 @@ from adapters.huggingface import HuggingFaceAdapter
 from adapters.types import Call, Head, HttpRequest, Operation
 from gateway.credentials.resolve import resolve_credentials
 from gateway.engine.client_errors import client_error
-from gateway.http.inbound import read_call
+from gateway.http.api.inbound import read_call
 from gateway.registry.builtin import load_builtin, to_spec
 from tests.adapters.recorded import target_of
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from adapters.failures import FailureKind
 from adapters.mistral import MistralAdapter
 from adapters.types import Call, Head, Operation
-from gateway.http.inbound import read_call
+from gateway.http.api.inbound import read_call
 from tests.adapters.recorded import events, run, target_of
 
 ADAPTER = MistralAdapter()

@@ -14,7 +14,7 @@ from adapters.errors import Unsupported
 from adapters.mistral import MistralAdapter
 from adapters.mistral.ids import tool_id
 from adapters.types import Operation
-from gateway.http.inbound import read_call
+from gateway.http.api.inbound import read_call
 from tests.adapters.recorded import target_of
 
 USER = {"role": "user", "content": "hello"}

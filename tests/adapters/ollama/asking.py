@@ -7,7 +7,7 @@ from typing import Any
 
 from adapters.ollama import OllamaAdapter
 from adapters.types import Call, HttpRequest, Operation, Target
-from gateway.http.inbound import read_call
+from gateway.http.api.inbound import read_call
 from tests.adapters.recorded import target_of
 
 ADAPTER = OllamaAdapter()

@@ -13,7 +13,7 @@ from adapters.errors import Malformed, Unsupported, UpstreamSaid
 from adapters.failures import FailureKind
 from adapters.tgi import TgiAdapter
 from adapters.types import Call, Head, HttpRequest, Operation
-from gateway.http.inbound import read_call
+from gateway.http.api.inbound import read_call
 from tests.adapters.recorded import events, run, target_of
 
 ADAPTER = TgiAdapter()

@@ -11,7 +11,7 @@ from adapters.errors import Unsupported, UpstreamSaid
 from adapters.failures import FailureKind
 from adapters.types import Call, Head, HttpRequest, Operation, Target
 from adapters.vertex import VertexAdapter
-from gateway.http.inbound import read_call
+from gateway.http.api.inbound import read_call
 
 ADAPTER = VertexAdapter()
 USER = {"role": "user", "content": "hello"}

@@ -10,7 +10,7 @@ import pytest
 
 from adapters.types import Operation
 from gateway.access.estimate import Tokens, tokens_of
-from gateway.http.inbound import read_call
+from gateway.http.api.inbound import read_call
 from gateway.routing.asking import Asking
 
 ASSUMED = 4096

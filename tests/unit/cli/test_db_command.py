@@ -28,7 +28,7 @@ def test_an_upgrade_makes_the_tables_and_current_shows_them(directory: Path) -> 
     assert run("db", "upgrade").exit_code == run("db", "upgrade").exit_code == 0
     after = run("db", "current")
     place = f"sqlite at {directory}/.anyport/anyport.db"
-    assert (after.exit_code, after.stdout) == (0, f"{place}: tables 0002, up to date\n")
+    assert (after.exit_code, after.stdout) == (0, f"{place}: tables 0003, up to date\n")
     told = json.loads(run("db", "current", "--json").stdout)
     assert told == {"place": place, "found": "0003", "needed": "0003"}
 
@@ -38,7 +38,7 @@ def test_an_empty_database_is_not_current(directory: Path) -> None:
     (directory / ".anyport" / "anyport.db").touch()
     result = run("db", "current")
     assert result.exit_code == 1
-    assert "no tables, this version needs 0002; run `anyport db upgrade`" in result.stdout
+    assert "no tables, this version needs 0003; run `anyport db upgrade`" in result.stdout
 
 
 def test_a_place_that_cannot_be_used_is_named_with_its_line(directory: Path) -> None:

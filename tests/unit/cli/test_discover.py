@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.cli.discover import status_text
+from gateway.cli.providers.discover import status_text
 from gateway.registry.discovery import Probe, Status
 from tests.unit.registry.test_catalogue import catalogue
 from tests.upstreams.scripted import ScriptedUpstream, json_response

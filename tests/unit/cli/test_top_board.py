@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from gateway.cli.top_board import MOST_REQUESTS, Board
-from gateway.cli.top_picture import picture
+from gateway.cli.top.board import MOST_REQUESTS, Board
+from gateway.cli.top.picture import picture
 
 
 def request(**more: Any) -> dict[str, Any]:

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import astuple
 
-from gateway.cli.usage_delta import NoDelta, delta_of
-from gateway.http.snapshot import Counters, OfModel, OfOwner, Snapshot, added
+from gateway.cli.usage.delta import NoDelta, delta_of
+from gateway.http.usage.snapshot import Counters, OfModel, OfOwner, Snapshot, added
 
 COUNTERS = st.builds(Counters, *[st.integers(0, 10**15)] * len(Counters.__struct_fields__))
 USED = st.dictionaries(st.sampled_from("abcd"), COUNTERS)

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from typing import Any
 
 from gateway.credentials.secret import Secret
-from gateway.http.admin_door import Door
-from gateway.http.admin_events import add_event_path
+from gateway.http.admin.door import Door
+from gateway.http.admin.events import add_event_path
 from gateway.http.ids import Ids
 from gateway.telemetry.feed import Feed
 

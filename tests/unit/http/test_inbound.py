@@ -15,8 +15,8 @@ from msgspec import Raw
 from adapters.codec import raw
 from adapters.types import Call, Operation
 from gateway.errors import GatewayError, InvalidRequest
-from gateway.http.inbound import read_call
-from gateway.http.messages import MAX_MESSAGES, MAX_TEXT_BYTES, check_messages
+from gateway.http.api.inbound import read_call
+from gateway.http.api.messages import MAX_MESSAGES, MAX_TEXT_BYTES, check_messages
 
 USER = {"role": "user", "content": "hello"}
 CALL = {"id": "call_1", "type": "function", "function": {"name": "f", "arguments": "{}"}}

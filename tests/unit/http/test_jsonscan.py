@@ -16,8 +16,8 @@ from msgspec import Raw
 
 from adapters.codec import split_object
 from gateway.errors import InvalidRequest
-from gateway.http import jsonscan
-from gateway.http.inbound import split
+from gateway.http.api import jsonscan
+from gateway.http.api.inbound import split
 
 TEXTS = st.text(
     st.one_of(st.sampled_from('"\\{}[],: \n\té漢🙂\u2028ud8'), st.characters(codec="utf-8")),

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import socket
+from urllib.error import HTTPError
 from urllib.request import urlopen
 
 import pytest
@@ -53,3 +54,21 @@ def test_a_port_that_is_taken_is_named_with_its_setting() -> None:
         port = taken.getsockname()[1]
         with pytest.raises(OSError, match=rf"cannot serve metrics on {HOST}:{port} \(server\.metrics_port\): address"):
             serve_metrics(Metrics(), port)
+
+
+class _Silent:
+    def render(self, accept: str = "") -> bytes:
+        raise TimeoutError
+
+    def content_type(self, accept: str = "") -> str:
+        raise AssertionError("there is nothing that could have a type")
+
+
+def test_figures_that_nobody_has_told_are_no_empty_exposition() -> None:
+    server = serve_metrics(_Silent(), 0)
+    try:
+        with pytest.raises(HTTPError, match="503: no worker has said yet what it has counted; ask again"):
+            urlopen(f"http://{HOST}:{server.server_port}/metrics", timeout=5)
+    finally:
+        server.shutdown()
+        server.server_close()

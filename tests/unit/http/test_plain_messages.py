@@ -10,7 +10,7 @@ from hypothesis import strategies as some
 
 from adapters.types import Operation
 from gateway.errors import GatewayError
-from gateway.http.inbound import read_call
+from gateway.http.api.inbound import read_call
 
 IDS = some.sampled_from(["call_1", "call_2", "", None])
 TEXTS = some.sampled_from(["", "x", 'é"\\', None])

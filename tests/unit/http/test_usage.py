@@ -6,9 +6,9 @@ import pytest
 from starlette.datastructures import QueryParams
 
 from gateway.errors import InvalidRequest
-from gateway.http.snapshot import usual_start
-from gateway.http.sums import as_csv, as_rows, columns_of, moment_text
-from gateway.http.usage import read_usage_query
+from gateway.http.usage.questions import read_usage_query
+from gateway.http.usage.snapshot import usual_start
+from gateway.http.usage.sums import as_csv, as_rows, columns_of, moment_text
 from gateway.storage.base import DAY_MS, HOUR_MS, UsageQuery, UsageRow
 
 

@@ -1,0 +1,1 @@
+"""`anyport batch`: files of requests, sent to a running gateway."""

@@ -1,0 +1,1 @@
+"""Commands on keys, teams and projects, and who changed them."""

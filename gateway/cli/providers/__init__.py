@@ -1,0 +1,1 @@
+"""Commands on providers: which there are, whether they answer, local servers found."""

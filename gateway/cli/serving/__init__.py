@@ -1,0 +1,1 @@
+"""`anyport serve`: one process or several, and what each checks before it starts."""

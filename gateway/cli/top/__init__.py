@@ -1,0 +1,1 @@
+"""`anyport top`: what a running gateway does now, on a terminal."""

@@ -1,0 +1,1 @@
+"""`anyport usage` and `anyport requests`: sums and single requests."""

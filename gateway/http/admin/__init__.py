@@ -1,0 +1,1 @@
+"""The admin API: what operators read and do, on a door of its own."""

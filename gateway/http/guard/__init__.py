@@ -1,0 +1,1 @@
+"""What stands between the socket and the application: well-formed requests, deadlines, caps."""
