@@ -93,9 +93,8 @@ class _Fetcher:
     def _read(self, path: Path, name: str, shown: str) -> str:
         try:
             # A pipe would be waited for; and between a look at a file and its reading it may be another one.
-            descriptor = os.open(FilePath(name), os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-            with os.fdopen(descriptor, "rb") as file:
-                mode = os.fstat(descriptor).st_mode
+            with open(name, "rb", opener=lambda path, flags: os.open(path, flags | os.O_NONBLOCK)) as file:
+                mode = os.fstat(file.fileno()).st_mode
                 if not stat.S_ISREG(mode):
                     raise Unfetched(f"{shown} is no regular file")
                 data = file.read(MAX_BYTES + 1)
