@@ -52,7 +52,7 @@ class Scrubber:
 
     def forget(self) -> None:
         """Lets go of every secret, where no text is to be scrubbed any more; looks are still known."""
-        self._given = frozenset()
+        self._given = frozenset[str]()
         self._fetched.clear()
         self._arrange()
 
