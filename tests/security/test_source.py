@@ -171,7 +171,7 @@ OPENERS = {
     "gateway/access/premises.py": "looks which kind of server a URL names",
     "gateway/access/secrets.py": "makes digests and hints of keys",
     "gateway/cli/admin_client.py": "sends the admin key to the admin API",
-    "gateway/cli/batch_client.py": "sends the key of the client to the gateway",
+    "gateway/cli/batch/client.py": "sends the key of the client to the gateway",
     "gateway/cli/check.py": "says where the state is, without its password",
     "gateway/cli/db.py": "opens the database",
     "gateway/credentials/aws.py": "signs",
