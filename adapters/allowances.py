@@ -19,6 +19,7 @@ _FAMILIES: Final = (
     ("x-ratelimit-remaining-", "", "x-ratelimit-reset-", ""),
     ("anthropic-ratelimit-", "-remaining", "anthropic-ratelimit-", "-reset"),
 )
+_TELLING: Final = frozenset(f"{before}{kind}{after}" for before, after, _, _ in _FAMILIES for kind in _KINDS)
 _DURATION: Final = re.compile(
     r"(?:(\d{1,6})d)?(?:(\d{1,6})h)?(?:(\d{1,6})m(?!s))?(?:(\d{1,9}(?:\.\d{1,9})?)s)?(?:(\d{1,9})ms)?"
 )
@@ -37,6 +38,8 @@ class Allowance(Struct, frozen=True):
 
 def allowance(headers: Mapping[str, str]) -> Allowance | None:
     """Returns what the headers of a response say, None if nothing; names in lower case."""
+    if _TELLING.isdisjoint(headers):
+        return None
     for before, after, reset_before, reset_after in _FAMILIES:
         if f"{before}requests{after}" not in headers and f"{before}tokens{after}" not in headers:
             continue

@@ -4,18 +4,13 @@ Theory. The same conversation can be written in many ways: content as a string o
 as the older `function_call`, reasoning under four names. Each translator would have to know all of them, and would
 forget some, so they are read here, and `Turn` has one place for each thing. Nothing is lost: what a protocol cannot
 take it finds in a field and reports.
-
-`settle` puts a conversation into the order that most protocols demand: every assistant turn with calls is followed at
-once by one result for each call, in the order of the calls. Clients that cancel a call leave it without a result, and
-agents that trim their history leave results without a call; both are refused upstream with a 400, and both can be told
-truthfully instead.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections import defaultdict, deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any, Final, Literal
 
 import msgspec
@@ -28,7 +23,6 @@ from adapters.types import Call
 
 Object = dict[str, Any]
 Role = Literal["system", "user", "assistant", "tool"]
-NO_RESULT: Final = "No result: the call was not carried out."
 _ROLES: Final[dict[str, Role]] = {
     "system": "system",
     "developer": "system",
@@ -401,51 +395,3 @@ def leading_system(turns: Sequence[Turn]) -> tuple[list[Turn], list[Turn]]:
     """Returns the system turns that the conversation begins with, and the rest."""
     count = next((index for index, turn in enumerate(turns) if turn.role != "system"), len(turns))
     return list(turns[:count]), list(turns[count:])
-
-
-def settle(turns: Iterable[Turn]) -> list[Turn]:
-    """Returns the turns with every call answered at once: results moved up, made up where missing, orphans as text."""
-    waiting = list(turns)
-    results, orphans = _matched(waiting)
-    settled: list[Turn] = []
-    for position, turn in enumerate(waiting):
-        if turn.role == "tool":
-            if position in orphans:
-                settled.append(_orphan(turn))
-            continue
-        settled.append(turn)
-        for call in turn.calls:
-            result = results.get((position, call.id))
-            settled.append(result or _no_result(turn, call))
-    return settled
-
-
-def _matched(turns: Sequence[Turn]) -> tuple[dict[tuple[int, str], Turn], set[int]]:
-    """Returns (position of the calling turn, call id) -> result, and the positions of results without a call.
-
-    A result belongs to the nearest call with its id before it; of several the last counts, since that is what the
-    agent stands by.
-    """
-    results: dict[tuple[int, str], Turn] = {}
-    callers: dict[str, int] = {}
-    orphans: set[int] = set()
-    for position, turn in enumerate(turns):
-        if turn.role == "tool":
-            caller = callers.get(turn.call_id)
-            if caller is None:
-                orphans.add(position)
-            else:
-                results[caller, turn.call_id] = turn
-        elif turn.calls:
-            callers.update((call.id, position) for call in turn.calls)
-    return results, orphans
-
-
-def _no_result(turn: Turn, call: ToolCall) -> Turn:
-    return Turn("tool", turn.where, (Text(NO_RESULT),), call_id=call.id, tool_name=call.name, is_error=True)
-
-
-def _orphan(turn: Turn) -> Turn:
-    """A result without its call, told as what it is: text."""
-    head = f"Result of the tool {turn.tool_name}: " if turn.tool_name else "Result of a tool: "
-    return Turn("user", turn.where, (Text(head), *turn.parts), cache=turn.cache)

@@ -6,15 +6,23 @@ another type: an upstream would say the same, but in its own words and about a f
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from msgspec import Raw
 
-from adapters.codec import JSON, as_list, as_object, decode
+from adapters.codec import JSON, as_list, as_object, decode, is_null
 from adapters.errors import Unsupported
 
 Fields = Mapping[str, Raw]
+
+
+def pass_on(fields: Fields, names: Iterable[str], body: dict[str, Any]) -> None:
+    """Puts fields into a body as they are, but for those that are absent or null."""
+    for name in names:
+        found = fields.get(name)
+        if found is not None and not is_null(found):
+            body[name] = found
 
 
 def value(fields: Fields, name: str) -> JSON:

@@ -50,7 +50,7 @@ class TranslatedStream(ABC, Generic[EventT]):
         head: Head,
         splitter: Splitter[EventT],
         *,
-        whole: Callable[[bytes], Reply] | None = None,
+        whole: Callable[[Call, Target, Head, bytes], Reply] | None = None,
     ) -> None:
         self.usage: Usage | None = None
         self.model: str | None = None
@@ -212,7 +212,7 @@ class TranslatedStream(ABC, Generic[EventT]):
     def _tell_whole(self, body: bytes) -> bytes:
         assert self._whole is not None  # noqa: S101  (the two are set together)
         try:
-            reply = self._whole(body)
+            reply = self._whole(self._call, self._target, self._head, body)
             frames = as_stream(reply.body, self._call)
         except UpstreamSaid as said:
             self._fail(said.failure)

@@ -11,8 +11,10 @@ from typing import Any
 
 from adapters.types import Operation
 from gateway.access.repeats import Repeats
+from gateway.batches.consigned import ConsignedLines
 from gateway.batches.running import LineRunner
 from gateway.batches.scheduler import Scheduler
+from gateway.domain import Outcome
 from gateway.http.admin.pardons import Pardons
 from gateway.http.api.batches import BATCHES_PATH, BatchesEndpoint
 from gateway.http.api.files import FILES_PATH, FilesEndpoint
@@ -21,15 +23,19 @@ from gateway.http.api.inference import InferenceEndpoint
 from gateway.http.api.models import LIST_PATH, ModelsEndpoint
 from gateway.http.api.own_usage import OWN_SNAPSHOT_PATH, OWN_USAGE_PATH, UsageEndpoint
 from gateway.http.drain import DrainSignal
-from gateway.http.edge import Edge, Receive, Scope, Send
-from gateway.http.happenings import Happenings
+from gateway.http.edge import Edge, Endpoint, Receive, Scope, Send
+from gateway.http.happenings import Happenings, tell_request
 from gateway.http.ids import Ids
 from gateway.http.shell import Exposition, build_shell
+from gateway.integrations.discord.answering import Answering
 from gateway.reload.holder import RuntimeHolder
 from gateway.runtime import Runtime
 from gateway.telemetry.feed import Feed
 from gateway.telemetry.ledger import LedgerFigures
 
+_YOUNG_OBJECTS = 20_000
+"""So many may be new before the collector looks at them. Requests leave no cycles behind, and with 700, as usual,
+it walks through those that are under way at every few packets, which takes a tenth of the time."""
 INFERENCE_PATHS = {
     "/v1/chat/completions": Operation.CHAT,
     "/v1/completions": Operation.COMPLETIONS,
@@ -49,9 +55,13 @@ class App:
         self.happenings = Happenings(self.feed, lambda: self.holder.current)
         self.pardons = Pardons(lambda: self.holder.current)
         self._scheduler = Scheduler(
-            lambda: self.holder, LineRunner(read_call, self._ids.next), lambda: drain.is_draining
+            lambda: self.holder,
+            LineRunner(read_call, self._ids.next, self._ended),
+            ConsignedLines(read_call, self._ids.next, self._ended),
+            lambda: drain.is_draining,
         )
-        self._beside: list[AbstractAsyncContextManager[Any]] = [self._scheduler]
+        self._discord = Answering(lambda: self.holder, drain, self._ids.next, self._ended)
+        self._beside: list[AbstractAsyncContextManager[Any]] = [self._scheduler, self._discord]
         self._shell = build_shell(
             exposition=exposition,
             drain=drain,
@@ -84,6 +94,7 @@ class App:
         # What exists now lives as long as the process: the collector need not look at it at every pass, nor once, since
         # a hundredth of it is garbage.
         gc.freeze()
+        gc.set_threshold(_YOUNG_OBJECTS)
         gc.enable()
         try:
             async with AsyncExitStack() as stack:
@@ -99,29 +110,13 @@ class App:
         files, batches = FilesEndpoint(runtime), BatchesEndpoint(runtime, self._scheduler.wake)
         runtime.news.follow(self.happenings)
         return Edge(
-            posts={
-                path: InferenceEndpoint(
-                    operation,
-                    router=runtime.router,
-                    executor=runtime.executor,
-                    mirror=runtime.mirror,
-                    drain=self._drain,
-                    ids=self._ids,
-                    max_body_bytes=server.max_body_bytes,
-                    books=runtime.books,
-                    gate=runtime.gate,
-                    settler=runtime.settler,
-                    keeper=runtime.keeper,
-                    repeats=self._repeats,
-                    tells_cost=server.cost_header,
-                )
-                for path, operation in INFERENCE_PATHS.items()
-            },
+            posts={path: self._inference(runtime, operation) for path, operation in INFERENCE_PATHS.items()},
             gets=[(LIST_PATH, models), (LIST_PATH + "/", models), (OWN_USAGE_PATH, usage), (OWN_SNAPSHOT_PATH, usage)],
             resources=[
                 *((FILES_PATH, files), (f"{FILES_PATH}/", files)),
                 *((BATCHES_PATH, batches), (f"{BATCHES_PATH}/", batches)),
             ],
+            signed=self._signed(runtime),
             shell=self._shell,
             keys=runtime.keys,
             metrics=runtime.metrics,
@@ -130,6 +125,38 @@ class App:
             feed=self.feed,
             hooks=runtime.hooks,
             max_in_flight=server.max_in_flight,
+        )
+
+    def _ended(self, outcome: Outcome, client_key: str) -> None:
+        """Tells listeners of a request that no connection waited for."""
+        if self.feed.is_heard:
+            tell_request(self.feed, outcome, client_key)
+
+    def _signed(self, runtime: Runtime) -> dict[str, Endpoint]:
+        discord = runtime.settings.integrations.discord
+        if discord is None:
+            return {}
+        # Here and not above: it needs a package that only those have who want it.
+        from gateway.integrations.discord.endpoint import INTERACTIONS_PATH, InteractionsEndpoint
+
+        return {INTERACTIONS_PATH: InteractionsEndpoint(discord, self._discord)}
+
+    def _inference(self, runtime: Runtime, operation: Operation) -> InferenceEndpoint:
+        server = runtime.settings.server
+        return InferenceEndpoint(
+            operation,
+            router=runtime.router,
+            executor=runtime.executor,
+            mirror=runtime.mirror,
+            drain=self._drain,
+            ids=self._ids,
+            max_body_bytes=server.max_body_bytes,
+            books=runtime.books,
+            gate=runtime.gate,
+            settler=runtime.settler,
+            keeper=runtime.keeper,
+            repeats=self._repeats,
+            tells_cost=server.cost_header,
         )
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
-import time
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Generic, TypeVar
@@ -19,9 +18,9 @@ from msgspec import Struct
 from gateway.errors import ConfigError, Fault
 from gateway.records import UsageRecord
 from gateway.settings.model import StorageSettings
-from gateway.storage.base import StorageUnavailable
+from gateway.storage.base import StorageUnavailable, wall_ms
 from gateway.storage.journal import Journal, JournalFailed
-from gateway.storage.ledger import Ledger
+from gateway.storage.ledger import Ledger, Outbox
 from gateway.storage.tidier import Tidier
 from gateway.telemetry.ledger import LedgerFigures
 
@@ -78,7 +77,7 @@ class Books:
         self._is_started = False
         self._storage: Storage | None = None
         self._opening = asyncio.Lock()
-        self._tidier = Tidier(self, now_ms=_now_ms)
+        self._tidier = Tidier(self, now_ms=wall_ms)
         self._unpriced: set[str] = set()
 
     @property
@@ -86,12 +85,15 @@ class Books:
         """Says whether a new request is to be refused, since it could not be recorded."""
         return self.ledger is not None and self.ledger.is_refusing
 
-    def record(self, record: UsageRecord) -> None:
-        """Writes the record of a finished request down; of a model without a price the log says so, once."""
+    def record(self, record: UsageRecord, outbox: Outbox | None = None) -> None:
+        """Writes the record of a finished request down; of a model without a price the log says so, once.
+
+        With an outbox that may be put off, but not beyond the answers there.
+        """
         if record.cost_nano_usd is None:
             self._say_unpriced(record.deployment)
         if self.ledger is not None:
-            self.ledger.record(record)
+            self.ledger.record(record, outbox)
 
     def open(self) -> None:
         """Opens the journal, at the first call; raises ConfigError."""
@@ -116,6 +118,10 @@ class Books:
             self._is_started = True
             self.ledger.start()
             self._tidier.start()
+
+    def have_caught_up(self) -> bool:
+        """Says whether storage has all that was recorded before the start."""
+        return self.ledger is None or self.ledger.writer.has_caught_up
 
     async def drain(self, seconds: float) -> bool:
         """Waits until all that was recorded so far is in storage; says whether it is, after `seconds` at most."""
@@ -151,7 +157,7 @@ class Books:
 
         Raises StorageUnavailable, also if it takes longer than `ANSWER_SECONDS` after that, and StorageRefused.
         """
-        as_of_ms = _now_ms()
+        as_of_ms = wall_ms()
         pending = 0
         if self.ledger is not None:
             pending = await self.ledger.catch_up(CATCH_UP_SECONDS)
@@ -195,10 +201,6 @@ class Books:
         await self._tidier.aclose()
         if self.ledger is not None:
             await self.ledger.aclose(FLUSH_SECONDS)
-
-
-def _now_ms() -> int:
-    return time.time_ns() // 1_000_000
 
 
 def _load() -> None:

@@ -12,7 +12,6 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from msgspec import Struct
-from msgspec import field as struct_field
 
 from adapters.failures import Failure, FailureRule
 from adapters.options import NO_OPTIONS, Options
@@ -99,6 +98,8 @@ class ProviderSpec:
     """Longest wait for the head of a response and between two pieces of it; None means the general ones."""
     timeout_envs: tuple[str, ...] = ()
     """Variables that say the same."""
+    has_batches: bool = False
+    """Lines of batches are to go to its own batch API."""
     label: str = ""
     """Name in metrics where it differs from the id."""
     adapter: Adapter | None = None
@@ -181,7 +182,7 @@ class Outcome(Struct):
     stream: bool = False
     status: int = 0
     error_code: str | None = None
-    attempts: list[Attempt] = struct_field(default_factory=list[Attempt])
+    attempts: list[Attempt] = []  # of a Struct each gets a list of its own, for less than by a factory
     usage: Usage | None = None
     cost_nano_usd: int | None = 0
     """None if a price is not known."""
@@ -204,6 +205,8 @@ class Outcome(Struct):
     """Kind of the failure after which another route took over, "" if none did."""
     is_over_budget: bool = False
     """It was given up because the failures of a deployment had caused too many attempts already."""
+    is_batched: bool = False
+    """A provider's batch API has answered it, at half the price."""
     limit: str = ""
     """Which kind of limit has refused it, "" if none did."""
     limit_of: str = ""

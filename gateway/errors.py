@@ -8,6 +8,7 @@ GatewayError(status, type, code, param, message, headers)
 |   |-- BodyTooLarge          413
 |   |-- UnsupportedMedia      415
 |   |-- Unauthenticated       401     invalid_api_key
+|   |-- BadSignature          401     invalid_signature; an interaction that is not Discord's
 |   |-- RouteNotAllowed       403     route_not_allowed; a client's key at the operator's door
 |   |-- StillAtWork           409     idempotency_in_progress, retry-after 1
 |   |-- TooManyBadKeys        429     too_many_bad_keys, retry-after
@@ -149,6 +150,13 @@ class Unauthenticated(CallerError):
     def headers(self) -> Headers:
         """Adds the challenge that HTTP demands of a 401."""
         return (*super().headers(), ("www-authenticate", "Bearer"))
+
+
+class BadSignature(CallerError):
+    """Not signed by the chat that it should be from, or too long ago."""
+
+    status = 401
+    code = "invalid_signature"
 
 
 class RouteNotAllowed(CallerError):

@@ -31,7 +31,7 @@ from gateway.engine.settle import Settler
 from gateway.errors import ConfigError, Fault, UnknownModel
 from gateway.plugins.hooks import Hooks
 from gateway.plugins.loading import Plugins, load_plugins
-from gateway.registry.adapters import ADAPTERS, OPTIONS_OF, RULED
+from gateway.registry.adapters import ADAPTERS, BATCHES, OPTIONS_OF, RULED
 from gateway.registry.builtin import layer, load_builtin, starting_row, to_spec
 from gateway.registry.catalogue import DEMO, DEMO_MODEL, Catalogue
 from gateway.registry.discovery import Discovery, Probe
@@ -95,7 +95,6 @@ class Runtime:
             settings, self.catalogue, show=self.scrubber.text, states=before.routes.states if before else None
         )
         self._of_credentials = warnings_of(settings, self.catalogue, self.routes)
-        self._echo = EchoTransport()
         self.shared = shared_after(before.shared if before else None, settings, environ)
         self.keys = KeyCheck(
             client_keys(settings.server.api_keys),
@@ -103,17 +102,37 @@ class Runtime:
             _guesses(settings, before),
             is_demanding=standing.demands_keys,
         )
+        self._take_shared()
+        self.admin_key = settings.admin.key
+        """What the admin API demands."""
+        self._build_news()
+        self._build_router(chance)
+        self._build_engine(chance)
+        self._background: list[asyncio.Task[None]] = []
+        self._is_closed = False
+        if before is None:
+            self._begin()
+
+    @property
+    def books(self) -> Books:
+        """What every request is recorded in."""
+        return self.shared.books.thing
+
+    def _take_shared(self) -> None:
+        """Names what outlives this runtime, and what is built on nothing else."""
+        self._echo = EchoTransport()
         self.transport = self.shared.transport.thing
         self.control = self.shared.control.thing
         self.state = self.shared.line.thing.state
         self.access_log = self.shared.access_log.thing
         self.metrics = self.shared.metrics
         self.hooks = Hooks(self.plugins.hooks, failed=self.metrics.hook_failed)
-        self.admin_key = settings.admin.key
-        """What the admin API demands."""
+
+    def _build_news(self) -> None:
+        """Builds what hears of the deployments of the file, and tells of them."""
         self._prober = Prober(self.control, clock=time.monotonic)
         deployments = self._deployments_of_file()
-        named = (each.name for route in settings.routes.values() for each in route.deployments if each.name)
+        named = (each.name for route in self.settings.routes.values() for each in route.deployments if each.name)
         self._names = frozenset(islice((*(deployment.id for deployment in deployments), *named), MAX_SERIES))
         """Deployments that metrics tell apart."""
         self._ear = Ear(self.shared.line.thing)
@@ -127,6 +146,9 @@ class Runtime:
             clock=time.monotonic,
             ejected=self._prober.ejected,
         )
+
+    def _build_router(self, chance: Callable[[], float]) -> None:
+        """Builds what knows where a name leads, and says what is in the way."""
         self.router = Router(
             self.routes,
             known_names=lambda: (entry.id for entry in self.models()),
@@ -136,22 +158,16 @@ class Runtime:
         )
         self.warnings = self._warnings()
         """What the operator should know: sentences without secrets."""
+        self.discovery = Discovery(self.catalogue, self.control, changed=self._models_changed, ended=self._probe_ended)
+
+    def _build_engine(self, chance: Callable[[], float]) -> None:
+        """Builds what plays requests, and counts what they use."""
         self.executor = self._executor(chance)
         self.mirror = Mirror(
             router=self.router, executor=self.executor, random=chance, ended=self.metrics.mirrored
         )  # a copy is no client's request: it has no access record
-        self.discovery = Discovery(self.catalogue, self.control, changed=self._models_changed, ended=self._probe_ended)
         self.gate, self.settler = self._accounts()
-        self.keeper = Keeper(self.scrubber.whole, settings.storage.max_content_bytes)
-        self._background: list[asyncio.Task[None]] = []
-        self._is_closed = False
-        if before is None:
-            self._begin()
-
-    @property
-    def books(self) -> Books:
-        """What every request is recorded in."""
-        return self.shared.books.thing
+        self.keeper = Keeper(self.scrubber.whole, self.settings.storage.max_content_bytes)
 
     def _executor(self, chance: Callable[[], float]) -> Executor:
         longest = self.settings.upstream.max_response_bytes
@@ -228,7 +244,7 @@ class Runtime:
         self.books.start()
         if stored.picture.budgeted():
             await self.books.drain(_DRAIN_SECONDS)
-        await stored.spending.start()
+        await stored.spending.start(self.books.have_caught_up)
 
     async def rest(self) -> None:
         """Ends the background work: requests go on, but another runtime looks around now."""
@@ -341,6 +357,9 @@ def _in_vain(row: ProviderRow, whole: ProviderRow) -> str:
     protocol = whole.protocol or "openai"
     if row.rules is not None and protocol not in RULED:
         return f"remove `rules`: they change OpenAI's wire, and requests for protocol {protocol!r} are translated"
+    if row.provider_batch and protocol not in BATCHES:
+        known = " and ".join(sorted(BATCHES))
+        return f"remove `provider_batch`: we know no batch API of protocol {protocol!r}, only of {known}"
     for name in row.options.model_fields_set if row.options else ():
         if protocol not in OPTIONS_OF[name]:
             known = " and ".join(sorted(OPTIONS_OF[name]))

@@ -17,6 +17,7 @@ from gateway.settings.model import Settings, StateSettings, UpstreamSettings
 from gateway.state.admission import Admissions, Kind
 from gateway.state.base import Apply, CoolDown, State
 from gateway.state.factory import open_admissions, open_state
+from gateway.storage.base import wall_ms
 from gateway.storage.factory import DATA_VARIABLE, DATABASE_FILE, data_directory, open_storage
 from gateway.telemetry.access_log import AccessLog
 from gateway.telemetry.metrics import Metrics
@@ -108,7 +109,7 @@ class Stored:
             lambda: self.storage,
             Pepper(self.pepper, self.directory / _PEPPER_FILE),
             clock=time.monotonic,
-            now_ms=lambda: time.time_ns() // 1_000_000,
+            now_ms=wall_ms,
             changed=lambda: self.spending.follow(),  # a budget that is new is known from its first request on
             is_absent=self.is_absent,
         )

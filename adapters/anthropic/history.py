@@ -18,11 +18,12 @@ from adapters.anthropic.media import Block, media_block
 from adapters.anthropic.names import wire_id, wire_name
 from adapters.claude import Claude
 from adapters.codec import JSON, as_object
-from adapters.conversation import Media, Part, Text, Thinking, Turn, leading_system, settle
+from adapters.conversation import Media, Part, Text, Thinking, Turn, leading_system
 from adapters.distinct import Distinct
 from adapters.errors import Unsupported
 from adapters.fidelity import Report
 from adapters.losses import note_losses
+from adapters.settled import settle
 
 FORMAT: Final = "anthropic-claude-v1"
 """The name of our reasoning in `reasoning_details`, as gateways that carry several vendors' write it."""

@@ -102,13 +102,7 @@ class AnthropicStream(TranslatedStream[bytes]):
     """Decodes one stream."""
 
     def __init__(self, call: Call, target: Target, head: Head) -> None:
-        super().__init__(
-            call,
-            target,
-            head,
-            DataSplitter(MAX_EVENT_BYTES),
-            whole=lambda body: read_reply(call, target, head, body),
-        )
+        super().__init__(call, target, head, DataSplitter(MAX_EVENT_BYTES), whole=read_reply)
         self._reading = read_reading(call, target)
         self._counts = Counts()
         self._calls: dict[int, _Call] = {}

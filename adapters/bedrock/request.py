@@ -17,9 +17,10 @@ from adapters.bedrock.table import CHAT
 from adapters.bedrock.thinking import model_fields
 from adapters.bedrock.tools import answer_config, text_format, tool_config
 from adapters.codec import as_object, encode, is_null
-from adapters.conversation import Turn, read_turns, settle
+from adapters.conversation import Turn, read_turns
 from adapters.fidelity import Report, survey
 from adapters.fields import Fields, max_tokens, members, number, text, texts
+from adapters.settled import settle
 from adapters.structured import Format, read_format
 from adapters.tools import Toolbox, read_tools
 from adapters.types import JSON_HEADERS, Call, HttpRequest, Target

@@ -114,13 +114,7 @@ class BedrockStream(TranslatedStream[Message]):
     """Decoder of one ConverseStream answer."""
 
     def __init__(self, call: Call, target: Target, head: Head) -> None:
-        super().__init__(
-            call,
-            target,
-            head,
-            MessageSplitter(MAX_EVENT_BYTES),
-            whole=lambda body: read_reply(call, target, head, body),
-        )
+        super().__init__(call, target, head, MessageSplitter(MAX_EVENT_BYTES), whole=read_reply)
         self._known: Tools | None = None
         self._open: dict[int, _Tool | None] = {}
         """Number of a block -> its call; None for one that Bedrock carries out itself."""

@@ -10,11 +10,12 @@ from typing import Any, Final
 
 from adapters.codec import encode
 from adapters.cohere.names import legal_name
-from adapters.conversation import Media, Part, Text, ToolCall, Turn, settle
+from adapters.conversation import Media, Part, Text, ToolCall, Turn
 from adapters.distinct import Distinct
 from adapters.errors import Unsupported
 from adapters.fidelity import Report
 from adapters.losses import note_losses
+from adapters.settled import settle
 
 Object = dict[str, Any]
 _DETAILS: Final = ("auto", "low", "high")

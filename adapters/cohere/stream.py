@@ -88,13 +88,7 @@ class CohereStream(TranslatedStream[bytes]):
     """Decodes one chat stream."""
 
     def __init__(self, call: Call, target: Target, head: Head) -> None:
-        super().__init__(
-            call,
-            target,
-            head,
-            DataSplitter(MAX_EVENT_BYTES),
-            whole=lambda body: read_chat(call, target, head, body),
-        )
+        super().__init__(call, target, head, DataSplitter(MAX_EVENT_BYTES), whole=read_chat)
         self._calls: dict[int, _OpenCall] = {}
         self._names: Mapping[str, str] | None = None
         self._text_block: int | None = None

@@ -11,7 +11,7 @@ from typing import Any, Final
 from urllib.parse import quote
 
 from adapters.codec import encode
-from adapters.conversation import leading_system, read_turns, settle
+from adapters.conversation import leading_system, read_turns
 from adapters.errors import Unsupported
 from adapters.fidelity import Report, survey
 from adapters.fields import integer, text
@@ -21,6 +21,7 @@ from adapters.gemini.generation import build_generation
 from adapters.gemini.models import Model, bare_name, model_of
 from adapters.gemini.tables import CHAT
 from adapters.gemini.toolset import build_toolset
+from adapters.settled import settle
 from adapters.types import JSON_HEADERS, Call, HttpRequest, Target
 
 Object = dict[str, Any]

@@ -49,13 +49,7 @@ class GeminiStream(TranslatedStream[bytes]):
     """Decodes one stream of a chat."""
 
     def __init__(self, call: Call, target: Target, head: Head) -> None:
-        super().__init__(
-            call,
-            target,
-            head,
-            DataSplitter(MAX_EVENT_BYTES),
-            whole=lambda body: read_chat(call, target, head, body),
-        )
+        super().__init__(call, target, head, DataSplitter(MAX_EVENT_BYTES), whole=read_chat)
         self._names = Names(call)
         self._annotations = 0
         self._details = 0

@@ -11,11 +11,11 @@ from urllib.parse import quote
 import msgspec
 
 from adapters.chunks import embedding_list
-from adapters.codec import encode, is_null
+from adapters.codec import encode
 from adapters.errors import Malformed, Unsupported, UpstreamSaid
 from adapters.failures import from_description
 from adapters.fidelity import Table, dropped, emulated, passed, refused, renamed, survey
-from adapters.fields import input_texts
+from adapters.fields import input_texts, pass_on
 from adapters.huggingface.failures import describe_error, with_rules, with_wait
 from adapters.huggingface.request import OWN, root_of
 from adapters.openai.reply import read_reply
@@ -52,10 +52,7 @@ def embedding_request(call: Call, target: Target) -> HttpRequest:
     report = survey(call.fields, TABLE)
     input_texts(call.fields)  # refuses tokens
     body: dict[str, Any] = {"inputs": call.fields["input"]}
-    for name in _EXTRAS:
-        value = call.fields.get(name)
-        if value is not None and not is_null(value):
-            body[name] = value
+    pass_on(call.fields, _EXTRAS, body)
     model = quote(target.model.partition(":")[0], safe="/")
     url = f"{root_of(target.base_url)}/{OWN}/models/{model}/pipeline/feature-extraction"
     return HttpRequest("POST", url, target.headers + JSON_HEADERS, encode(body), report.dropped)

@@ -12,7 +12,7 @@ from adapters.codec import as_list, as_object, decode, encode, is_null
 from adapters.errors import Malformed, UpstreamSaid
 from adapters.failures import Failure, FailureKind, describe, from_description
 from adapters.fidelity import survey
-from adapters.fields import one_prompt
+from adapters.fields import one_prompt, pass_on
 from adapters.framing.sse import DONE, DataSplitter
 from adapters.mistral.reply import as_openai, checked_object
 from adapters.mistral.request import sampling
@@ -58,10 +58,7 @@ def fim_body(call: Call, target: Target) -> tuple[bytes, tuple[str, ...]]:
     body: dict[str, Any] = sampling(call, target, report)
     for name in _CHAT_ONLY:
         body.pop(name, None)
-    for name in ("min_tokens", "suffix"):
-        value = call.fields.get(name)
-        if value is not None and not is_null(value):
-            body[name] = value
+    pass_on(call.fields, ("min_tokens", "suffix"), body)
     body["prompt"] = prompt
     return encode(body), report.dropped
 
@@ -86,13 +83,7 @@ class FimStream(TranslatedStream[bytes]):
     """Decoder of one infill stream."""
 
     def __init__(self, call: Call, target: Target, head: Head) -> None:
-        super().__init__(
-            call,
-            target,
-            head,
-            DataSplitter(MAX_EVENT_BYTES),
-            whole=lambda body: read_fim(call, target, head, body),
-        )
+        super().__init__(call, target, head, DataSplitter(MAX_EVENT_BYTES), whole=read_fim)
 
     def event(self, event: bytes) -> None:
         """Reads one chunk."""

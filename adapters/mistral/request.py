@@ -11,12 +11,13 @@ import msgspec
 from msgspec import Raw, Struct
 
 from adapters.codec import as_list, as_object, decode, encode, is_null
-from adapters.conversation import read_turns, settle
+from adapters.conversation import read_turns
 from adapters.errors import Unsupported
 from adapters.fidelity import Report, is_neutral, survey
-from adapters.fields import Fields, integer, max_tokens, members, number, text
+from adapters.fields import Fields, integer, max_tokens, members, number, pass_on, text
 from adapters.mistral.messages import messages
 from adapters.mistral.table import CHAT, EMBEDDINGS, MAX_TEMPERATURE
+from adapters.settled import settle
 from adapters.structured import read_format
 from adapters.tools import add_functions, read_tools
 from adapters.types import Call, Target
@@ -93,10 +94,7 @@ def sampling(call: Call, target: Target, report: Report) -> Object:
     limit = max_tokens(fields)
     if limit is not None:
         body["max_tokens"] = limit
-    for name in _PASSED:
-        value = fields.get(name)
-        if value is not None and not is_null(value):
-            body[name] = value
+    pass_on(fields, _PASSED, body)
     seed = integer(fields, "seed")
     if seed is not None and "random_seed" not in body:
         if seed < 0:

@@ -36,13 +36,7 @@ class OllamaStream(TranslatedStream[bytes]):
     """Decodes one stream of a chat or of a text completion."""
 
     def __init__(self, call: Call, target: Target, head: Head) -> None:
-        super().__init__(
-            call,
-            target,
-            head,
-            LineSplitter(MAX_EVENT_BYTES),
-            whole=lambda body: read_answer(call, target, head, body),
-        )
+        super().__init__(call, target, head, LineSplitter(MAX_EVENT_BYTES), whole=read_answer)
         is_text = call.operation is Operation.COMPLETIONS
         self._echo = echoed(call.fields) if is_text else ""
         self._wants_logprobs = is_text and wanted_logprobs(call.fields) > 0

@@ -11,7 +11,7 @@ import re
 from typing import Any, Final
 
 import msgspec
-from msgspec import Raw, Struct
+from msgspec import Raw
 
 from adapters.codec import JSON, as_list, as_object, decode, encode, is_null
 from adapters.errors import Malformed, UpstreamSaid
@@ -19,6 +19,7 @@ from adapters.failures import Description, Failure, FailureKind, describe, from_
 from adapters.framing import FramingError
 from adapters.framing.sse import DONE, DONE_FRAME, Splitter, frame, parse
 from adapters.openai.choice import ChoiceState
+from adapters.openai.event import Choice, Chunk, Constants, Delta, read_chunk, read_constants
 from adapters.openai.ordinary import OrdinaryEvents
 from adapters.openai.reply import is_refusal, read_reply
 from adapters.openai.shapes import BROKEN_FINISH, STANDARD_FINISH
@@ -27,60 +28,10 @@ from adapters.types import MAX_EVENT_BYTES, Call, Head, Operation, Target, Usage
 from adapters.whole import as_stream
 
 Object = dict[str, Any]
-_ABSENT = Raw()
 _QUOTE: Final = 0x22
 _EMPTY_STRINGS: Final = (b"", b'""', b"null", b"[]")
 _REPEATED_ROLE: Final = re.compile(rb'"role"\s*:\s*"assistant"\s*,\s*|,\s*"role"\s*:\s*"assistant"')
 _NULL_USAGE: Final = re.compile(rb',\s*"usage"\s*:\s*null')
-
-
-class _ToolDelta(Struct):
-    index: int | None = None
-    id: str | None = None
-    type: str | None = None
-    function: Raw = _ABSENT
-
-
-class _Delta(Struct):
-    role: Raw = _ABSENT
-    content: Raw = _ABSENT
-    reasoning_content: Raw = _ABSENT
-    reasoning: Raw = _ABSENT
-    reasoning_details: Raw = _ABSENT
-    annotations: Raw = _ABSENT
-    tool_calls: list[_ToolDelta] | None = None
-    refusal: Raw = _ABSENT
-    function_call: Raw = _ABSENT
-    audio: Raw = _ABSENT
-
-
-class _Choice(Struct):
-    index: int = 0
-    delta: _Delta | None = None
-    text: Raw = _ABSENT
-    finish_reason: str | None = None
-    message: Raw = _ABSENT
-    usage: Raw = _ABSENT
-
-
-class _Chunk(Struct):
-    choices: list[_Choice] | None = None
-    usage: Raw = _ABSENT
-    error: Raw = _ABSENT
-    object: str | None = None
-    model: str | None = None
-    x_groq: Raw = _ABSENT
-
-
-class _Constants(Struct):
-    id: Raw = _ABSENT
-    object: Raw = _ABSENT
-    created: Raw = _ABSENT
-    model: Raw = _ABSENT
-
-
-_chunk = msgspec.json.Decoder(_Chunk)
-_constants = msgspec.json.Decoder(_Constants)
 
 
 class _Stop(Exception):
@@ -204,7 +155,7 @@ class OpenAIStream:
             self._learn(block, chunk)
         return instead
 
-    def _learn(self, block: bytes, chunk: _Chunk) -> None:
+    def _learn(self, block: bytes, chunk: Chunk) -> None:
         """Remembers an event that brought text of one choice and nothing else."""
         if chunk.choices is None or len(chunk.choices) != 1 or not is_null(chunk.usage):
             return
@@ -217,9 +168,9 @@ class OpenAIStream:
         if len(content) > 2 and content[0] == _QUOTE and all(bytes(other) in _EMPTY_STRINGS for other in others):
             self._ordinary.learn(block, content)
 
-    def _decoded(self, data: bytes, name: str | None) -> _Chunk:
+    def _decoded(self, data: bytes, name: str | None) -> Chunk:
         try:
-            chunk = _chunk.decode(data)
+            chunk = read_chunk(data)
             if not data.isascii():
                 data.decode()
         except (msgspec.ValidationError, UnicodeDecodeError, msgspec.DecodeError, RecursionError) as error:
@@ -230,7 +181,7 @@ class OpenAIStream:
             if not self._is_finished():
                 raise _Stop(self._error_in(data) or _malformed("the upstream reported an error", _BAD))
             # The answer is whole. OpenRouter adds an error after `length`, with the usage; only that is of use.
-            chunk = _Chunk()
+            chunk = Chunk()
         if not is_null(chunk.x_groq) and b'"error"' in bytes(chunk.x_groq):
             raise _Stop(self._error_in(bytes(chunk.x_groq)) or _malformed("the upstream reported an error", _BAD))
         return chunk
@@ -249,7 +200,7 @@ class OpenAIStream:
         head = self._head
         return from_description(said, head.status, head.headers, self._target.failure_rules)
 
-    def _chunk(self, chunk: _Chunk, data: bytes) -> bytes | None:
+    def _chunk(self, chunk: Chunk, data: bytes) -> bytes | None:
         if not self.model:
             self.model = chunk.model
         if chunk.choices is None and is_null(chunk.usage):
@@ -272,7 +223,7 @@ class OpenAIStream:
         stripped = self._strip_usage(chunk, cut)
         return frame(cut) if stripped is None and cut is not data else stripped
 
-    def _without_roles(self, choices: list[_Choice], data: bytes) -> bytes | None:
+    def _without_roles(self, choices: list[Choice], data: bytes) -> bytes | None:
         """Returns the event without the roles that were said before, `data` if there are none; None if they hide.
 
         They are cut out of the text, which costs a tenth of writing it anew: inside a string the quotes would be
@@ -288,13 +239,13 @@ class OpenAIStream:
             state.repeats_role = False
         return cut
 
-    def _strip_usage(self, chunk: _Chunk, data: bytes) -> bytes | None:
+    def _strip_usage(self, chunk: Chunk, data: bytes) -> bytes | None:
         """Returns the event without the usage that the client did not ask for, None if there is none to take out."""
         if self._strips_usage and b'"usage"' in data:
             return frame(_NULL_USAGE.sub(b"", data)) if is_null(chunk.usage) else self._repaired(data)
         return None
 
-    def _bare(self, chunk: _Chunk, data: bytes) -> bytes | None:
+    def _bare(self, chunk: Chunk, data: bytes) -> bytes | None:
         """A chunk without choices: usage, or a content filter's preamble (Azure), which indexing clients trip on."""
         if is_null(chunk.usage):
             return None if self.has_content else b""
@@ -303,7 +254,7 @@ class OpenAIStream:
         self._sent_usage = True
         return self._repaired(data) if self._recounts else None
 
-    def _tap_usage(self, chunk: _Chunk) -> None:
+    def _tap_usage(self, chunk: Chunk) -> None:
         raw = chunk.usage
         if is_null(raw) and not is_null(chunk.x_groq):
             self._set_usage(encode(as_object(decode(chunk.x_groq)).get("usage")))
@@ -323,7 +274,7 @@ class OpenAIStream:
             state = self._choices[index] = ChoiceState(index, self._call, self._target.rules)
         return state
 
-    def _watch(self, choice: _Choice) -> bool:
+    def _watch(self, choice: Choice) -> bool:
         """Notes what the choice brings and returns whether it must be written anew."""
         state = self._state(choice.index)
         state.begun_now.clear()
@@ -345,7 +296,7 @@ class OpenAIStream:
                 self.finish = word or "tool_calls"
         return repair
 
-    def _watch_delta(self, delta: _Delta, state: ChoiceState) -> bool:
+    def _watch_delta(self, delta: Delta, state: ChoiceState) -> bool:
         content = bytes(delta.content)
         repair = state.watch_role(not is_null(delta.role)) or content[:1] == b"["
         if content not in _EMPTY_STRINGS:
@@ -414,8 +365,8 @@ class OpenAIStream:
 
     def _constant(self) -> Object:
         """What is the same in every chunk of this stream."""
-        found = _constants.decode(self._sample)
-        members = {name: getattr(found, name) for name in _Constants.__struct_fields__}
+        found = read_constants(self._sample)
+        members = {name: getattr(found, name) for name in Constants.__struct_fields__}
         return {name: value for name, value in members.items() if bytes(value)}
 
     def _missing_usage(self) -> bytes:

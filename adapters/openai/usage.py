@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import msgspec
 from msgspec import Raw, Struct
 
@@ -34,6 +36,8 @@ class _Counts(Struct):
 
 
 _counts = msgspec.json.Decoder(_Counts)
+_NO_PROMPT_DETAILS: Final = _PromptDetails()
+_NO_COMPLETION_DETAILS: Final = _CompletionDetails()
 _NO_DETAILS = {"prompt_tokens_details": None, "completion_tokens_details": None}
 
 
@@ -42,15 +46,17 @@ def read_usage(value: Raw | bytes, rules: ParamRules) -> Usage | None:
     counts = _decoded(value)
     if counts is None:
         return None
-    prompt_details = counts.prompt_tokens_details or _PromptDetails()
-    completion_details = counts.completion_tokens_details or _CompletionDetails()
+    prompt_details = counts.prompt_tokens_details or _NO_PROMPT_DETAILS
+    completion_details = counts.completion_tokens_details or _NO_COMPLETION_DETAILS
     prompt = counts.prompt_tokens
     completion = counts.completion_tokens or 0
     cached = prompt_details.cached_tokens or counts.prompt_cache_hit_tokens or counts.cached_tokens
     cached = cached or counts.num_cached_tokens or 0
     written = prompt_details.cache_write_tokens or 0
     reasoning = completion_details.reasoning_tokens or 0
-    if min(prompt, completion, cached, written, reasoning) < 0 or max(prompt, completion) >= _MOST:
+    if prompt < 0 or completion < 0 or cached < 0 or written < 0 or reasoning < 0:
+        return None
+    if prompt >= _MOST or completion >= _MOST:
         return None
     if rules.reasoning_excluded and counts.total_tokens == prompt + completion + reasoning:
         completion += reasoning

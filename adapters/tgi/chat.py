@@ -8,10 +8,10 @@ from typing import Any, Final
 
 import msgspec
 
-from adapters.codec import as_list, as_object, decode, encode, is_null
+from adapters.codec import as_list, as_object, decode, encode
 from adapters.errors import Unsupported
 from adapters.fidelity import Report, survey
-from adapters.fields import Fields, integer, max_tokens, members, text, texts
+from adapters.fields import Fields, integer, max_tokens, members, pass_on, text, texts
 from adapters.openai.reply import read_reply
 from adapters.openai.stream import OpenAIStream
 from adapters.rules import ParamRules
@@ -46,10 +46,7 @@ def chat_request(call: Call, target: Target) -> HttpRequest:
     limit = max_tokens(fields)
     if limit is not None:
         body["max_tokens"] = limit
-    for name in _PASSED:
-        value = fields.get(name)
-        if value is not None and not is_null(value):
-            body[name] = value
+    pass_on(fields, _PASSED, body)
     if stop := texts(fields, "stop"):
         body["stop"] = stop
     seed = integer(fields, "seed")

@@ -9,10 +9,10 @@ import msgspec
 from msgspec import Raw, Struct
 
 from adapters.chunks import text_completion
-from adapters.codec import JSON, encode, is_null
+from adapters.codec import JSON, encode
 from adapters.errors import Malformed, UpstreamSaid
 from adapters.fidelity import Report, survey
-from adapters.fields import Fields, boolean, integer, max_tokens, number, one_prompt, texts
+from adapters.fields import Fields, boolean, integer, max_tokens, number, one_prompt, pass_on, texts
 from adapters.tgi.failures import read_failure
 from adapters.tgi.table import COMPLETIONS
 from adapters.types import JSON_HEADERS, Call, Head, HttpRequest, Operation, Reply, Target, Usage
@@ -88,10 +88,7 @@ def _parameters(fields: Fields, report: Report) -> Object:
     _sampling(parameters, fields, report)
     if stop := texts(fields, "stop"):
         parameters["stop"] = stop
-    for name in _EXTRAS:
-        value = fields.get(name)
-        if value is not None and not is_null(value):
-            parameters[name] = value
+    pass_on(fields, _EXTRAS, parameters)
     if alternatives := integer(fields, "logprobs"):
         parameters["top_n_tokens"] = alternatives
     return parameters

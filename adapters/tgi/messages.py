@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from adapters.codec import encode
-from adapters.conversation import Part, Text, Turn, read_turns, settle
+from adapters.conversation import Part, Text, Turn, read_turns
 from adapters.errors import Unsupported
 from adapters.fidelity import Report
 from adapters.losses import note_losses
+from adapters.settled import settle
 from adapters.types import Call
 
 Object = dict[str, Any]

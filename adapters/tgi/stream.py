@@ -34,13 +34,7 @@ class GenerationStream(TranslatedStream[bytes]):
     """Decoder of one stream of a text completion."""
 
     def __init__(self, call: Call, target: Target, head: Head) -> None:
-        super().__init__(
-            call,
-            target,
-            head,
-            DataSplitter(MAX_EVENT_BYTES),
-            whole=lambda body: read_generation(call, target, head, body),
-        )
+        super().__init__(call, target, head, DataSplitter(MAX_EVENT_BYTES), whole=read_generation)
         self._stops = [stop for stop in texts(call.fields, "stop") if stop]
         self._held = ""
         self._wants_logprobs = bool(integer(call.fields, "logprobs"))

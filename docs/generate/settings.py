@@ -106,6 +106,23 @@ _ROUTES = """\
     mirror: {to: my-vllm/llama-3.3-70b, share: 0.01, max_in_flight: 16}
     strict: false
 """
+_INTEGRATIONS = """\
+  ## A bot that answers /ask; docs/discord.md goes from nothing to there.
+  discord:
+    application_id: "1199999999999999999"
+    public_key: ${DISCORD_PUBLIC_KEY}
+    ## For `anyport discord`; without it $DISCORD_BOT_TOKEN.
+    bot_token: ${DISCORD_BOT_TOKEN}
+    ## What answers, and what may be chosen instead.
+    model: fast
+    models: [fast, smart]
+    ## Guilds that are answered: the name of the key under which each asks, and what answers there.
+    guilds:
+      "81384788765712384": {key: my-guild}
+      "81384788765712385": {key: other-guild, model: smart}
+    ## The same for all others, and for direct messages.
+    elsewhere: {key: strangers}
+"""
 _PLUGINS = """\
   - anyport-example
 """
@@ -121,6 +138,7 @@ _SECTIONS: tuple[tuple[str, type[BaseModel] | str], ...] = (
     ("admin", AdminSettings),
     ("discovery", DiscoverySettings),
     ("batches", BatchesSettings),
+    ("integrations", _INTEGRATIONS),
     ("plugins", _PLUGINS),
 )
 _BOUNDS = (

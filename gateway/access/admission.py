@@ -125,12 +125,14 @@ def refusal(admission: Admission) -> GatewayError:
         return LimitsUnavailable(
             f"{_WORDS[check.kind]} of {_label(check)} cannot be counted now; try again in a moment", headers=headers
         )
-    if check.kind is Kind.BUDGET:
-        return BudgetExceeded(_budget_message(check, admission), headers=headers)
     wait = admission.wait_seconds
+    if check.kind is Kind.BUDGET and not admission.is_passing:
+        return BudgetExceeded(_budget_message(check, admission), headers=headers)
     if wait is not None:
         ms = max(1, _milliseconds(wait))
         headers = (*headers, ("retry-after", str(-(-ms // 1000))), ("retry-after-ms", str(ms)))
+    if check.kind is Kind.BUDGET:
+        return BudgetExceeded(_budget_message(check, admission), headers=headers, should_retry=True)
     type = "tokens" if check.kind is Kind.TOKENS else "requests"
     return RateLimited(_rate_message(check, admission), type=type, headers=headers, should_retry=wait is not None)
 
@@ -217,7 +219,11 @@ def _label(check: Check) -> str:
 
 
 def _rate_message(check: Check, admission: Admission) -> str:
-    limit = f"{_label(check)} may have {check.limit} {_WORDS[check.kind]} (its `{_SETTINGS[check.kind]}`)"
+    limit = (
+        f"{_label(check)} may have {check.whole or check.limit} {_WORDS[check.kind]} (its `{_SETTINGS[check.kind]}`)"
+    )
+    if check.whole:
+        limit += f", and this replica {check.limit} of them while it cannot ask the others"
     if admission.wait_seconds is None:
         never = f"{limit}, and this request needs {check.amount} at once: it can never go"
         return f"{never}; send less, or ask for a higher limit"
@@ -229,13 +235,18 @@ def _rate_message(check: Check, admission: Admission) -> str:
 
 
 def _budget_message(check: Check, admission: Admission) -> str:
-    limit = f"the budget of {_label(check)}, {_dollars(check.limit)} USD for {check.window}"
+    said = f"the budget of {_label(check)}, {_dollars(check.whole or check.limit)} USD for {check.window}"
+    if check.whole:
+        said += ", of which this replica may give its share only while it cannot ask the others"
+    left, cost = _dollars(admission.remaining), _dollars(check.amount)
+    if admission.is_passing and check.whole:
+        return f"{said}, {left} USD of that are free, and this request may cost {cost} USD; wait"
+    if admission.is_passing:
+        return f"{said}, is held by requests under way, {left} USD are free, and this one may cost {cost} USD; wait"
     if admission.remaining == 0:
-        is_spent = check.spent_nano_usd >= check.limit
-        said = f"{limit}, is used up" + ("" if is_spent else ", with what requests that have not ended may cost")
+        said += ", is used up"
     else:
-        left, cost = _dollars(admission.remaining), _dollars(check.amount)
-        said = f"{limit}, has {left} USD left, and this request may cost {cost} USD; set a smaller `max_tokens`"
+        said += f", has {left} USD left, and this request may cost {cost} USD; set a smaller `max_tokens`"
     if check.seconds_left is None:
         return f"{said}; ask whoever runs this gateway to raise it"
     return f"{said}; the next one begins in {duration(float(int(check.seconds_left)))}"

@@ -157,6 +157,13 @@ class KeyCheck:
 
     def caller(self, owner: str) -> Caller:
         """Returns who stands behind `Caller.owner` now; raises what somebody would hear who came with that key."""
+        caller = self.known(owner)
+        if caller.key is not None and self._picture is not None:
+            _refuse(caller.key, self._picture.now_ms())
+        return caller
+
+    def known(self, owner: str) -> Caller:
+        """Returns who stands behind `Caller.owner`, even if their key is not served any more; raises GatewayError."""
         if not owner and self.is_open:
             return ANONYMOUS
         kind, id = owner[: len(_VIRTUAL)], owner[len(_VIRTUAL) :]
@@ -164,14 +171,21 @@ class KeyCheck:
         if kind == _VIRTUAL and picture is not None:
             holder = picture.holder(id) if picture.is_trusted else None
             if holder is not None:
-                return _virtual(holder, picture.now_ms())
-            if picture.trouble:
-                raise _unavailable()
-        elif kind == _NAMED:
+                return _caller(holder)
+            raise _unavailable()  # keys never go, so that it is one made elsewhere that is not known here yet
+        if kind == _NAMED:
             for _, known in self._owners:
                 if known.name == id:
                     return known
         raise Unauthenticated(_UNKNOWN)
+
+    def called(self, name: str) -> Caller:
+        """Returns who has the key of a name, of the file or a virtual one; raises as `caller` does."""
+        for _, known in self._owners:
+            if name and known.name == name:
+                return known
+        id = self._picture.id_of(name) if name and self._picture is not None else ""
+        return self.caller(f"{_VIRTUAL}{id}" if name else "")
 
     def _unknown(self, peer: Peer) -> GatewayError:
         seconds = self.guesses.wait(peer[0]) if self.guesses is not None and peer else 0.0
@@ -183,12 +197,21 @@ class KeyCheck:
 
 def _virtual(holder: Holder, now_ms: int) -> Caller:
     key = holder.key
-    if key.disabled_at_ms is not None:
-        raise Unauthenticated("this API key was revoked; ask whoever gave it to you", code="key_revoked")
+    _refuse(key, now_ms)
     if holder.is_former and now_ms >= (key.former_until_ms or 0):
         raise Unauthenticated("this API key was replaced by another one; use that", code="key_revoked")
+    return _caller(holder)
+
+
+def _refuse(key: VirtualKey, now_ms: int) -> None:
+    if key.disabled_at_ms is not None:
+        raise Unauthenticated("this API key was revoked; ask whoever gave it to you", code="key_revoked")
     if key.expires_at_ms is not None and now_ms >= key.expires_at_ms:
         raise Unauthenticated("this API key has expired; ask whoever gave it to you", code="key_expired")
+
+
+def _caller(holder: Holder) -> Caller:
+    key = holder.key
     return Caller(key.name, frozenset(key.tags), key, holder.project, holder.team)
 
 

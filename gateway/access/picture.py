@@ -3,27 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
 from itertools import chain
 from typing import Any, Final, Protocol
 
 from msgspec import Struct
 
+from gateway.access.looks import NOT_ASKED, REFRESH_SECONDS, Looks
 from gateway.access.premises import is_limited
-from gateway.access.secrets import Pepper, PepperMissing, digest_of
+from gateway.access.secrets import Pepper, digest_of
 from gateway.errors import ConfigError
 from gateway.records import Project, Team, VirtualKey
 from gateway.storage.base import Owners, StorageError
 
-REFRESH_SECONDS: Final = 2.0
-READ_SECONDS: Final = 5.0
-"""How long one look may take."""
 TRUST_SECONDS: Final = 3600.0
 """How long known keys go on while storage does not answer."""
-
-_NOT_ASKED: Final = "storage was not asked yet"
-_log = logging.getLogger("anyport.access")
 
 
 class Owned(Protocol):
@@ -72,7 +66,7 @@ class KeyPicture:
         self._clock = clock
         self._is_absent = is_absent
         self._changed = changed
-        self._refresh_seconds = refresh_seconds
+        self._looks = Looks(self._look, what="virtual keys", trouble=NOT_ASKED, refresh_seconds=refresh_seconds)
         self._keys: dict[str, VirtualKey] = {}
         self._projects: dict[str, Project] = {}
         self._teams: dict[str, Team] = {}
@@ -82,10 +76,7 @@ class KeyPicture:
         self._budgeted_version = 0
         self._upgrading: asyncio.Task[None] | None = None
         self._seen_at: float | None = None
-        self._trouble = _NOT_ASKED
         self._pepper_bytes: bytes | None = None
-        self._task: asyncio.Task[None] | None = None
-        self._turn = asyncio.Lock()
 
     @property
     def is_empty(self) -> bool:
@@ -95,12 +86,12 @@ class KeyPicture:
     @property
     def trouble(self) -> str:
         """Why the picture may be old, empty if it is not."""
-        return self._trouble
+        return self._looks.trouble
 
     @property
     def is_trusted(self) -> bool:
         """Says whether what it knows still counts."""
-        return self._seen_at is not None and (not self._trouble or self._clock() - self._seen_at <= TRUST_SECONDS)
+        return self._seen_at is not None and (not self._looks.trouble or self._clock() - self._seen_at <= TRUST_SECONDS)
 
     def budgeted(self) -> Sequence[VirtualKey | Project | Team]:
         """Returns all owners that have a budget, but for keys that nobody may use any more."""
@@ -135,45 +126,24 @@ class KeyPicture:
         key = self._keys.get(id)
         return None if key is None else self._holder(key, is_former=False)
 
+    def id_of(self, name: str) -> str:
+        """Returns the id of the key of a name, "" if it knows of none."""
+        return next((key.id for key in self._keys.values() if key.name == name), "")
+
     async def start(self) -> None:
         """Looks once, and then again and again in a task; a second call does nothing."""
-        if self._task is None:
-            await self.refresh()
-            self._task = asyncio.create_task(self._run(), name="key-picture")
+        await self._looks.start()
 
     async def aclose(self) -> None:
         """Ends the task."""
-        tasks = [task for task in (self._task, self._upgrading) if task is not None]
-        for task in tasks:
-            task.cancel()
-        if tasks:
-            await asyncio.wait(tasks)
+        await self._looks.aclose()
+        if self._upgrading is not None:
+            self._upgrading.cancel()
+            await asyncio.wait([self._upgrading])
 
     async def refresh(self) -> None:
         """Takes over what was changed in storage; what goes wrong is logged, once."""
-        async with self._turn:
-            try:
-                async with asyncio.timeout(READ_SECONDS):
-                    await self._look()
-                trouble = ""
-            except TimeoutError:
-                trouble = f"storage did not answer within {READ_SECONDS:g} s"
-            except (StorageError, PepperMissing, ConfigError) as error:
-                trouble = str(error)
-            if trouble and trouble != self._trouble:
-                _log.error("virtual keys cannot be read: %s", trouble)
-            if self._trouble not in ("", _NOT_ASKED) and not trouble:
-                _log.info("virtual keys can be read again")
-            self._trouble = trouble
-
-    async def _run(self) -> None:
-        while True:
-            await asyncio.sleep(self._refresh_seconds)
-            try:
-                await self.refresh()
-            except Exception as error:
-                self._trouble = f"{type(error).__name__} inside the gateway"
-                _log.exception("virtual keys cannot be read")
+        await self._looks.refresh()
 
     async def _look(self) -> None:
         if not self._version and self._is_absent():

@@ -2,29 +2,23 @@
 
 Theory. The figure of an owner is as old as its last look; what this process has spent since, its own counters know, and
 what other replicas have spent, the shared ones. So an old figure is no fault, and none at all is: of an owner whose
-spending was never read nothing is known, and whoever asks hears that. In each turn of the task all new owners are read,
-those that were asked for, and some of the others.
+spending was never read nothing is known, and whoever asks hears that. So nothing is read before storage has what
+processes before this one wrote down, which no counter knows. In each turn of the task all new owners are read, those
+that were asked for, and some of the others.
 """
 
 from __future__ import annotations
 
-import asyncio
-import logging
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence, Set
 from typing import Final, Protocol
 
 from gateway.access.admission import Owner, Span, owner_id, span
-from gateway.errors import ConfigError
+from gateway.access.looks import REFRESH_SECONDS, Looks
 from gateway.records import Window
-from gateway.storage.base import StorageError
+from gateway.storage.base import StorageUnavailable
 
-REFRESH_SECONDS: Final = 2.0
-READ_SECONDS: Final = 5.0
-"""How long one turn may take."""
 _OTHERS: Final = 200
 """Owners nobody asked for that are read in one turn."""
-
-_log = logging.getLogger("anyport.access")
 
 
 class Spendable(Protocol):
@@ -70,17 +64,16 @@ class Spending:
         self._storage = storage
         self._owners = owners
         self._now_ms = now_ms
-        self._refresh_seconds = refresh_seconds
+        self._looks = Looks(self._look, what="what was spent of budgets", refresh_seconds=refresh_seconds)
         self._known: dict[str, _Figures] = {}
         """Those that were read longest ago are first."""
         self._asked: set[str] = set()
-        self._trouble = ""
-        self._task: asyncio.Task[None] | None = None
+        self._is_complete: Callable[[], bool] = lambda: True
 
     @property
     def trouble(self) -> str:
         """Why the figures are old, empty if they are not."""
-        return self._trouble
+        return self._looks.trouble
 
     def spent(self, owner: str, at: Span) -> int:
         """Returns nano-dollars, as of the last look; raises SpendingUnknown."""
@@ -95,50 +88,29 @@ class Spending:
             return 0  # it has begun since
         raise SpendingUnknown(owner)
 
-    async def start(self) -> None:
-        """Looks once, and then again and again in a task; a second call does nothing."""
-        if self._task is None:
-            await self.refresh()
-            self._task = asyncio.create_task(self._run(), name="spending")
+    async def start(self, is_complete: Callable[[], bool] = lambda: True) -> None:
+        """Looks once, and then again and again in a task, once storage `is_complete`; a second call does nothing."""
+        if not self._looks.has_started:
+            self._is_complete = is_complete
+        await self._looks.start()
 
     async def follow(self) -> None:
         """Looks again if it has started: before that, storage may lack what a process before this one wrote down."""
-        if self._task is not None:
-            await self.refresh()
+        if self._looks.has_started:
+            await self._looks.refresh()
 
     async def aclose(self) -> None:
         """Ends the task."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait([self._task])
+        await self._looks.aclose()
 
     async def refresh(self) -> None:
         """Reads what is due; what goes wrong is logged, once."""
-        trouble = ""
-        try:
-            async with asyncio.timeout(READ_SECONDS):
-                await self._look()
-        except TimeoutError:
-            trouble = f"storage did not answer within {READ_SECONDS:g} s"
-        except (StorageError, ConfigError) as error:
-            trouble = str(error)
-        if trouble and trouble != self._trouble:
-            _log.error("what was spent of budgets cannot be read: %s", trouble)
-        if self._trouble and not trouble:
-            _log.info("what was spent of budgets can be read again")
-        self._trouble = trouble
-
-    async def _run(self) -> None:
-        while True:
-            await asyncio.sleep(self._refresh_seconds)
-            try:
-                await self.refresh()
-            except Exception as error:
-                self._trouble = f"{type(error).__name__} inside the gateway"
-                _log.exception("what was spent of budgets cannot be read")
+        await self._looks.refresh()
 
     async def _look(self) -> None:
         owners = {owner_id(each): each for each in self._owners()}
+        if owners and not self._is_complete():
+            raise StorageUnavailable("older records are not in storage yet")
         self._known = {id: known for id, known in self._known.items() if id in owners}
         due = self._due(owners)
         if not due:

@@ -6,9 +6,9 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from gateway.batches.lines import never_done
+from gateway.batches.lines import never_done, with_usage
 from gateway.batches.names import new_file_id
-from gateway.storage.jobs import COMPLETED, FAILED, PART_BYTES, Batch, Jobs, StoredFile
+from gateway.storage.jobs import COMPLETED, FAILED, PART_BYTES, Batch, Jobs, StoredFile, Tokens
 
 OUTPUT_PURPOSE: Final = "batch_output"
 _PAGE: Final = 50
@@ -56,11 +56,14 @@ async def finish_batch(jobs: Jobs, batch: Batch, holder: str, now_ms: int) -> Ba
     code, message = _NEVER["cancelled" if is_cancelled else "expired"]
     counts = {COMPLETED: 0, FAILED: 0}
     undone, last = 0, -1
-    while found := await jobs.results(batch.id, last, _PAGE):
+    tokens = Tokens()
+    # The lines of a batch that was cancelled while it was checked are none yet.
+    while batch.in_progress_at_ms is not None and (found := await jobs.results(batch.id, last, _PAGE)):
         for each in found:
             last = each.number
             if each.state in counts and each.result is not None:
                 counts[each.state] += 1
+                tokens = with_usage(tokens, each.result)
                 await (output if each.state == COMPLETED else errors).write(each.result)
             else:
                 undone += 1
@@ -73,6 +76,7 @@ async def finish_batch(jobs: Jobs, batch: Batch, holder: str, now_ms: int) -> Ba
         failed=counts[FAILED] + undone,
         output_file_id=names.get("output.jsonl"),
         error_file_id=names.get("error.jsonl"),
+        tokens=tokens if counts[COMPLETED] else None,
     )
     if is_cancelled:
         ended = replace(ended, status="cancelled", cancelled_at_ms=now_ms)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Final
+import codecs
+from typing import Any, Final
 
 import msgspec
 from msgspec import Raw, Struct
 
 from adapters.types import Operation
 from gateway.errors import GatewayError
-from gateway.storage.jobs import BatchFault, Line, LineResult
+from gateway.storage.jobs import BatchFault, Line, LineResult, Tokens
 
 ENDPOINTS: Final = {
     "/v1/chat/completions": Operation.CHAT,
@@ -19,6 +20,7 @@ ENDPOINTS: Final = {
 }
 """What a batch can be of."""
 MAX_LINES: Final = 50_000
+MAX_LINE_BYTES: Final = 32 * 1024 * 1024
 MAX_FAULTS: Final = 100
 """Of one file, that are told."""
 _MAX_CUSTOM_ID: Final = 512
@@ -34,10 +36,36 @@ class _Request(Struct, frozen=True):
 
 class _Body(Struct, frozen=True):
     stream: bool | None = None
+    model: Any = None
+
+
+class _TokenDetails(Struct, frozen=True):
+    cached_tokens: int | None = None
+    reasoning_tokens: int | None = None
+
+
+class _Usage(Struct, frozen=True):
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    prompt_tokens_details: _TokenDetails | None = None
+    completion_tokens_details: _TokenDetails | None = None
+
+
+class _AnswerBody(Struct, frozen=True):
+    usage: _Usage | None = None
+
+
+class _Response(Struct, frozen=True):
+    body: _AnswerBody
+
+
+class _Written(Struct, frozen=True):
+    response: _Response
 
 
 _request = msgspec.json.Decoder(_Request).decode
 _body = msgspec.json.Decoder(_Body).decode
+_written_line = msgspec.json.Decoder(_Written).decode
 
 
 class LineReader:
@@ -46,21 +74,33 @@ class LineReader:
     def __init__(self, batch_id: str, endpoint: str) -> None:
         self.faults: list[BatchFault] = []
         self.total = 0
+        self.bytes = 0
+        """How many it was given."""
+        self.model: str | None = None
+        """What all lines ask for; None if they differ."""
         self._batch_id = batch_id
         self._endpoint = endpoint
-        self._rest = b""
+        self._pieces: list[bytes] = []
+        """Of the line that has not ended."""
+        self._length = 0
         self._number = 0
         self._seen: set[str] = set()
 
     def feed(self, data: bytes) -> list[Line]:
         """Returns the lines that these bytes complete."""
-        *whole, self._rest = (self._rest + data).split(b"\n")
-        return [line for text in whole if (line := self._read(text)) is not None]
+        self.bytes += len(data)
+        first, *others = data.split(b"\n")
+        self._add(first)
+        found: list[Line] = []
+        for text in others:
+            if (line := self._read(self._taken())) is not None:
+                found.append(line)
+            self._add(text)
+        return found
 
     def close(self) -> list[Line]:
         """Returns the last line, if it has no line end, and notes a file without lines."""
-        rest, self._rest = self._rest, b""
-        line = self._read(rest)
+        line = self._read(self._taken())
         if not self.total and not self.faults:
             self._fault("empty_file", "the file has no lines; each must be a request", None)
         return [] if line is None else [line]
@@ -69,6 +109,22 @@ class LineReader:
     def is_hopeless(self) -> bool:
         """Says whether reading on tells nothing new."""
         return len(self.faults) >= MAX_FAULTS or self.total > MAX_LINES
+
+    def _add(self, text: bytes) -> None:
+        was_fit = self._length <= MAX_LINE_BYTES
+        self._length += len(text)
+        if self._length <= MAX_LINE_BYTES:
+            self._pieces.append(text)
+        elif was_fit:
+            self._pieces.clear()
+            self._fault("line_too_long", f"the line is longer than {MAX_LINE_BYTES} bytes", None, self._number + 1)
+
+    def _taken(self) -> bytes:
+        """Returns the line that has ended, without what stands before the first one on some systems."""
+        text = b"".join(self._pieces)
+        self._pieces.clear()
+        self._length = 0
+        return text if self._number else text.removeprefix(codecs.BOM_UTF8)
 
     def _read(self, text: bytes) -> Line | None:
         self._number += 1
@@ -79,14 +135,18 @@ class LineReader:
             self._fault("too_many_tasks", f"the file has more than {MAX_LINES} lines; split it", None)
             return None
         try:
+            text.decode()
             request = _request(text)
-            stream = _body(request.body).stream
-        except (msgspec.DecodeError, RecursionError):
-            message = "the line must be a JSON object with `custom_id`, `method`, `url` and an object `body`"
-            self._fault("invalid_json_line", message, None)
+            body = _body(request.body)
+        except (ValueError, RecursionError) as error:
+            must = "the line must be a JSON object in UTF-8 with `custom_id`, `method`, `url` and an object `body`"
+            why = f" ({error})" if isinstance(error, msgspec.ValidationError) else ""
+            self._fault("invalid_json_line", f"{must}{why}", None)
             return None
-        if not self._is_fit(request, stream=bool(stream)):
+        if not self._is_fit(request, stream=bool(body.stream)):
             return None
+        model = body.model if isinstance(body.model, str) else None
+        self.model = model if self.total == 1 or self.model == model else None
         self._seen.add(request.custom_id)
         return Line(self._batch_id, self.total - 1, request.custom_id, bytes(request.body))
 
@@ -105,8 +165,9 @@ class LineReader:
             return True
         return False
 
-    def _fault(self, code: str, message: str, param: str | None) -> None:
-        self.faults.append(BatchFault(code, message, None if code == "empty_file" else self._number, param))
+    def _fault(self, code: str, message: str, param: str | None, number: int | None = None) -> None:
+        line = None if code == "empty_file" else number or self._number
+        self.faults.append(BatchFault(code, message, line, param))
 
 
 def answered(line: Line, request_id: str, body: bytes) -> bytes:
@@ -128,6 +189,23 @@ def never_done(batch_id: str, result: LineResult, code: str, message: str) -> by
         "error": {"code": code, "message": message},
     }
     return _encode(line) + b"\n"
+
+
+def with_usage(tokens: Tokens, written: bytes) -> Tokens:
+    """Returns what is used with what the answer in a line of the output file says that it used."""
+    try:
+        usage = _written_line(written).response.body.usage
+    except msgspec.DecodeError:  # an error, or an answer that counts in its own way
+        return tokens
+    if usage is None:
+        return tokens
+    prompt, completion = usage.prompt_tokens_details, usage.completion_tokens_details
+    return Tokens(
+        tokens.input + usage.prompt_tokens,
+        tokens.cached + ((prompt.cached_tokens or 0) if prompt else 0),
+        tokens.output + usage.completion_tokens,
+        tokens.reasoning + ((completion.reasoning_tokens or 0) if completion else 0),
+    )
 
 
 def _written(custom_id: str, batch_id: str, number: int, request_id: str, status: int, body: bytes) -> bytes:

@@ -10,22 +10,18 @@ from typing import Final, Protocol
 from msgspec import Struct
 
 from adapters.types import Call, Operation
-from gateway.access.keys import Caller, not_served
+from gateway.access.keys import Caller
 from gateway.batches.lines import ENDPOINTS, answered, refused
 from gateway.domain import Outcome
 from gateway.engine.answer import Answer
-from gateway.engine.gate import Lease
+from gateway.errands import Errand
 from gateway.errors import (
     BudgetExceeded,
     Draining,
     GatewayError,
-    LedgerUnavailable,
     NotAdmitted,
-    UnknownModel,
     UpstreamError,
 )
-from gateway.routing.asking import Asking
-from gateway.routing.route import Plan
 from gateway.runtime import Runtime
 from gateway.storage.jobs import COMPLETED, FAILED, Batch, Line
 
@@ -70,94 +66,65 @@ Ending = Done | Pause
 class LineRunner:
     """Runs lines; one for all."""
 
-    def __init__(self, read_call: ReadCall, next_id: Callable[[], str]) -> None:
+    def __init__(self, read_call: ReadCall, next_id: Callable[[], str], told: Callable[[Outcome, str], None]) -> None:
+        """`told` hears of each line that has come to its end, and the name of its key."""
         self._read_call = read_call
         self._next_id = next_id
+        self._told = told
 
     async def run(self, runtime: Runtime, batch: Batch, line: Line) -> Ending:
         """Makes the request, and has it counted and recorded as its key's."""
         operation = ENDPOINTS[batch.endpoint]
         outcome = Outcome(f"req_{self._next_id()}", operation=operation.value, started=time.monotonic())
         outcome.bytes_in = len(line.body)
-        request = _Request(runtime, outcome)
+        errand = Errand(runtime, outcome, line.body)
         ending: Ending = Pause(0.0, is_tried=False)
         try:
-            body = await request.answer(self._call(operation, line), batch.owner)
+            client = runtime.keys.caller(batch.owner)
+            body = await _answer(errand, self._call(operation, line), client, outcome)
             ending = Done(COMPLETED, answered(line, outcome.request_id, body))
         except GatewayError as error:
             outcome.status, outcome.error_code = error.status, error.code or error.type
-            ending = _pause(error, line) or Done(FAILED, refused(line, outcome.request_id, error))
+            outcome.limit, outcome.limit_of = error.refused_by
+            if errand.kept is not None:
+                errand.kept.add(error.body())
+            ending = ending_of(error, line, refused(line, outcome.request_id, error))
         except asyncio.CancelledError:
             outcome.is_cancelled, outcome.status = True, _CLIENT_GONE_STATUS
             raise
         finally:
-            request.end(is_counted=isinstance(ending, Done))
+            if isinstance(ending, Done) or outcome.usage is not None or (outcome.is_cancelled and outcome.attempts):
+                # One that was cut, or has cost something all the same, is a request: it is made again as another.
+                errand.settle()
+                runtime.metrics.request_started()  # only now: a line is none of those that somebody waits for
+                errand.tell()
+                self._told(outcome, errand.client.name)
+            else:
+                errand.release()
+                runtime.metrics.line_tried(outcome)
         return ending
 
     def _call(self, operation: Operation, line: Line) -> Call:
         return self._read_call(operation, line.body, id=f"chatcmpl-{self._next_id()}", created=int(time.time()))
 
 
-class _Request:
-    """One request from admission to record."""
-
-    def __init__(self, runtime: Runtime, outcome: Outcome) -> None:
-        self._runtime = runtime
-        self._outcome = outcome
-        self._client: Caller | None = None
-        self._plan: Plan | None = None
-        self._lease: Lease | None = None
-
-    async def answer(self, call: Call, owner: str) -> bytes:
-        """Returns the answer's body; raises GatewayError."""
-        runtime, outcome = self._runtime, self._outcome
-        self._client = client = runtime.keys.caller(owner)
-        asking = Asking(call, key_name=client.name, key_tags=client.tags)
-        self._plan = plan = _planned(runtime, asking, client, outcome)
-        if runtime.books.is_refusing:
-            raise LedgerUnavailable("what a request uses cannot be recorded now (storage.on_ledger_failure: refuse)")
-        self._lease = await runtime.gate.admit(asking, plan, client)
-        answer = await runtime.executor.run(call, plan, outcome)
-        if not isinstance(answer, Answer):
-            await answer.aclose()
-            raise TypeError("a line of a batch was answered with a stream")
-        reply = answer.reply
-        outcome.usage, outcome.response_model, outcome.finish = reply.usage, reply.model, reply.finish
-        outcome.status, outcome.bytes_out, outcome.first_byte = 200, len(reply.body), time.monotonic()
-        return bytes(reply.body)
-
-    def end(self, *, is_counted: bool) -> None:
-        """Settles what was taken and used; a line that only waits is no request yet."""
-        runtime, outcome = self._runtime, self._outcome
-        outcome.ended = time.monotonic()
-        if outcome.attempts and self._plan is not None and self._client is not None:
-            record = runtime.settler.settle(outcome, self._plan, self._client, outcome.request_id)
-            runtime.books.record(record)
-            if self._lease is not None:
-                self._lease.settle(record)
-        elif self._lease is not None:
-            self._lease.release()
-        if is_counted or outcome.attempts:
-            # Only now: a line is none of the requests that somebody waits for.
-            runtime.metrics.request_started()
-            runtime.metrics.request_ended(outcome)
-            if runtime.access_log is not None:
-                runtime.access_log.write(outcome)
+async def _answer(errand: Errand, call: Call, client: Caller, outcome: Outcome) -> bytes:
+    """Returns the answer's body; raises GatewayError."""
+    answer = await errand.run(call, client)
+    if not isinstance(answer, Answer):
+        await answer.aclose()
+        raise TypeError("a line of a batch was answered with a stream")
+    reply = answer.reply
+    outcome.usage, outcome.response_model, outcome.finish = reply.usage, reply.model, reply.finish
+    outcome.status, outcome.bytes_out, outcome.first_byte = 200, len(reply.body), time.monotonic()
+    if errand.kept is not None:
+        errand.kept.add(reply.body)
+    return bytes(reply.body)
 
 
-def _planned(runtime: Runtime, asking: Asking, client: Caller, outcome: Outcome) -> Plan:
-    model = asking.call.model
-    try:
-        if not client.may_use(model):
-            raise not_served(model)
-        plan = runtime.router.plan(model, asking)
-    except UnknownModel:
-        outcome.model = runtime.router.show(model)
-        if client.is_restricted:
-            raise not_served(outcome.model) from None
-        raise
-    outcome.model = plan.model
-    return plan
+def ending_of(error: GatewayError, line: Line, written: bytes) -> Ending:
+    """Returns what an error makes of a line: it has to wait, or `written` is its result."""
+    return _pause(error, line) or Done(FAILED, written)
 
 
 def _pause(error: GatewayError, line: Line) -> Pause | None:

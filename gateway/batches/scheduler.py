@@ -20,6 +20,8 @@ from typing import Any, Final
 from msgspec.structs import replace
 
 from gateway.batches.checking import check_batch
+from gateway.batches.consigned import ConsignedLines
+from gateway.batches.consigning import Consigner
 from gateway.batches.finishing import finish_batch
 from gateway.batches.lines import refused
 from gateway.batches.running import MAX_TRIES, Done, Ending, LineRunner, Pause
@@ -27,8 +29,7 @@ from gateway.engine.ending import end_all
 from gateway.errors import Internal
 from gateway.reload.holder import RuntimeHolder
 from gateway.runtime import Runtime
-from gateway.storage.base import DAY_MS, StorageError
-from gateway.storage.factory import DATABASE_FILE
+from gateway.storage.base import DAY_MS, StorageError, wall_ms
 from gateway.storage.jobs import COMPLETED, FAILED, Batch, Jobs, Line
 
 HOLD_SECONDS: Final = 30.0
@@ -53,9 +54,10 @@ class Scheduler(AbstractAsyncContextManager["Scheduler"]):
         self,
         runtimes: Callable[[], RuntimeHolder[Any]],
         runner: LineRunner,
+        consigned: ConsignedLines,
         is_draining: Callable[[], bool],
         *,
-        now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
+        now_ms: Callable[[], int] = wall_ms,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._runtimes = runtimes
@@ -63,6 +65,9 @@ class Scheduler(AbstractAsyncContextManager["Scheduler"]):
         self._is_draining = is_draining
         self._now_ms = now_ms
         self._clock = clock
+        self._consigner = Consigner(consigned, now_ms)
+        self._consigning: dict[str, asyncio.Task[None]] = {}
+        """Batches of which something is at a provider, while they are brought forward."""
         self._name = secrets.token_hex(8)
         self._running: dict[asyncio.Task[None], str] = {}
         """Tasks of lines, and the batch of each."""
@@ -95,7 +100,7 @@ class Scheduler(AbstractAsyncContextManager["Scheduler"]):
         await end_all([look, take])
         if self._running:
             await asyncio.wait(tuple(self._running), timeout=_LAST_SECONDS)
-        await end_all(tuple(self._running))
+        await end_all((*self._running, *self._consigning.values()))
         await end_all([hold])
 
     def wake(self) -> None:
@@ -109,7 +114,7 @@ class Scheduler(AbstractAsyncContextManager["Scheduler"]):
             runtime = self._runtimes().current
             try:
                 # One alone opens storage: others who want it should not have to stand in line while it is away.
-                if self._jobs is None and work == self._look and _may_have_batches(runtime):
+                if self._jobs is None and work == self._look and not runtime.shared.stored.thing.is_absent():
                     self._jobs = (await runtime.books.storage()).jobs
                 if self._jobs is None:
                     await asyncio.sleep(_LOOK_SECONDS)
@@ -147,6 +152,12 @@ class Scheduler(AbstractAsyncContextManager["Scheduler"]):
 
     async def _bring_forward(self, jobs: Jobs, runtime: Runtime, batch: Batch) -> None:
         now_ms = self._now_ms()
+        if batch.id in self._consigning:
+            return
+        if batch.status != "validating" and self._consigner.is_due(batch):
+            self._consigning[batch.id] = task = asyncio.create_task(self._consign(jobs, batch.id), name="consigning")
+            task.add_done_callback(lambda _: self._consigning.pop(batch.id))
+            return
         if batch.status == "in_progress":
             if batch.expires_at_ms > now_ms:
                 if batch.id not in self._empty:
@@ -169,7 +180,8 @@ class Scheduler(AbstractAsyncContextManager["Scheduler"]):
         """Takes a batch that is held one state further."""
         changed: Batch | None
         if batch.status == "validating":
-            changed = await check_batch(jobs, batch, self._name, now_ms)
+            may_be_consigned = any(provider.spec.has_batches for provider in runtime.catalogue)
+            changed = await check_batch(jobs, batch, self._name, now_ms, may_be_consigned=may_be_consigned)
         elif batch.status == "in_progress":
             changed = replace(batch, status="finalizing", finalizing_at_ms=now_ms)
             if not await jobs.change(changed, self._name, "in_progress"):
@@ -180,6 +192,24 @@ class Scheduler(AbstractAsyncContextManager["Scheduler"]):
             self.wake()
         elif changed is not None:
             runtime.metrics.batch_ended(changed.status)
+
+    async def _consign(self, jobs: Jobs, batch_id: str) -> None:
+        """Brings forward what of a batch is at a provider, or is to go there."""
+        now_ms = self._now_ms()
+        lease = self._runtimes().lease()
+        try:
+            held = await jobs.hold(batch_id, self._name, now_ms, now_ms + int(HOLD_SECONDS * 1000))
+            if held is not None and self._consigner.is_due(held):
+                await self._consigner.bring_forward(jobs, lease.runtime, held, self._name)
+            if held is not None:
+                await jobs.let_go(batch_id, self._name)
+            self.wake()
+        except StorageError as error:
+            _log.warning("a batch at a provider has to wait: %s", error)
+        except Exception:
+            _log.exception("a batch at a provider could not be brought forward")
+        finally:
+            lease.release()
 
     async def _take(self, jobs: Jobs, runtime: Runtime) -> None:
         """Begins as many lines as there is room for; then waits until there may be more of either."""
@@ -208,7 +238,7 @@ class Scheduler(AbstractAsyncContextManager["Scheduler"]):
         batches = [
             each
             for each in await jobs.at_work()
-            if each.status == "in_progress" and self._paused.get(each.id, 0.0) <= now
+            if each.status == "in_progress" and each.lane != "provider" and self._paused.get(each.id, 0.0) <= now
         ]
         begun = 0
         for number in range(len(batches)):
@@ -282,13 +312,14 @@ class Scheduler(AbstractAsyncContextManager["Scheduler"]):
         if pause.is_tried:
             not_before_ms = self._now_ms() + int(pause.seconds * 1000)
         else:
-            self._paused[line.batch_id] = self._clock() + pause.seconds
+            until = self._clock() + pause.seconds  # one that was told stays, whatever others guess
+            self._paused[line.batch_id] = max(until, self._paused.get(line.batch_id, 0.0))
         await jobs.give_back(line, self._name, not_before_ms, is_tried=pause.is_tried)
 
     async def _hold_on(self, jobs: Jobs, runtime: Runtime) -> None:
         """Holds for longer what is under way."""
         await asyncio.sleep(HOLD_SECONDS / 4)
-        held = {*self._running.values(), self._held} - {""}
+        held = {*self._running.values(), *self._consigning, self._held} - {""}
         if held:
             await jobs.renew(self._name, sorted(held), self._now_ms() + int(HOLD_SECONDS * 1000))
 
@@ -298,13 +329,3 @@ _RESULTS: Final = {COMPLETED: "completed", FAILED: "failed"}
 
 def _place(line: Line) -> tuple[int, str]:
     return line.number, line.batch_id
-
-
-def _may_have_batches(runtime: Runtime) -> bool:
-    """Says whether there is a database to look into: where nobody has wanted one, none is made."""
-    if runtime.settings.storage.url is not None:
-        return True
-    try:
-        return (runtime.shared.stored.thing.directory / DATABASE_FILE).exists()
-    except OSError:
-        return False

@@ -8,25 +8,29 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from gateway.cli.configuration import Configuration, load_configuration, located
+from gateway.cli.configuration import Configuration, located
 from gateway.cli.exits import Exit
-from gateway.cli.options import ConfigOption, JsonOption
+from gateway.cli.options import ConfigOption, JsonOption, UnauthenticatedOption
 from gateway.cli.output import fault_members, print_json, print_pairs, print_table
 from gateway.cli.serving.route_summary import RouteSummary, summaries
+from gateway.cli.serving.source import Source
 
 if TYPE_CHECKING:
     from gateway.errors import Fault
     from gateway.runtime import Runtime
 
 
-def check(config: ConfigOption = None, as_json: JsonOption = False) -> None:
+def check(
+    config: ConfigOption = None, allow_unauthenticated: UnauthenticatedOption = False, as_json: JsonOption = False
+) -> None:
     """Check the configuration and say what it means, or everything that is wrong with it."""
     from gateway.errors import ConfigError
 
     try:
-        configuration = load_configuration(config)
+        source = Source(config, allow_unauthenticated=allow_unauthenticated)
+        configuration = source.load()
         with located(configuration.path):
-            runtime = _build(configuration)
+            runtime = _build(configuration, source)
     except ConfigError as error:
         _print_faults(error.faults, as_json)
         raise typer.Exit(Exit.USAGE) from None
@@ -37,7 +41,7 @@ def check(config: ConfigOption = None, as_json: JsonOption = False) -> None:
         _print_summary(configuration.path, summary, summaries(runtime))
 
 
-def _build(configuration: Configuration) -> Runtime:
+def _build(configuration: Configuration, source: Source) -> Runtime:
     import asyncio
 
     from gateway.runtime import Runtime
@@ -45,7 +49,7 @@ def _build(configuration: Configuration) -> Runtime:
     async def build() -> Runtime:
         runtime = Runtime(configuration.settings, configuration.environ)
         try:
-            _refuse_open(runtime)
+            _refuse_open(runtime, source)
             if runtime.settings.storage.url is not None:
                 _ = runtime.shared.stored.thing.storage  # reads the URL
         finally:
@@ -55,15 +59,12 @@ def _build(configuration: Configuration) -> Runtime:
     return asyncio.run(build())
 
 
-def _refuse_open(runtime: Runtime) -> None:
+def _refuse_open(runtime: Runtime, source: Source) -> None:
     """Raises ConfigError if strangers could call without a key, as far as that is known without asking storage."""
-    from gateway.access.premises import Standing
     from gateway.cli.serving.premises import Stock, refuse
-    from gateway.http.server import is_loopback
 
-    settings = runtime.settings
     has_keys = False if runtime.shared.stored.thing.is_absent() else None
-    refuse(settings, Standing(demands_keys=not is_loopback(settings.server.host)), Stock(has_keys))
+    refuse(runtime.settings, source.standing(runtime.settings.server), Stock(has_keys))
 
 
 def _places(runtime: Runtime) -> dict[str, str | None]:

@@ -13,6 +13,7 @@ from gateway.cli.batch.command import batch_group
 from gateway.cli.bench import bench
 from gateway.cli.check import check
 from gateway.cli.db import db_group
+from gateway.cli.discord import discord_group
 from gateway.cli.exits import Exit
 from gateway.cli.explain import explain
 from gateway.cli.models import models
@@ -48,6 +49,7 @@ GROUPS: Final[Mapping[str, Callable[[], typer.Typer]]] = {
     "usage": usage_group,
     "requests": requests_group,
     "batch": batch_group,
+    "discord": discord_group,
     "db": db_group,
 }
 
@@ -75,12 +77,15 @@ def build_app() -> typer.Typer:
         no_args_is_help=True,
         add_completion=False,
         pretty_exceptions_enable=False,
+        rich_markup_mode=None,  # drawing boxes around the help takes twice the time of all the rest
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     for name, command in COMMANDS.items():
         app.command(name)(command)
     for name, group in GROUPS.items():
-        app.add_typer(group(), name=name)
+        commands = group()
+        commands.rich_markup_mode = None
+        app.add_typer(commands, name=name)
     return app
 
 

@@ -88,10 +88,16 @@ class Attempter:
         order.attempt.first_byte = self._clock()
         is_handed_over = False
         try:
-            learn(order.key.state, response.head.headers, order.attempt.first_byte)
-            answer = await self._read(order, response, deadline)
-            is_handed_over = not isinstance(answer, Answer)
-            return answer
+            head = response.head
+            learn(order.key.state, head.headers, order.attempt.first_byte)
+            if not 200 <= head.status < 300:
+                raise AttemptFailed(await self._refusal(deployment, response, deadline), passed=passed_on(head))
+            if order.call.stream:
+                stream = await self._first_content(order, response, deadline)
+                is_handed_over = True
+                return stream
+            body = await self._body(deployment, response, self._max_response_bytes, deadline)
+            return Answer(deployment, head, _reply(deployment, order.call, head, body))
         except TransportError as error:
             raise AttemptFailed(self._failure(error, deadline)) from None
         except UpstreamSaid as said:
@@ -101,15 +107,6 @@ class Attempter:
         finally:
             if not is_handed_over:
                 response.release()
-
-    async def _read(self, order: Order, response: UpstreamResponse, deadline: Deadline) -> Answer | SingleStream:
-        head, deployment = response.head, order.deployment
-        if not 200 <= head.status < 300:
-            raise AttemptFailed(await self._refusal(deployment, response, deadline), passed=passed_on(head))
-        if order.call.stream:
-            return await self._first_content(order, response, deadline)
-        body = await self._body(deployment, response, self._max_response_bytes, deadline)
-        return Answer(deployment, head, _reply(deployment, order.call, head, body))
 
     def _failure(self, error: TransportError, deadline: Deadline) -> Failure:
         """Returns the failure that the network's trouble means; a phase that the deadline cut short is its timeout."""
@@ -159,6 +156,8 @@ class Attempter:
                 raise AttemptFailed(deadline.passed())
             if seconds < waits.answer.idle:
                 response.expect_within(seconds, deadline.limit.setting)
+            if response.is_complete:
+                break
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
     async def _refusal(self, deployment: Deployment, response: UpstreamResponse, deadline: Deadline) -> Failure:

@@ -16,6 +16,10 @@ _TOKENS: Final = 1_000_000
 """Prices are for a million."""
 
 
+_BATCH_DIVISOR: Final = 2
+"""What batch APIs charge is the usual price divided by this."""
+OF_BATCHES: Final = "/batch"
+"""What the version of a price ends with that was halved."""
 OWN_PRICE: Final = "configuration"
 """The version of a price that the file gives."""
 _SECONDS: Final = 60
@@ -50,11 +54,14 @@ class Prices:
         return found
 
 
-def cost_nano_usd(usage: Usage, price: Price) -> int:
+def cost_nano_usd(usage: Usage, price: Price, *, is_batched: bool = False) -> int:
     """Returns nano-dollars; every token counts at one rate and once, whatever an upstream says of its parts.
 
     Cached and written tokens are part of the input, those of reasoning part of the output. What has no rate of its own
-    costs what all input costs, and an hour in the cache what the usual time does.
+    costs what all input costs, and an hour in the cache what the usual time does. What a provider's batch API has
+    answered costs half of all that, as OpenAI (https://platform.openai.com/docs/guides/batch), Anthropic
+    (https://platform.claude.com/docs/en/build-with-claude/batch-processing) and Google
+    (https://ai.google.dev/gemini-api/docs/batch-api) say, all read 2026-11-21.
     """
     prompt, completion = usage.billed or (usage.prompt, usage.completion)
     rates = price.rates(-(-usage.prompt // usage.calls))
@@ -67,5 +74,6 @@ def cost_nano_usd(usage: Usage, price: Price) -> int:
     total = (prompt - cached - written) * rates.input
     total += cached * cached_rate + (written - for_hour) * write_rate + for_hour * hour_rate
     total += completion * rates.output
-    whole, rest = divmod(total, _TOKENS)
-    return whole + (2 * rest > _TOKENS or (2 * rest == _TOKENS and whole % 2))
+    unit = _TOKENS * _BATCH_DIVISOR if is_batched else _TOKENS
+    whole, rest = divmod(total, unit)
+    return whole + (2 * rest > unit or (2 * rest == unit and whole % 2))

@@ -64,8 +64,7 @@ class _Begun(Struct):
     """An attempt that is counted: whoever is planned next, even in the same moment, knows of it."""
 
     step: Try
-    request: HttpRequest
-    attempt: Attempt
+    order: Order
     running: Running
 
 
@@ -188,7 +187,8 @@ class Executor:
                 may_hedge = False
                 answer = await self._raced(run, planner, step)
             else:
-                answer = await self._try(run, planner, step)
+                begun = self._count(run, planner, step)
+                answer = None if begun is None else await self._make(run, planner, begun)
             if answer is not None:
                 return answer
 
@@ -248,14 +248,23 @@ class Executor:
             charged=step.charged,
             tokens=run.plan.tokens,
         )
-        return _Begun(step, request, attempt, running)
+        order = Order(
+            run.call,
+            request,
+            step.deployment,
+            step.key,
+            attempt,
+            run.begin_by,
+            run.end_by,
+            _Life(self, running, attempt),
+        )
+        return _Begun(step, order, running)
 
     async def _make(self, run: _Run, planner: AttemptPlanner, begun: _Begun) -> Answer | SingleStream | None:
-        step, request, attempt, running = begun.step, begun.request, begun.attempt, begun.running
-        deployment, outcome = step.deployment, run.outcome
+        step, order, running = begun.step, begun.order, begun.running
+        attempt, deployment, outcome = order.attempt, step.deployment, run.outcome
         is_streaming = False
         try:
-            order = self._order(run, request, step, attempt, running)
             answer = await self._attempter.make(order, fresh=step.fresh)
             is_streaming = not isinstance(answer, Answer)
             if run.is_answered:  # in the same moment, by the attempt beside this one
@@ -265,7 +274,8 @@ class Executor:
                 return None
             run.is_answered = True
             self._began_well(run, step, running, answer)
-            outcome.deployment, outcome.provider, outcome.dropped = deployment.id, deployment.provider, request.dropped
+            outcome.deployment, outcome.provider = deployment.id, deployment.provider
+            outcome.dropped = order.request.dropped
             return answer
         except AttemptFailed as failed:
             self._failed(run, planner, step, failed, attempt, running)
@@ -294,18 +304,6 @@ class Executor:
         )
         outcome.attempts.append(attempt)
         return attempt
-
-    def _order(self, run: _Run, request: HttpRequest, step: Try, attempt: Attempt, running: Running) -> Order:
-        return Order(
-            call=run.call,
-            request=request,
-            deployment=step.deployment,
-            key=step.key,
-            attempt=attempt,
-            begin_by=run.begin_by,
-            end_by=run.end_by,
-            life=_Life(self, running, attempt),
-        )
 
     def _began_well(self, run: _Run, step: Try, running: Running, answer: Answer | SingleStream) -> None:
         now = self.clock()

@@ -74,7 +74,7 @@ class Gate:
     async def admit(self, asking: Asking, plan: Plan, client: Caller) -> Lease | None:
         """Returns what the request holds, None if nothing limits it; raises what says which limit refuses it.
 
-        Waits for the shared counters, if there are any, 50 ms at most.
+        Waits for the shared counters, if there are any, 80 ms at most.
         """
         if client.key is None:
             return None

@@ -16,7 +16,7 @@ from msgspec.structs import replace
 from adapters.types import Operation, Usage
 from gateway.access.keys import Caller
 from gateway.domain import Attempt, Outcome
-from gateway.engine.cost import Prices, cost_nano_usd
+from gateway.engine.cost import OF_BATCHES, Prices, cost_nano_usd
 from gateway.records import AttemptRecord, UsageRecord
 from gateway.routing.deployment import Deployment
 from gateway.routing.route import Plan
@@ -60,53 +60,58 @@ class Settler:
         elif outcome.stream and (outcome.is_cancelled or outcome.error_code):
             outcome.usage = _at_least(outcome.usage, outcome)
         usage = outcome.usage
-        cost, version = self._cost(usage, deployment, at)
+        cost, version = self._cost(usage, deployment, at, is_batched=outcome.is_batched)
         outcome.cost_nano_usd = cost
         counts = usage or _NOTHING
         total_seconds = now - outcome.started
+        # In the order of its members: by name, so many of them cost as much as the rest of this function.
         return UsageRecord(
-            id=record_id,
-            at_ms=int(at * 1000),
-            operation=outcome.operation,
-            route=clean_name(outcome.model),
-            status=outcome.status,
-            key_id=client.id,
-            team_id=client.team.id if client.team else "",
-            project_id=client.project.id if client.project else "",
-            deployment=clean_name(outcome.deployment),
-            provider=outcome.provider,
-            model=self._model(outcome.response_model, deployment.target.model if deployment else ""),
-            stream=outcome.stream,
-            error=outcome.error_code,
-            input_tokens=counts.prompt,
-            cached_tokens=counts.cached_prompt,
-            cache_write_tokens=counts.cache_write,
-            output_tokens=counts.completion,
-            reasoning_tokens=counts.reasoning,
-            usage_source="none" if usage is None else "estimated" if usage.estimated else "reported",
-            cost_nano_usd=cost,
-            price_version=version,
-            ttft_ms=None if outcome.first_byte is None else _milliseconds(outcome.first_byte - outcome.started),
-            total_ms=_milliseconds(total_seconds),
-            overhead_ms=_milliseconds(_overhead_seconds(outcome, now)),
-            attempts=tuple([_attempt(each, now) for each in outcome.attempts]),
-            fallback=outcome.fallback,
-            hedged=_hedged(outcome.attempts) if len(outcome.attempts) > 1 else "",
-            is_cancelled=outcome.is_cancelled,
+            record_id,
+            int(at * 1000),
+            outcome.operation,
+            clean_name(outcome.model),
+            outcome.status,
+            client.id,
+            client.team.id if client.team else "",
+            client.project.id if client.project else "",
+            clean_name(outcome.deployment),
+            outcome.provider,
+            self._model(outcome.response_model, deployment.target.model if deployment else ""),
+            outcome.stream,
+            outcome.error_code,
+            counts.prompt,
+            counts.cached_prompt,
+            counts.cache_write,
+            counts.completion,
+            counts.reasoning,
+            "none" if usage is None else "estimated" if usage.estimated else "reported",
+            cost,
+            version,
+            None if outcome.first_byte is None else _milliseconds(outcome.first_byte - outcome.started),
+            _milliseconds(total_seconds),
+            _milliseconds(_overhead_seconds(outcome, now)),
+            tuple([_attempt(each, now) for each in outcome.attempts]),
+            outcome.fallback,
+            _hedged(outcome.attempts) if len(outcome.attempts) > 1 else "",
+            outcome.is_cancelled,
         )
 
     def _model(self, told: str | None, asked: str) -> str:
         """Returns the model that answered; what an upstream calls it may be anything, a key among others."""
         return clean_name(asked if not told or told == asked else self._show(told))
 
-    def _cost(self, usage: Usage | None, deployment: Deployment | None, at: float) -> tuple[int | None, str]:
+    def _cost(
+        self, usage: Usage | None, deployment: Deployment | None, at: float, *, is_batched: bool
+    ) -> tuple[int | None, str]:
         """Returns nano-dollars, None if the price is not known, and where the price is from."""
         if usage is None:
             return 0, ""
         if deployment is None:
             return None, ""
         price, version = self._prices.of(deployment, at)
-        return (None if price is None else cost_nano_usd(usage, price)), version
+        if is_batched:
+            version = f"{version}{OF_BATCHES}"
+        return (None if price is None else cost_nano_usd(usage, price, is_batched=is_batched)), version
 
 
 def served_by(outcome: Outcome, plan: Plan) -> Deployment | None:

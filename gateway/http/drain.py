@@ -15,6 +15,7 @@ class DrainSignal:
         self._deadline: float | None = None
         self._is_draining = False
         self._is_expired = False
+        self._held = 0
 
     @property
     def is_draining(self) -> bool:
@@ -30,6 +31,19 @@ class DrainSignal:
     def deadline(self) -> float | None:
         """Monotonic seconds at which running streams will be told to end; None while not draining."""
         return self._deadline
+
+    @property
+    def is_held(self) -> bool:
+        """True while something is under way that no connection belongs to; the end waits for it as for a request."""
+        return self._held > 0
+
+    def hold(self) -> None:
+        """Notes that such a thing begins; `let_go` must be called when it has ended."""
+        self._held += 1
+
+    def let_go(self) -> None:
+        """Notes that such a thing has ended."""
+        self._held -= 1
 
     def start(self, seconds: float = 0.0) -> None:
         """Turns readiness off; the deadline is `seconds` from now. A second call changes nothing."""

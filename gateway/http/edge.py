@@ -18,7 +18,8 @@ from gateway.access.keys import ANONYMOUS, KeyCheck
 from gateway.domain import Outcome
 from gateway.engine.content import Kept
 from gateway.errors import Draining, GatewayError, Internal, MethodNotAllowed, Overloaded
-from gateway.http.guard.exchange import ClientConnection
+from gateway.http.guard.client import ClientConnection
+from gateway.http.guard.outbox import Outbox
 from gateway.http.guard.response_head import clean_header_value
 from gateway.http.happenings import tell_request
 from gateway.http.ids import Ids
@@ -51,6 +52,7 @@ class Transaction:
         "_receive",
         "_send",
         "client_key",
+        "connection",
         "cost",
         "has_started",
         "headers",
@@ -66,6 +68,8 @@ class Transaction:
 
     def __init__(self, scope: Scope, receive: Receive, send: Send, outcome: Outcome) -> None:
         self.scope = scope
+        self.connection: ClientConnection | None = scope.get("anyport.connection")
+        """The server's side of it; None under a server that is not ours."""
         self.headers: Mapping[bytes, bytes] = dict(scope["headers"])
         self.outcome = outcome
         self.client_key = ANONYMOUS
@@ -77,8 +81,11 @@ class Transaction:
         """Set when the grace of a shutdown is over: what still runs ends with an error."""
         self.is_recorded = True
         """Whether it has an access record, and is told of: not if the client left before anybody was asked."""
-        self.settle: Callable[[], str] | None = None
-        """Records what the request used, and returns what it cost if the client is to be told; called once."""
+        self.settle: Callable[[Outbox | None], str] | None = None
+        """Records what the request used, at once or with others before the answers in an outbox; called once.
+
+        Returns what it cost if the client is to be told.
+        """
         self.cost = ""
         self.kept: Kept | None = None
         """What is gathered of the answer, if the key keeps content."""
@@ -101,21 +108,19 @@ class Transaction:
             outcome.first_byte = now
         if self.kept is not None:
             self.kept.add(body)
-        self.settled()
+        self.settled(None if self.connection is None else self.connection.outbox)
         self.has_started = self.is_streaming = True
-        await self._send(
-            {
-                "type": "http.response.start",
-                "status": status,
-                "headers": [
-                    (b"content-type", b"application/json"),
-                    (b"content-length", b"%d" % len(body)),
-                    *self._common_headers(now),
-                    *self._with_limits(headers),
-                ],
-            }
-        )
-        await self._send({"type": "http.response.body", "body": body})
+        sent = [
+            (b"content-type", b"application/json"),
+            (b"content-length", b"%d" % len(body)),
+            *self._common_headers(now),
+            *self._with_limits(headers),
+        ]
+        if self.connection is None or not self.connection.respond(status, sent, body):
+            if self.connection is not None:
+                self.connection.outbox.release()
+            await self._send({"type": "http.response.start", "status": status, "headers": sent})
+            await self._send({"type": "http.response.body", "body": body})
 
     async def respond_pieces(self, length: int, content_type: str, pieces: AsyncIterator[bytes]) -> None:
         """Sends a body of `length` bytes piece by piece; waits while the client is slow."""
@@ -173,14 +178,14 @@ class Transaction:
         if is_last:
             # Many clients read no further than the end of the events.
             self.settled()
-        await self._send({"type": "http.response.body", "body": frames, "more_body": True})
+        if self.connection is None or not self.connection.send_piece(frames):
+            await self._send({"type": "http.response.body", "body": frames, "more_body": True})
 
     def cut(self, code: str) -> None:
         """Closes the connection at once, without the end of the response; `code` is why, for the record."""
         self.outcome.error_code = code
-        connection: ClientConnection | None = self.scope.get("anyport.connection")
-        if connection is not None:
-            connection.cut()
+        if self.connection is not None:
+            self.connection.cut()
 
     async def end_stream(self) -> None:
         """Ends the response; what is done with the upstream afterwards is no time of the request."""
@@ -189,11 +194,14 @@ class Transaction:
         await self._send({"type": "http.response.body", "body": b""})
         self.outcome.ended = time.monotonic()
 
-    def settled(self) -> None:
-        """Has what the request used recorded, unless it is: before its last bytes go out, or at its end."""
+    def settled(self, outbox: Outbox | None = None) -> None:
+        """Has what the request used recorded, unless it is: before its last bytes go out, or at its end.
+
+        With an outbox this is done before the answers that are left there.
+        """
         settle, self.settle = self.settle, None
         if settle is not None:
-            self.cost = settle()
+            self.cost = settle(outbox)
 
     async def break_stream(self, error: GatewayError) -> None:
         """Ends a stream with an event that says why; the OpenAI SDKs raise on its top-level `error`."""
@@ -252,6 +260,7 @@ class Edge:
         posts: Mapping[str, Endpoint],
         gets: Sequence[tuple[str, Endpoint]],
         resources: Sequence[tuple[str, Endpoint]] = (),
+        signed: Mapping[str, Endpoint] | None = None,
         shell: AsgiApp,
         keys: KeyCheck,
         metrics: Metrics,
@@ -263,9 +272,11 @@ class Edge:
     ) -> None:
         """`posts` maps exact paths, `gets` path prefixes; the first prefix that fits is taken.
 
-        `resources` are such prefixes, too, of endpoints that see to the method themselves.
+        `resources` are such prefixes, too, of endpoints that see to the method themselves. `signed` are like `posts`,
+        but want no key: each of their requests has a signature, which the endpoint checks.
         """
-        self._posts = posts
+        self._signed = signed or {}
+        self._posts = {**posts, **self._signed}
         self._gets = gets
         self._resources = resources
         self._shell = shell
@@ -340,8 +351,9 @@ class Edge:
         return None, ""
 
     def _admit(self, transaction: Transaction) -> None:
-        transaction.client_key = self._keys.check(transaction.headers, transaction.scope.get("client"))
-        transaction.outcome.key = transaction.client_key.id
+        if not self._signed or transaction.scope["path"] not in self._signed:
+            transaction.client_key = self._keys.check(transaction.headers, transaction.scope.get("client"))
+            transaction.outcome.key = transaction.client_key.id
         if self._max_in_flight is not None and self._metrics.in_flight > self._max_in_flight:
             raise Overloaded(f"server.max_in_flight ({self._max_in_flight}) requests are at work already")
 

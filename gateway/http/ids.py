@@ -27,9 +27,7 @@ class Ids:
 
     def request_id(self, headers: Iterable[tuple[bytes, bytes]]) -> str:
         """Returns the client's `x-request-id` if it is harmless, else a new one."""
-        for name, value in headers:
-            if name == b"x-request-id":
-                if _CLIENT_ID.fullmatch(value):
-                    return value.decode("ascii")
-                break
+        given = [value for name, value in headers if name == b"x-request-id"]
+        if given and _CLIENT_ID.fullmatch(given[0]):
+            return given[0].decode("ascii")
         return "req_" + self.next()

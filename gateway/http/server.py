@@ -193,7 +193,7 @@ class _Server(uvicorn.Server):
         loop = asyncio.get_running_loop()
         end = loop.time() + seconds
         state = self.server_state
-        while (state.tasks or state.connections) and loop.time() < end:
+        while (state.tasks or state.connections or self._drain.is_held) and loop.time() < end:
             for connection in self._connections():
                 if not connection.is_draining:  # one may still come out of the backlog
                     connection.shutdown()
@@ -238,9 +238,15 @@ def run(
     allowed = default_allowed_hosts(host) if limits.allowed_hosts is None else limits.allowed_hosts
     if allowed is not None and "*" in allowed:
         allowed = None
-    limits = dataclasses.replace(limits, allowed_hosts=allowed)
     sockets = sockets or bind(host, port)
-    config = uvicorn.Config(
+    config = _configured(app, dataclasses.replace(limits, allowed_hosts=allowed), loop)
+    url = url_of(sockets[0])
+    with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
+        return runner.run(_serve(config, drain, sockets, grace_seconds, drain_delay_seconds, on_ready, url))
+
+
+def _configured(app: Any, limits: GuardLimits, loop: str) -> uvicorn.Config:
+    return uvicorn.Config(
         app,
         http=cast(Any, guarded(limits)),
         ws="none",
@@ -254,9 +260,6 @@ def run(
         timeout_keep_alive=int(limits.keep_alive_seconds),
         backlog=BACKLOG,
     )
-    url = url_of(sockets[0])
-    with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
-        return runner.run(_serve(config, drain, sockets, grace_seconds, drain_delay_seconds, on_ready, url))
 
 
 async def _serve(

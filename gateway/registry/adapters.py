@@ -7,14 +7,18 @@ from types import MappingProxyType
 from typing import Final
 
 from adapters.anthropic import AnthropicAdapter
+from adapters.anthropic.batch import AnthropicBatches
 from adapters.azure import AzureAdapter
+from adapters.batches import BatchProtocol
 from adapters.bedrock import BedrockAdapter
 from adapters.cohere import CohereAdapter
 from adapters.gemini import GeminiAdapter
+from adapters.gemini.batch import GeminiBatches
 from adapters.huggingface import HuggingFaceAdapter
 from adapters.mistral import MistralAdapter
 from adapters.ollama import OllamaAdapter
 from adapters.openai import OpenAIAdapter
+from adapters.openai.batch import OpenAIBatches
 from adapters.tgi import TgiAdapter
 from adapters.types import Adapter, Operation
 from adapters.vertex import VertexAdapter
@@ -36,6 +40,10 @@ _ALL: Final[tuple[Adapter, ...]] = (
 
 ADAPTERS: Final[Mapping[str, Adapter]] = MappingProxyType({adapter.protocol: adapter for adapter in _ALL})
 """Protocol -> its adapter; adapters have no state, so one of each serves everybody."""
+BATCHES: Final[Mapping[str, BatchProtocol]] = MappingProxyType(
+    {"openai": OpenAIBatches(), "anthropic": AnthropicBatches(), "gemini": GeminiBatches()}
+)
+"""Protocol -> what speaks the batch API that belongs to it, where we know one."""
 RULED: Final = frozenset({"openai", "azure", "huggingface"})
 """Protocols whose requests are changed by a row's `rules`; the others are translated and build a body of their own."""
 OPTIONS_OF: Final[Mapping[str, frozenset[str]]] = MappingProxyType(

@@ -141,16 +141,12 @@ def to_spec(id: str, row: ProviderRow, adapters: Mapping[str, Adapter] = ADAPTER
 
     `adapters` speak the protocols that there are.
     """
-    regions = row.regions or {}
-    base_url = _region_url(id, regions, row.region) if row.region else row.base_url
-    if not base_url:
-        raise ValueError(f"provider `{id}` has no base_url")
     adapter = adapters[row.protocol or "openai"]
     return ProviderSpec(
         id=id,
         display_name=row.display_name or id,
         protocol=adapter.protocol,
-        base_url=base_url,
+        base_url=_base_url(id, row),
         base_url_envs=tuple(row.base_url_envs or ()),
         base_url_variables=_frozen(row.base_url_variables or {}),
         credential_envs=tuple(row.credential_envs or ()),
@@ -160,8 +156,8 @@ def to_spec(id: str, row: ProviderRow, adapters: Mapping[str, Adapter] = ADAPTER
         connection=row.connection or Connection.BYOK,
         category=row.category or "Other Labs",
         docs_url=row.docs_url or "",
-        aliases=_frozen(_aliases(id, row.aliases or [], regions)),
-        regions=_frozen(regions),
+        aliases=_frozen(_aliases(id, row.aliases or [], row.regions or {})),
+        regions=_frozen(row.regions or {}),
         probe=row.probe if "probe" in row.model_fields_set else "/v1/models",
         headers=tuple((name.lower(), value) for name, value in (row.headers or {}).items()),
         paths=_frozen(row.paths or {}),
@@ -176,6 +172,7 @@ def to_spec(id: str, row: ProviderRow, adapters: Mapping[str, Adapter] = ADAPTER
         failure_rules=tuple(FailureRule(**rule.model_dump()) for rule in row.failure_rules or ()),
         timeout_seconds=row.timeout_seconds,
         timeout_envs=tuple(row.timeout_envs or ()),
+        has_batches=bool(row.provider_batch),
         label=row.label or id,
         adapter=None if adapter.protocol in ADAPTERS else adapter,
     )
@@ -218,6 +215,13 @@ def _auth(id: str, row: ProviderRow) -> AuthScheme | None:
 
 def _schemes(words: Mapping[str, str] | None) -> tuple[tuple[str, AuthScheme], ...]:
     return tuple((name, scheme) for name, text in (words or {}).items() if (scheme := auth_scheme(text)))
+
+
+def _base_url(id: str, row: ProviderRow) -> str:
+    url = _region_url(id, row.regions or {}, row.region) if row.region else row.base_url
+    if not url:
+        raise ValueError(f"provider `{id}` has no base_url")
+    return url
 
 
 def _region_url(id: str, regions: Mapping[str, str], region: str) -> str:

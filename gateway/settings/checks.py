@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from importlib.util import find_spec
 
 from gateway.settings.document import Document, Path, as_list, as_mapping, as_number
 from gateway.settings.explain import nearest, quoted
@@ -34,6 +35,7 @@ def check(document: Document, known_providers: Mapping[str, str] | None) -> None
     check_keys(document)
     _check_health(document)
     _check_storage(document)
+    _check_integrations(document)
 
 
 def _ids(rows: Mapping[str, Mapping[str, object]], known: Mapping[str, str]) -> dict[str, str]:
@@ -109,6 +111,25 @@ def _check_health(document: Document) -> None:
             ("health", at),
             f"health.max_ejection_seconds ({longest:g}) must not be less than health.ejection_seconds ({shortest:g})",
         )
+
+
+def _check_integrations(document: Document) -> None:
+    path: Path = ("integrations", "discord")
+    discord = as_mapping(as_mapping(document.root.get("integrations")).get("discord"))
+    if not discord or path in document.broken:
+        return
+    if find_spec("cryptography") is None:
+        message = "needs the package cryptography: run `pip install -e '.[discord]'` in Anyport's folder"
+        document.add(path, message, at_key=True)
+    elif not discord.get("guilds") and discord.get("elsewhere") is None:
+        document.add(path, "would answer nobody; name a guild under `guilds`, or set `elsewhere`", at_key=True)
+    elif as_mapping(document.root.get("server")).get("api_keys"):
+        guilds = as_mapping(discord.get("guilds")).items()
+        places: list[tuple[Path, object]] = [((*path, "guilds", id), place) for id, place in guilds]
+        places.append(((*path, "elsewhere"), discord.get("elsewhere")))
+        for at, place in places:
+            if place is not None and as_mapping(place).get("key") is None and at not in document.broken:
+                document.add(at, "needs the name of a `key`: with keys in server.api_keys nobody is served without one")
 
 
 def _check_storage(document: Document) -> None:

@@ -13,7 +13,9 @@ from gateway.settings.anatomy import member, model_in
 from gateway.settings.document import Document, Path, quoted_variable
 from gateway.settings.model import Settings
 
-_SECRET_PARTS: Final = frozenset({"api_keys", "credentials", "headers", "base_url", "keys", "key", "url", "pepper"})
+_SECRET_PARTS: Final = frozenset(
+    {"api_keys", "credentials", "headers", "base_url", "keys", "key", "url", "pepper", "bot_token"}
+)
 """Settings whose values may hold a secret, even where they are of the wrong type."""
 _SHOWN_CHARACTERS = 60
 _MAX_COMPARED = 1_000

@@ -9,6 +9,7 @@ from pydantic import Discriminator, Field, PrivateAttr, model_validator
 from pydantic import Tag as Shape
 
 from gateway.secret import Secret
+from gateway.settings.integrations import IntegrationsSettings
 from gateway.settings.provider import LongSecretText, ProviderRow, SecretText, Strict, shape_of
 from gateway.settings.route import RouteSettings
 from gateway.settings.scalars import (
@@ -282,8 +283,8 @@ class BatchesSettings(Strict):
     )
     max_owner_bytes: Count = Field(
         default=1_073_741_824,
-        description="How much the files of one key may be together; a further upload is refused. One file is bounded "
-        "by `server.max_body_bytes`.",
+        description="How much the files of one key may be together, with the copies that its batches have of them "
+        "while they are at work; a further upload or batch is refused. One file is bounded by `server.max_body_bytes`.",
     )
     keep_days: Days = Field(default=30, description="How long files and batches that have ended are kept.")
 
@@ -338,6 +339,9 @@ class Settings(Strict):
         default=DiscoverySettings(), description="Looking for model servers on this machine."
     )
 
+    integrations: IntegrationsSettings = Field(
+        default=IntegrationsSettings(), description="Chats whose people may ask."
+    )
     plugins: list[Tag] = Field(
         default=[],
         description="Installed packages that may add protocols and hooks, by the names of their entry points. Nothing "

@@ -77,6 +77,8 @@ def check_names(document: Document, providers: ProviderNames) -> None:
         found = list(_fallbacks(name, route))
         graph[name] = [_check_target(document, path, target, names) for path, target in found]
         places[name] = [path for path, _ in found]
+    for path, model in _of_chats(document):
+        _check_target(document, path, model, names)
     for closing in closings(graph):
         text = f"the fallbacks go round in a circle: {' -> '.join(_shortened(closing.way))}"
         document.add(places[closing.node][closing.edge], text)
@@ -157,6 +159,18 @@ def _fallbacks(name: str, route: Mapping[str, object]) -> Iterator[tuple[Path, s
             yield path, entry
         elif isinstance(target, str):
             yield (*path, "route"), target
+
+
+def _of_chats(document: Document) -> Iterator[tuple[Path, str]]:
+    """Yields every model that an integration names, and where."""
+    at: Path = ("integrations", "discord")
+    discord = as_mapping(as_mapping(document.root.get("integrations")).get("discord"))
+    guilds = as_mapping(discord.get("guilds"))
+    found: list[tuple[Path, object]] = [((*at, "model"), discord.get("model"))]
+    found += [((*at, "models", index), model) for index, model in enumerate(as_list(discord.get("models")))]
+    found += [((*at, "guilds", id, "model"), as_mapping(guild).get("model")) for id, guild in guilds.items()]
+    found.append(((*at, "elsewhere", "model"), as_mapping(discord.get("elsewhere")).get("model")))
+    yield from ((path, model) for path, model in found if isinstance(model, str))
 
 
 def _check_target(document: Document, path: Path, target: str, names: _Names) -> str:

@@ -212,4 +212,6 @@ class ProviderRow(Strict):
     """Longest wait for the head of a response and between two pieces of it, where the general ones do not fit."""
     timeout_envs: list[str] | None = None
     """Variables that say the same; a value that is no number of seconds says nothing."""
+    provider_batch: bool | None = None
+    """Lines of batches go to the provider's own batch API, at half the price (user's file only)."""
     label: str | None = None

@@ -60,6 +60,8 @@ class Check(Struct, frozen=True):
     """Of a budget: until its window ends, None if that never does."""
     label: str = ""
     """The owner, for people."""
+    whole: int = 0
+    """The limit of all replicas, where `limit` is the share of one; 0 where it is the whole one."""
     name: str = ""
     """Made here: what its counter is called, wherever it is."""
     take: int = 0
@@ -109,6 +111,8 @@ class Admission(Struct, frozen=True):
     """Of a refusal: when it may go; None if waiting is of no use."""
     remaining: int = 0
     """Of a refusal: what that check still has."""
+    is_passing: bool = False
+    """Of a refused budget: only what requests under way hold is in the way, or that we decide alone."""
     is_unavailable: bool = False
     """Refused since the shared counters are away, and the operator wants no guess."""
 
@@ -129,7 +133,7 @@ class Admissions(Protocol):
     async def admit(self, lease: str, checks: Sequence[Check]) -> Admission:
         """Takes what all checks want, or nothing; raises ValueError for a lease that is held already.
 
-        The name of a lease is used once, and only in this process. Waits for at most 50 ms. A call that is cancelled
+        The name of a lease is used once, and only in this process. Waits for at most 80 ms. A call that is cancelled
         holds nothing.
         """
         ...
@@ -180,28 +184,35 @@ def used(check: Check, charges: Charges) -> int:
     return check.take if check.kind is Kind.REQUESTS else 0
 
 
-def judged(checks: Sequence[Check], levels: Sequence[int]) -> Admission:
-    """Returns the answer for counters that stood at `levels` before."""
-    worst: tuple[float, Check, int] | None = None
+def judged(checks: Sequence[Check], levels: Sequence[int], held: Sequence[int]) -> Admission:
+    """Returns the answer for counters that stood at `levels` before; requests under way hold `held` of budgets."""
+    worst: tuple[float, Check, int, bool] | None = None
     filled: list[int] = []
-    for check, level in zip(checks, levels, strict=True):
+    for check, level, under_way in zip(checks, levels, held, strict=True):
         after = level + check.take
         filled.append(after)
         if after > check.capacity:
-            wait = _wait_seconds(check, level)
+            # What is not ours of the whole while we are alone may be so in a moment.
+            is_passing = check.kind is Kind.BUDGET and after - under_way <= max(check.capacity, check.whole)
+            wait = _PASSING_SECONDS if is_passing else _wait_seconds(check, level)
             if worst is None or wait > worst[0]:
-                worst = (wait, check, level)
+                worst = (wait, check, level, is_passing)
     if worst is None:
         return Admission(tuple(checks), tuple(filled))
-    wait, refused, level = worst
+    wait, refused, level, is_passing = worst
     return Admission(
-        tuple(checks), tuple(levels), refused, None if wait == _NEVER else wait, _remaining(refused, level)
+        tuple(checks),
+        tuple(levels),
+        refused,
+        None if wait == _NEVER else wait,
+        _remaining(refused, level),
+        is_passing=is_passing,
     )
 
 
 _NEVER: Final = float("inf")
-_PLACE_SECONDS: Final = 1.0
-"""Nobody knows when a request ends, and with it a place becomes free."""
+_PASSING_SECONDS: Final = 1.0
+"""Nobody knows when a request ends, and gives back its place and what it holds."""
 
 
 def _wait_seconds(check: Check, level: int) -> float:
@@ -210,7 +221,7 @@ def _wait_seconds(check: Check, level: int) -> float:
     if is_rate(check.kind):
         return -(-(level + check.take - check.capacity) // check.limit) / 1000
     if check.kind is Kind.IN_FLIGHT:
-        return _PLACE_SECONDS
+        return _PASSING_SECONDS
     return _NEVER if check.seconds_left is None else check.seconds_left
 
 

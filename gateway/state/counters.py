@@ -1,10 +1,15 @@
-"""Counters of one process: exact, bounded, and synchronous underneath."""
+"""Counters of one process: exact, bounded, and synchronous underneath.
+
+Where replicas count together, they are each one's own picture: what the counter of all said last is told to them.
+"""
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections import OrderedDict, deque
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final, Protocol
+
+from msgspec.structs import replace
 
 from gateway.state.admission import MAX_NANO_USD, Admission, Charges, Check, Kind, is_rate, judged, used
 
@@ -12,6 +17,8 @@ MAX_COUNTERS: Final = 100_000
 """Of more, those that were not asked for longest are dropped, unless something is held of them."""
 _IDLE_MS: Final = 86_400_000
 """A budget that nobody asked for so long begins again from the ledger."""
+_HEARD_MS: Final = 10_000
+"""What was heard of others longer ago says nothing any more."""
 
 
 class _Counter(Protocol):
@@ -25,10 +32,44 @@ class _Counter(Protocol):
         """Whether a new counter would say the same."""
         ...
 
+    def hear(self, check: Check, level: int, replicas: int, now_ms: int) -> None:
+        """Takes in how far the counter of all is filled, with what we took."""
+        ...
+
+    def share(self, check: Check, replicas: int, now_ms: int) -> Check:
+        """Returns what of a check is ours alone; a request that is larger than the share may take all of it."""
+        ...
+
     @property
     def is_held(self) -> bool:
         """Whether a lease still has to settle with it."""
         ...
+
+    @property
+    def spent(self) -> int:
+        """Of a budget: what was spent for good."""
+        ...
+
+    def passing(self, now_ms: int) -> int:
+        """Of a budget: what requests under way hold, or may count twice for a moment."""
+        ...
+
+
+class _Others:
+    """What other replicas had taken, when that was heard."""
+
+    __slots__ = ("_amount", "_at_ms")
+
+    def __init__(self) -> None:
+        self._amount = 0
+        self._at_ms: int | None = None
+
+    def hear(self, amount: int, now_ms: int) -> None:
+        self._amount = max(0, amount)
+        self._at_ms = now_ms
+
+    def amount(self, now_ms: int) -> int | None:
+        return None if self._at_ms is None or now_ms - self._at_ms >= _HEARD_MS else self._amount
 
 
 class _Bucket:
@@ -54,7 +95,19 @@ class _Bucket:
         self._leak(self._limit, now_ms)
         return self._level == 0
 
+    def hear(self, check: Check, level: int, replicas: int, now_ms: int) -> None:
+        # Ours is filled as far as that of all, by its own, smaller measure.
+        self._leak(max(1, check.limit // replicas), now_ms)
+        self._level = max(self._level, level // replicas)
+
+    def share(self, check: Check, replicas: int, now_ms: int) -> Check:
+        return _within(check, _part(check.limit, replicas))
+
+    def passing(self, now_ms: int) -> int:
+        return 0
+
     is_held = False
+    spent = 0
 
     def _leak(self, limit: int, now_ms: int) -> None:
         self._level = max(0, self._level - max(0, now_ms - self._at_ms) * limit)
@@ -67,6 +120,7 @@ class _Places:
 
     def __init__(self) -> None:
         self._taken = 0
+        self._others = _Others()
 
     def level(self, check: Check, now_ms: int) -> int:
         return self._taken
@@ -78,25 +132,67 @@ class _Places:
         self._taken -= 1
 
     def is_idle(self, now_ms: int) -> bool:
-        return self._taken == 0
+        return self._taken == 0 and self._others.amount(now_ms) is None
+
+    def hear(self, check: Check, level: int, replicas: int, now_ms: int) -> None:
+        self._others.hear(level - self._taken, now_ms)
+
+    def share(self, check: Check, replicas: int, now_ms: int) -> Check:
+        share = _part(check.limit, replicas)
+        others = self._others.amount(now_ms)
+        if others is not None:
+            free = max(0, check.limit - others - self._taken)
+            share = min(share, self._taken + -(-free // replicas))
+        return _within(check, share)
 
     @property
     def is_held(self) -> bool:
         return self._taken > 0
 
+    def passing(self, now_ms: int) -> int:
+        return 0
+
+    spent = 0
+
 
 class _Purse:
-    """A budget: what the ledger knew when it was first taken of, what was settled since, what is held."""
+    """A budget: what the ledger knew when it was first taken of, what was settled since, what is held.
 
-    def __init__(self) -> None:
+    Where others spend of it, too, the larger of these figures misses what the ledger does not know yet of the other
+    one: there it is the ledger's figure with what was settled lately.
+    """
+
+    def __init__(self, check: Check, ledger_ms: int) -> None:
+        self._check = check
         self._spent: int | None = None
         self._held = 0
         self._leases = 0
         self._asked_ms = 0
+        self._ledger_ms = ledger_ms
+        self._lately: deque[tuple[int, int]] = deque()
+        self._lately_sum = 0
+        self._settled = 0
+        """What we spent ourselves."""
+        self._others = _Others()
+        self._alone: tuple[int, int] | None = None
+        """What we had taken, and how far all was filled, when the counter of all was first missed.
+
+        Of what was left then each takes its share, and no share of that again: others may take what is left of theirs.
+        """
 
     def level(self, check: Check, now_ms: int) -> int:
         self._asked_ms = now_ms
-        return min(MAX_NANO_USD, max(self._spent or 0, check.spent_nano_usd) + self._held)
+        return min(MAX_NANO_USD, max(self._spent or 0, check.spent_nano_usd + self._recent(now_ms)) + self._held)
+
+    def lately(self, now_ms: int) -> Check | None:
+        """Returns a check of what was settled, and the ledger may not know; None if there is nothing."""
+        amount = self._recent(now_ms)
+        return replace(self._check, amount=amount) if amount else None
+
+    def _recent(self, now_ms: int) -> int:
+        while self._lately and now_ms - self._lately[0][0] >= self._ledger_ms:
+            self._lately_sum -= self._lately.popleft()[1]
+        return self._lately_sum
 
     def take(self, check: Check, now_ms: int) -> None:
         # What others have spent the ledger knows; what is settled from now on it does not know yet.
@@ -107,23 +203,54 @@ class _Purse:
     def settle(self, check: Check, used: int, now_ms: int) -> None:
         self._held -= check.take
         self._leases -= 1
+        self._settled += used
         self._spent = min(MAX_NANO_USD, (self._spent or 0) + used)
         self._asked_ms = now_ms
+        if self._ledger_ms and used:
+            self._lately.append((now_ms, used))
+            self._lately_sum += used
 
     def is_idle(self, now_ms: int) -> bool:
         return not self._leases and now_ms - self._asked_ms >= _IDLE_MS
+
+    def hear(self, check: Check, level: int, replicas: int, now_ms: int) -> None:
+        self._others.hear(level - self.level(check, now_ms), now_ms)
+        self._alone = None
+
+    def share(self, check: Check, replicas: int, now_ms: int) -> Check:
+        level, taken = self.level(check, now_ms), self._settled + self._held
+        if self._alone is None:
+            self._alone = taken, level + (self._others.amount(now_ms) or 0)
+        taken_before, level_before = self._alone
+        share = -(-max(0, check.limit - level_before) // replicas)
+        left = min(share - (taken - taken_before), check.limit - level)
+        amount = min(check.amount, max(1, share)) if check.amount <= check.limit - level else check.amount
+        return replace(check, limit=min(check.limit, level + max(0, left)), amount=amount, whole=check.limit)
 
     @property
     def is_held(self) -> bool:
         return self._leases > 0
 
+    @property
+    def spent(self) -> int:
+        return self._spent or 0
+
+    def passing(self, now_ms: int) -> int:
+        return self._held + self._recent(now_ms)
+
 
 class Counters:
     """Counts for a process that is alone, or that has to decide alone for a while."""
 
-    def __init__(self, clock: Callable[[], float], max_counters: int = MAX_COUNTERS) -> None:
-        """`clock` gives seconds and never goes back."""
+    def __init__(
+        self, clock: Callable[[], float], max_counters: int = MAX_COUNTERS, *, ledger_seconds: float = 0
+    ) -> None:
+        """`clock` gives seconds and never goes back.
+
+        Where others spend of the same budgets, the ledger has after `ledger_seconds` what was spent before.
+        """
         self._clock = clock
+        self._ledger_ms = int(ledger_seconds * 1000)
         self._max_counters = max_counters
         self._counters: OrderedDict[str, _Counter] = OrderedDict()
         """Those asked for, or looked at, longest ago are first."""
@@ -131,6 +258,32 @@ class Counters:
 
     def __len__(self) -> int:
         return len(self._counters)
+
+    @property
+    def leases(self) -> Mapping[str, Sequence[Check]]:
+        """What is held, by whom."""
+        return self._leases
+
+    def spent_nano_usd(self, check: Check) -> int:
+        """Returns what is known to be spent of a budget."""
+        counter = self._counters.get(check.name)
+        return check.spent_nano_usd if counter is None else max(counter.spent, check.spent_nano_usd)
+
+    def hear(self, admission: Admission, replicas: int) -> None:
+        """Takes in what the counters of all say, of which so many replicas take."""
+        now_ms = self._now_ms()
+        for check, level in zip(admission.checks, admission.levels, strict=True):
+            self._counter(check).hear(check, level, replicas, now_ms)
+
+    def share(self, check: Check, replicas: int) -> Check:
+        """Returns what of a check is ours while nobody counts for all."""
+        return self._counter(check).share(check, replicas, self._now_ms())
+
+    def lately(self) -> Sequence[Check]:
+        """Returns of each budget what was spent, and the ledger may not know."""
+        now_ms = self._now_ms()
+        found = (counter.lately(now_ms) for counter in self._counters.values() if isinstance(counter, _Purse))
+        return [check for check in found if check is not None]
 
     @property
     def trouble(self) -> str:
@@ -154,7 +307,7 @@ class Counters:
         before = len(self._counters)
         counters = [self._counter(check) for check in checks]
         levels = [counter.level(check, now_ms) for counter, check in zip(counters, checks, strict=True)]
-        admission = judged(checks, levels)
+        admission = judged(checks, levels, [counter.passing(now_ms) for counter in counters])
         if admission.refused is None:
             for counter, check in zip(counters, checks, strict=True):
                 counter.take(check, now_ms)
@@ -194,10 +347,15 @@ class Counters:
         name = check.name
         counter = self._counters.get(name)
         if counter is None:
-            counter = self._counters[name] = _new(check)
+            counter = self._counters[name] = self._new(check)
         else:
             self._counters.move_to_end(name)
         return counter
+
+    def _new(self, check: Check) -> _Counter:
+        if is_rate(check.kind):
+            return _Bucket()
+        return _Places() if check.kind is Kind.IN_FLIGHT else _Purse(check, self._ledger_ms)
 
     def _drop_idle(self, now_ms: int, count: int) -> None:
         """Looks at the oldest, more than were added; those that have to stay are the youngest again."""
@@ -210,7 +368,10 @@ class Counters:
                 self._counters.move_to_end(name)
 
 
-def _new(check: Check) -> _Counter:
-    if is_rate(check.kind):
-        return _Bucket()
-    return _Places() if check.kind is Kind.IN_FLIGHT else _Purse()
+def _part(limit: int, replicas: int) -> int:
+    return min(limit, max(1, limit // replicas))
+
+
+def _within(check: Check, share: int) -> Check:
+    amount = min(check.amount, share) if check.amount <= check.limit else check.amount
+    return replace(check, limit=share, amount=amount, whole=check.limit)

@@ -19,7 +19,7 @@ from gateway.state.lane import DEFAULT_PACE, Pace
 from gateway.state.memory import MemoryState
 from gateway.state.redis import DEFAULT_PATIENCE, Client, Patience, RedisState
 from gateway.state.scripts import Scripts
-from gateway.state.shared import LEASE_SECONDS, PLACE_SECONDS, SharedCounters
+from gateway.state.shared import LEASE_SECONDS, LEDGER_SECONDS, PLACE_SECONDS, SharedCounters
 
 
 def open_state(url: str, *, patience: Patience = DEFAULT_PATIENCE) -> State:
@@ -44,6 +44,7 @@ def open_admissions(
     pace: Pace = DEFAULT_PACE,
     place_seconds: float = PLACE_SECONDS,
     lease_seconds: float = LEASE_SECONDS,
+    ledger_seconds: float = LEDGER_SECONDS,
 ) -> Admissions:
     """Returns who counts limits at `state.url`, not started; raises ConfigError as `open_state` does.
 
@@ -60,6 +61,7 @@ def open_admissions(
         closed=closed,
         pace=pace,
         place_seconds=place_seconds,
+        ledger_seconds=ledger_seconds,
     )
 
 

@@ -1,11 +1,13 @@
 """The one way to Redis for admissions: what requests ask goes out together, in order, and nobody waits for long.
 
 Theory. A request never touches the connection. It leaves its question and waits for a future, for `answer_seconds` at
-most; one task sends what is there, in order, and deals out the answers. Whatever is wrong with an exchange,
-its connection is dropped, so that no answer can ever belong to another question. After `_MISSES` questions without an
-answer nobody asks any more, until the server has answered this task again, which tries once a second. What has to
-arrive, even if late, is told: it keeps its place among the questions, is sent again until the server has confirmed it,
-and must do no harm when it comes twice.
+most; one task sends what is there, in order, and deals out the answers. An exchange may take longer than one question
+waits: on a machine that is busy it costs less to hear a late answer than to begin again, and a server is not away for
+one of them. Whatever else is wrong with an exchange, its connection is dropped, so that no answer can ever belong to
+another question. A connection begins with a greeting: what the server has to know of us before it may be asked. Where
+that fails, or nothing at all is answered for a while, nobody asks any more until a server was greeted, which is tried
+once a second. What has to arrive, even if late, is told: it keeps its place among the questions, is sent again until
+the server has confirmed it, and must do no harm when it comes twice.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
+from enum import Enum
 from typing import Final
 
 from gateway.state.redis import Client, cancellable
@@ -24,14 +27,28 @@ from gateway.state.trouble import describe
 
 MAX_QUEUED: Final = 10_000
 """Of more that wait for a server, the oldest is forgotten."""
-_MISSES: Final = 5
+_FAILURES: Final = 5
+"""In a row, of a server that lets itself be greeted: after so many it counts as away."""
+_SILENCES: Final = 5
+"""So many times as long as a question waits, an exchange may take."""
 _STEPS: Final = 5
 _BATCH: Final = 100
 """Commands at once: an exchange has to be over in time."""
 _SHORT_PAUSE_SECONDS: Final = 0.02
+_CANCEL_SECONDS: Final = 1.0
+_BEATS_WHILE_NOT_READY: Final = 20
+"""As many in the time of one."""
 
 _log = logging.getLogger("anyport.state")
 Answer = object
+
+
+class Standing(Enum):
+    """What a server's answer to a sign of life means."""
+
+    READY = "it may be asked"
+    WAITING = "it knows us, but not all others"
+    FORGOTTEN = "it does not know us, and is to be greeted"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +64,7 @@ class _Message:
 class Pace:
     """How long a lane waits."""
 
-    answer_seconds: float = 0.05
+    answer_seconds: float = 0.08
     """For an answer, from the question on."""
     beat_seconds: float = 1.0
     """Between two signs of life, and between two attempts to find a server that is away."""
@@ -67,15 +84,21 @@ class Lane:
         place: str,
         *,
         scripts: Sequence[Script],
-        beat: Callable[[], Sequence[Command]],
-        heard: Callable[[Sequence[Answer]], None],
+        first: Callable[[bool], Sequence[Command]],
+        beat: Callable[[bool], Sequence[Command]],
+        heard: Callable[[Sequence[Answer], bool], Standing],
         clock: Callable[[], float],
         pace: Pace = DEFAULT_PACE,
     ) -> None:
-        """`beat` says what is sent as a sign of life, `heard` is called with the answers to that."""
+        """`beat` gives the sign of life, told whether it is the first one, at the end of a greeting.
+
+        `first` gives what comes before that, told whether the server knows us. `heard` is called with the answers to a
+        sign of life, and whether nobody asked lately.
+        """
         self._connect = connect
         self._place = place
         self._scripts = scripts
+        self._first = first
         self._beat = beat
         self._heard = heard
         self._clock = clock
@@ -85,11 +108,14 @@ class Lane:
         self._tried = asyncio.Event()
         self._is_empty = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
-        self._misses = 0
-        self._answered = clock()
+        self._failures = 0
+        self._silent_since: float | None = None
+        """When a question found no answer in time, and none has since."""
         self._is_away = True
         """Until it has answered once, a server is as good as away."""
         self._is_closed = False
+        self._is_known = False
+        """Whether the server of this connection was greeted."""
         self._trouble = "connecting"
 
     @property
@@ -118,9 +144,10 @@ class Lane:
             self._is_empty.clear()
             await _within(self._pace.connect_seconds, self._is_empty)
         self._is_closed = True
-        if self._task is not None:
+        while self._task is not None and not self._task.done():
             self._task.cancel()
-            await asyncio.wait([self._task])
+            # The package may forget that, where an answer comes at the same time.
+            await asyncio.wait([self._task], timeout=_CANCEL_SECONDS)
         self._give_up()
 
     async def ask(self, command: Command) -> Answer | None:
@@ -141,6 +168,11 @@ class Lane:
         """Sends this as soon as that is possible, again if need be."""
         self._put(_Message(command))
 
+    def renew(self) -> None:
+        """Greets the server again, as it knows nothing of us: it was emptied."""
+        self._is_known = False
+        self._wake.set()
+
     def _put(self, message: _Message) -> None:
         self._queue.append(message)
         if len(self._queue) > MAX_QUEUED:
@@ -152,22 +184,46 @@ class Lane:
             try:
                 await self._converse()
             except Exception as error:  # here ends a connection; whatever it was, the next one begins afresh
-                self._failed(describe(error))
+                self._failed(error)
             self._tried.set()
             await asyncio.sleep(self._pace.beat_seconds if self._is_away else _SHORT_PAUSE_SECONDS)
 
     async def _converse(self) -> None:
         """Connects and exchanges until something fails, which it raises."""
+        self._is_known = False
         async with aclosing(self._connect()) as client:
-            async with asyncio.timeout(self._pace.connect_seconds):
-                await self._load(client)
-            while True:
-                self._heard(await self._in_time(client, self._beat()))
-                self._is_back()
-                await self._serve_until(self._clock() + self._pace.beat_seconds, client)
+            while not self._is_closed:
+                if self._is_known:
+                    answers = await self._in_time(client, self._beat(False))
+                else:
+                    async with asyncio.timeout(self._pace.connect_seconds):
+                        answers = await self._greet(client)
+                    self._is_known = True
+                match self._heard(answers, self._is_away):
+                    case Standing.READY:
+                        self._is_back()
+                    case Standing.WAITING:
+                        self._is_not_ready()
+                    case Standing.FORGOTTEN:
+                        self._is_known = False
+                        continue
+                seconds = self._pace.beat_seconds / (_BEATS_WHILE_NOT_READY if self._is_away else 1)
+                await self._serve_until(self._clock() + seconds, client)
+
+    async def _greet(self, client: Client) -> Sequence[Answer]:
+        """Tells a server all that it may not know; returns its answers to the sign of life."""
+        async with client.pipeline(transaction=False) as pipeline:
+            for script in self._scripts:
+                pipeline.script_load(script.source)
+            _raise_first(await cancellable(pipeline.execute(raise_on_error=False)))
+        known = await self._sent(client, self._beat(False))
+        commands = self._first(bool(known[0]))
+        for start in range(0, len(commands), _BATCH):
+            await self._sent(client, commands[start : start + _BATCH])
+        return await self._sent(client, self._beat(True))
 
     async def _serve_until(self, end: float, client: Client) -> None:
-        while (left := end - self._clock()) > 0:
+        while self._is_known and (left := end - self._clock()) > 0:
             await self._serve(client)
             if not self._queue:
                 self._is_empty.set()
@@ -189,18 +245,19 @@ class Lane:
         try:
             answers = await self._in_time(client, [message.command for message in messages])
         except BaseException:
-            self._misses += sum(map(_end, messages))
+            for message in messages:
+                _end(message)
             self._queue.extendleft(message for message in reversed(messages) if message.reply is None)
             raise
         for message, answer in zip(messages, answers, strict=True):
             if message.reply is not None and not message.reply.done():
                 message.reply.set_result(answer)
-        self._misses = 0
-        self._answered = self._clock()
+        self._failures = 0
+        self._silent_since = None
 
     async def _in_time(self, client: Client, commands: Sequence[Command]) -> Sequence[Answer]:
-        exchange = asyncio.ensure_future(self._exchange(client, commands))
-        patience = Patience(asyncio.get_running_loop(), self._pace.answer_seconds, exchange.cancel)
+        exchange = asyncio.ensure_future(self._sent(client, commands))
+        patience = Patience(asyncio.get_running_loop(), _SILENCES * self._pace.answer_seconds, exchange.cancel)
         try:
             return await exchange
         except asyncio.CancelledError:
@@ -210,44 +267,31 @@ class Lane:
         finally:
             patience.cancel()
 
-    async def _exchange(self, client: Client, commands: Sequence[Command]) -> Sequence[Answer]:
-        """Returns the answers; loads the scripts if the server has forgotten them, and raises any other error."""
-        answers = await self._sent(client, commands)
-        unknown = [at for at, answer in enumerate(answers) if type(answer).__name__ == "NoScriptError"]
-        if unknown:
-            await self._load(client)
-            again = await self._sent(client, [commands[at] for at in unknown])
-            for at, answer in zip(unknown, again, strict=True):
-                answers[at] = answer
-        for answer in answers:
-            if isinstance(answer, Exception):
-                raise answer
-        return answers
-
-    async def _sent(self, client: Client, commands: Sequence[Command]) -> list[Answer]:
+    async def _sent(self, client: Client, commands: Sequence[Command]) -> Sequence[Answer]:
+        """Returns the answers; raises the first error among them."""
         async with client.pipeline(transaction=False) as pipeline:
             for command in commands:
                 pipeline.evalsha(command.script.digest, len(command.keys), *command.keys, *command.arguments)
             # Not raised there: the package would put the command into what the error says.
-            return list(await cancellable(pipeline.execute(raise_on_error=False)))
-
-    async def _load(self, client: Client) -> None:
-        async with client.pipeline(transaction=False) as pipeline:
-            for script in self._scripts:
-                pipeline.script_load(script.source)
-            for answer in await cancellable(pipeline.execute(raise_on_error=False)):
-                if isinstance(answer, Exception):
-                    raise answer
+            answers = await cancellable(pipeline.execute(raise_on_error=False))
+        _raise_first(answers)
+        return answers
 
     def _miss(self, message: _Message) -> None:
-        # A server that answers others is not away: then it was we who asked too much at once.
-        if _end(message) and self._clock() - self._answered >= self._pace.answer_seconds:
-            self._failed("no answer in time")
-
-    def _failed(self, why: str) -> None:
-        self._misses += 1
-        if self._misses < _MISSES and not self._is_away:
+        if not _end(message):
             return
+        if self._silent_since is None:
+            self._silent_since = self._clock()
+        elif self._clock() - self._silent_since >= (_SILENCES - 1) * self._pace.answer_seconds:
+            self._went_away("no answer in time")
+
+    def _failed(self, error: Exception) -> None:
+        """Takes in what ended a connection: one that was good until then is made again at once."""
+        self._failures += 1
+        if self._is_away or not self._is_known or isinstance(error, TimeoutError) or self._failures >= _FAILURES:
+            self._went_away(describe(error))
+
+    def _went_away(self, why: str) -> None:
         if not self._is_away or self._trouble == "connecting":
             _log.warning("%s: %s; each replica admits requests by its own share of the limits", self._place, why)
         self._is_away = True
@@ -260,14 +304,31 @@ class Lane:
             _end(message)
         self._queue = deque(message for message in self._queue if message.reply is None)
 
+    def _is_not_ready(self) -> None:
+        """The server answers, and has forgotten what others have not told it again."""
+        if not self._is_away:
+            _log.warning("%s is empty: each replica admits requests by its own share of the limits", self._place)
+        self._is_away = True
+        self._failures = 0
+        self._trouble = "empty, waiting for the other replicas"
+        self._give_up()
+        self._tried.set()
+
     def _is_back(self) -> None:
-        if self._is_away and self._trouble != "connecting":
-            _log.info("%s is there again: replicas count limits and budgets together", self._place)
+        if self._is_away:
+            if self._trouble != "connecting":
+                _log.info("%s is there again: replicas count limits and budgets together", self._place)
+            self._failures = 0
+            self._silent_since = None
         self._is_away = False
-        self._misses = 0
-        self._answered = self._clock()
         self._trouble = ""
         self._tried.set()
+
+
+def _raise_first(answers: Sequence[Answer]) -> None:
+    for answer in answers:
+        if isinstance(answer, Exception):
+            raise answer
 
 
 def _end(message: _Message) -> bool:

@@ -7,7 +7,7 @@ own, so that a process that was killed frees its places and its money. Numbers a
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from hashlib import sha1
 from typing import Final
@@ -17,6 +17,7 @@ from gateway.state.admission import MAX_NANO_USD, Charges, Check, Kind, is_rate,
 PREFIX: Final = "anyport:admission:"
 """What the names of all keys of admissions begin with."""
 REPLICAS: Final = f"{PREFIX}replicas"
+"""The set of those that are there and have told what they hold."""
 NOW: Final = "redis.call('TIME')"
 """Where the scripts have seconds and microseconds from."""
 _SHAPES: Final = {Kind.REQUESTS: "rate", Kind.TOKENS: "rate", Kind.IN_FLIGHT: "places", Kind.BUDGET: "budget"}
@@ -61,15 +62,29 @@ local function purse(key, held_key, known)
   local spent, held = tonumber(kept[1]) or known, math.max(0, tonumber(kept[2]) or 0)
   return math.min(MOST, math.max(spent, known) + held), spent, held
 end
+
+local function take_place(key, lease, life)
+  redis.call('ZADD', key, whole(now + life), lease)
+  redis.call('PEXPIRE', key, whole(life))
+end
+
+local function hold(key, held_key, spent, held, take, lease, life)
+  redis.call('HSET', key, 'spent', whole(spent), 'held', whole(held + take))
+  redis.call('ZADD', held_key, whole(now + life), whole(take) .. ':' .. lease)
+  redis.call('PEXPIRE', key, whole(math.max(DAY, 2 * life)))
+  redis.call('PEXPIRE', held_key, whole(math.max(DAY, 2 * life)))
+end
 """
 
-# KEYS: the lease, then those of each check. ARGV: the lease's name, the lives of a place and of held money, then for
-# each check its shape, take, capacity, limit, and what the ledger knows. Returns whether it was taken, and the levels
-# before.
+# KEYS: the lease, then those of each check, then the set of replicas. ARGV: this replica, the lease's name, the lives
+# of a place and of held money, then for each check its shape, take, capacity, limit, and what is known to be spent.
+# Returns whether it was taken, the levels before, and what of each is held; nothing if the server knows nothing of this
+# replica and what it holds, or if the settlement has come already, over another connection.
 _ADMIT: Final = """
-local lease, place_life, life = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
-local checks, levels, fits, at_key = {}, {}, 1, 2
-for at = 4, #ARGV, 5 do
+if not redis.call('ZSCORE', KEYS[#KEYS], ARGV[1]) or redis.call('EXISTS', KEYS[1]) == 1 then return {} end
+local lease, place_life, life = ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
+local checks, answer, fits, at_key = {}, {1}, 1, 2
+for at = 5, #ARGV, 5 do
   local check = {
     shape = ARGV[at], take = tonumber(ARGV[at + 1]), capacity = tonumber(ARGV[at + 2]),
     limit = tonumber(ARGV[at + 3]), known = tonumber(ARGV[at + 4]), key = KEYS[at_key],
@@ -86,31 +101,55 @@ for at = 4, #ARGV, 5 do
   end
   if check.level + check.take > check.capacity then fits = 0 end
   checks[#checks + 1] = check
-  levels[#levels + 1] = check.level
+  answer[#answer + 1] = check.level
 end
+for _, check in ipairs(checks) do answer[#answer + 1] = check.held or 0 end
 if fits == 1 then
   redis.call('SET', KEYS[1], '1', 'PX', whole(life))
   for _, check in ipairs(checks) do
     if check.shape == 'rate' then
       fill(check.key, check.level + check.take, check.limit)
     elseif check.shape == 'places' then
-      redis.call('ZADD', check.key, whole(now + place_life), lease)
-      redis.call('PEXPIRE', check.key, whole(place_life))
+      take_place(check.key, lease, place_life)
     else
-      redis.call('HSET', check.key, 'spent', whole(check.spent), 'held', whole(check.held + check.take))
-      redis.call('ZADD', check.held_key, whole(now + life), whole(check.take) .. ':' .. lease)
-      redis.call('PEXPIRE', check.key, whole(math.max(DAY, 2 * life)))
-      redis.call('PEXPIRE', check.held_key, whole(math.max(DAY, 2 * life)))
+      hold(check.key, check.held_key, check.spent, check.held, check.take, lease, life)
     end
   end
 end
-table.insert(levels, 1, fits)
-return levels
+answer[1] = fits
+return answer
 """
 
-# KEYS: as above. ARGV: the lease's name, then for each check its shape, what was taken, what was used, its limit.
+# KEYS: the lease, then those of each check; none is a rate. ARGV: the lease's name, the lives of a place and of held
+# money, then for each check its shape, take, and what is known to be spent. Takes what a replica holds already, unless
+# the server knows that.
+_HOLD: Final = """
+local lease, place_life, life = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
+if not redis.call('SET', KEYS[1], '1', 'PX', whole(life), 'NX') then return 0 end
+local at_key = 2
+for at = 4, #ARGV, 3 do
+  local key, take = KEYS[at_key], tonumber(ARGV[at + 1])
+  at_key = at_key + 1
+  if ARGV[at] == 'places' then
+    take_place(key, lease, place_life)
+  else
+    local _, spent, held = purse(key, KEYS[at_key], tonumber(ARGV[at + 2]))
+    hold(key, KEYS[at_key], spent, held, take, lease, life)
+    at_key = at_key + 1
+  end
+end
+return 1
+"""
+
+# KEYS: as above, of all checks. ARGV: the lease's name, then for each check its shape, what was taken, what was used,
+# its limit.
 _SETTLE: Final = """
-if redis.call('DEL', KEYS[1]) == 0 then return 0 end
+if redis.call('GET', KEYS[1]) ~= '1' then
+  -- A question that is still on its way over a connection that was given up finds this, and takes nothing.
+  redis.call('SET', KEYS[1], '0', 'PX', 60000)
+  return 0
+end
+redis.call('DEL', KEYS[1])
 local lease, at_key = ARGV[1], 2
 for at = 2, #ARGV, 4 do
   local shape, take, used, limit = ARGV[at], tonumber(ARGV[at + 1]), tonumber(ARGV[at + 2]), tonumber(ARGV[at + 3])
@@ -136,21 +175,26 @@ end
 return 1
 """
 
-# KEYS: the set of replicas, then counters of places. ARGV: this replica, for how long it counts as there, the life of
-# a place, then a lease for each of the counters, which lives on if it is still there. Returns how many replicas there
-# are.
+# KEYS: the set of replicas, then counters of places. ARGV: this replica, for how long it counts as there, the life of a
+# place, whether it has just told what it holds, then a lease for each of the counters, which lives on if it is still
+# there. Returns how many replicas there are, 0 to one that the server does not know.
 _BEAT: Final = """
+if ARGV[4] == '0' and not redis.call('ZSCORE', KEYS[1], ARGV[1]) then return 0 end
 local life, place_life = tonumber(ARGV[2]), tonumber(ARGV[3])
 -- First what a server that is out of memory refuses: after another write it would not look.
 redis.call('ZADD', KEYS[1], whole(now + life), ARGV[1])
 redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', whole(now))
 redis.call('PEXPIRE', KEYS[1], whole(life))
 for at = 2, #KEYS do
-  redis.call('ZADD', KEYS[at], 'XX', whole(now + place_life), ARGV[at + 2])
+  redis.call('ZADD', KEYS[at], 'XX', whole(now + place_life), ARGV[at + 3])
   redis.call('PEXPIRE', KEYS[at], whole(place_life))
 end
 return redis.call('ZCARD', KEYS[1])
 """
+
+
+Spent = Callable[[Check], int]
+"""A budget -> what is known to be spent of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,7 +219,8 @@ class Scripts:
 
     def __init__(self, *, replica: str, place_seconds: float, lease_seconds: float, now: str = NOW) -> None:
         """A place of a dead replica is free after `place_seconds`, money that it held after `lease_seconds`."""
-        self.admit, self.settle, self.beat = (_script(text, now) for text in (_ADMIT, _SETTLE, _BEAT))
+        self.admit, self.hold = _script(_ADMIT, now), _script(_HOLD, now)
+        self.settle, self.beat = _script(_SETTLE, now), _script(_BEAT, now)
         self._replica = replica
         self._place_ms = int(place_seconds * 1000)
         self._lease_ms = int(lease_seconds * 1000)
@@ -183,15 +228,30 @@ class Scripts:
     @property
     def all(self) -> tuple[Script, ...]:
         """Those that a server has to know."""
-        return (self.admit, self.settle, self.beat)
+        return (self.admit, self.hold, self.settle, self.beat)
 
-    def admission(self, lease: str, checks: Sequence[Check]) -> Command:
-        """Takes all or nothing; the answer is 1 or 0, then the levels before."""
+    def admission(self, lease: str, checks: Sequence[Check], spent: Spent) -> Command:
+        """Takes all or nothing; the answer is 1 or 0, then the levels before, then what is held of each.
+
+        It is empty where the server does not know this replica.
+        """
         name = self._name(lease)
-        arguments: list[str | int] = [name, self._place_ms, self._lease_ms]
+        arguments: list[str | int] = [self._replica, name, self._place_ms, self._lease_ms]
         for check in checks:
-            arguments += (_SHAPES[check.kind], check.take, check.capacity, check.limit, check.spent_nano_usd)
-        return Command(self.admit, _keys(name, checks), tuple(arguments))
+            known = spent(check) if check.kind is Kind.BUDGET else 0
+            arguments += (_SHAPES[check.kind], check.take, check.capacity, check.limit, known)
+        return Command(self.admit, (*_keys(name, checks), REPLICAS), tuple(arguments))
+
+    def holding(
+        self, lease: str, checks: Sequence[Check], spent: Spent, *, life_seconds: float | None = None
+    ) -> Command:
+        """Takes what is held already, once for each lease, for that long; none of the checks is a rate."""
+        name = self._name(lease)
+        life_ms = self._lease_ms if life_seconds is None else int(life_seconds * 1000)
+        arguments: list[str | int] = [name, self._place_ms, life_ms]
+        for check in checks:
+            arguments += (_SHAPES[check.kind], check.take, spent(check) if check.kind is Kind.BUDGET else 0)
+        return Command(self.hold, _keys(name, checks), tuple(arguments))
 
     def settlement(self, lease: str, checks: Sequence[Check], charges: Charges) -> Command:
         """Corrects what was taken, once for each lease."""
@@ -202,11 +262,15 @@ class Scripts:
             arguments += (_SHAPES[check.kind], check.take, used(check, charges), limit)
         return Command(self.settle, _keys(name, checks), tuple(arguments))
 
-    def heartbeat(self, life_seconds: float, places: Sequence[tuple[str, str]]) -> Command:
-        """Says that this replica is there, and its leases of these counters; the answer counts replicas."""
+    def heartbeat(self, life_seconds: float, places: Sequence[tuple[str, str]], *, is_first: bool) -> Command:
+        """Says that this replica is there, at first that it has told what it holds, and its leases of these counters.
+
+        The answer counts replicas; it is 0 from a server that does not know this one, unless that is said at first.
+        """
         keys = (REPLICAS, *(PREFIX + counter for counter, _ in places))
         names = (self._name(lease) for _, lease in places)
-        return Command(self.beat, keys, (self._replica, int(life_seconds * 1000), self._place_ms, *names))
+        arguments = (self._replica, int(life_seconds * 1000), self._place_ms, int(is_first), *names)
+        return Command(self.beat, keys, arguments)
 
     def _name(self, lease: str) -> str:
         return f"{self._replica}:{lease}"

@@ -1,7 +1,10 @@
 """Limits and budgets that replicas count together in Redis, and what each of them does while it is away.
 
-Alone, a replica has its share of every rate, of the requests at the same time, and of what is left of a budget as it
-sees it: by the ledger's figure, what it spent itself since, and what it holds. So it keeps that picture at all times.
+Theory. Alone, a replica has its share of every rate, of the requests at the same time, and of what is left of a budget:
+by the ledger's figure, what it spent itself since, and what it holds, and no more than was left when it last heard of
+the others. So it keeps that picture at all times. It greets a server with what it holds, which counts once for each
+lease; one that knows nothing of it was emptied, and is told, too, what the ledger may not know yet. Such a server is
+asked once all that were there have greeted it, or had the time.
 """
 
 from __future__ import annotations
@@ -10,11 +13,9 @@ from collections.abc import Callable, Collection, Sequence
 from itertools import islice
 from typing import Final, cast
 
-from msgspec.structs import replace
-
 from gateway.state.admission import Admission, Charges, Check, Kind, is_rate, judged
 from gateway.state.counters import Counters
-from gateway.state.lane import DEFAULT_PACE, Answer, Lane, Pace
+from gateway.state.lane import DEFAULT_PACE, Answer, Lane, Pace, Standing
 from gateway.state.redis import Client
 from gateway.state.scripts import Command, Scripts
 
@@ -22,10 +23,14 @@ PLACE_SECONDS: Final = 60.0
 """A place of a replica that died is free after this; a living one renews its own."""
 LEASE_SECONDS: Final = 3600.0
 """A replica that died holds money no longer than this; the ledger knows by then what was spent."""
+LEDGER_SECONDS: Final = 3.0
+"""The ledger's figure has what was spent before that, as long as storage is there."""
 _SEEN_SECONDS: Final = 10.0
 """A replica that gave no sign of life for this long counts no more."""
 _RENEWED_AT_ONCE: Final = 500
 _UNAVAILABLE_SECONDS: Final = 1.0
+_BEATS_TO_WAIT: Final = 2
+"""For replicas to come back to a server that was emptied: each tries once in a beat."""
 
 
 class SharedCounters:
@@ -41,18 +46,30 @@ class SharedCounters:
         closed: Collection[Kind] = (),
         pace: Pace = DEFAULT_PACE,
         place_seconds: float = PLACE_SECONDS,
+        ledger_seconds: float = LEDGER_SECONDS,
     ) -> None:
         """Checks of `closed` kinds refuse while the server is away."""
         self._lane = Lane(
-            connect, place, scripts=scripts.all, beat=self._beat, heard=self._hear, clock=clock, pace=pace
+            connect,
+            place,
+            scripts=scripts.all,
+            first=self._first,
+            beat=self._beat,
+            heard=self._hear,
+            clock=clock,
+            pace=pace,
         )
         self._scripts = scripts
         self._clock = clock
         self._closed = frozenset(closed)
-        self._own = Counters(clock)
+        self._own = Counters(clock, ledger_seconds=ledger_seconds)
         self._leases: dict[str, Sequence[Check]] = {}
         """Those that the server may know of."""
         self._replicas = self._seen = 1
+        self._beat_seconds = pace.beat_seconds
+        self._complete_at: float | None = None
+        """Until then a server that was emptied waits for the other replicas."""
+        self._ledger_seconds = ledger_seconds
         self._renew_seconds = place_seconds / 4
         self._renewed = clock()
 
@@ -84,18 +101,23 @@ class SharedCounters:
             return self._decide_alone(lease, checks)
         self._leases[lease] = checks
         try:
-            answer = await self._lane.ask(self._scripts.admission(lease, checks))
+            answer = await self._lane.ask(self._scripts.admission(lease, checks, self._own.spent_nano_usd))
         except BaseException:  # it may have been taken, and nobody will settle it
             self.release(lease)
             raise
-        if answer is None:
+        if not answer:
+            if answer is not None:
+                self._lane.renew()
             return self._decide_alone(lease, checks)
-        is_taken, *levels = cast("list[int]", answer)
+        is_taken, *figures = cast("list[int]", answer)
+        levels, held = figures[: len(checks)], figures[len(checks) :]
         if is_taken:
             self._own.hold(lease, [check for check in checks if not is_rate(check.kind)])
         else:
             del self._leases[lease]
-        return judged(checks, levels)
+        admission = judged(checks, levels, held)
+        self._own.hear(admission, self._replicas)
+        return admission
 
     def settle(self, lease: str, charges: Charges) -> None:
         """Corrects our own picture at once and the server's as soon as possible."""
@@ -116,20 +138,14 @@ class SharedCounters:
             admission = Admission(refused=closed, wait_seconds=_UNAVAILABLE_SECONDS, is_unavailable=True)
         if not admission.is_admitted:
             self.release(lease)
+        elif not self._lane.is_away:
+            self._tell_held(lease)
         return admission
 
     def _share(self, check: Check) -> Check:
-        """Returns what of a check is ours alone; a request that is larger than the share may take all of it."""
-        if self._replicas == 1:
-            return check
-        # Of a budget, what is spent is spent; what is left is shared.
-        spent = min(check.limit, check.spent_nano_usd)
-        left = check.limit - spent
-        share = min(left, max(1, left // self._replicas))
-        amount = min(check.amount, share) if check.amount <= left else check.amount
-        return replace(check, limit=spent + share, amount=amount)
+        return check if self._replicas == 1 else self._own.share(check, self._replicas)
 
-    def _beat(self) -> Sequence[Command]:
+    def _beat(self, is_first: bool) -> Sequence[Command]:
         places: list[tuple[str, str]] = []
         if self._clock() - self._renewed >= self._renew_seconds:
             self._renewed = self._clock()
@@ -140,12 +156,48 @@ class SharedCounters:
                 if check.kind is Kind.IN_FLIGHT
             ]
         parts = iter(places)
-        beats = [self._scripts.heartbeat(_SEEN_SECONDS, list(islice(parts, _RENEWED_AT_ONCE)))]
+        part = list(islice(parts, _RENEWED_AT_ONCE))
+        beats = [self._scripts.heartbeat(_SEEN_SECONDS, part, is_first=is_first)]
         while part := list(islice(parts, _RENEWED_AT_ONCE)):
-            beats.append(self._scripts.heartbeat(_SEEN_SECONDS, part))
+            beats.append(self._scripts.heartbeat(_SEEN_SECONDS, part, is_first=is_first))
         return beats
 
-    def _hear(self, answers: Sequence[Answer]) -> None:
-        there = max([1, *(each for each in answers if isinstance(each, int))])
+    def _first(self, is_known: bool) -> Sequence[Command]:
+        """Returns what a server is greeted with; what it knows of that counts no second time."""
+        commands = [self._holding(lease) for lease in self._own.leases]
+        if not is_known:
+            if self._replicas > 1:
+                self._complete_at = self._clock() + _BEATS_TO_WAIT * self._beat_seconds
+            for check in self._own.lately():
+                name = f"lately:{check.name}"
+                life = self._ledger_seconds
+                commands.append(self._scripts.holding(name, [check], self._own.spent_nano_usd, life_seconds=life))
+        return [command for command in commands if command is not None]
+
+    def _hear(self, answers: Sequence[Answer], was_away: bool) -> Standing:
+        """Takes in how many replicas there are, and says whether they are all."""
+        there = cast("int", answers[0])
+        if not there:
+            return Standing.FORGOTTEN
+        if self._complete_at is not None and there < self._replicas and self._clock() < self._complete_at:
+            return Standing.WAITING
+        self._complete_at = None
         # A server that was emptied knows the others only once they have found it, too: what is less counts later.
         self._replicas, self._seen = max(there, self._seen), there
+        if was_away:
+            for lease in self._own.leases:  # those, too, that were decided alone since the greeting
+                self._tell_held(lease)
+        return Standing.READY
+
+    def _tell_held(self, lease: str) -> None:
+        holding = self._holding(lease)
+        if holding is not None:
+            self._lane.tell(holding)
+
+    def _holding(self, lease: str) -> Command | None:
+        """Returns what says that a lease is held; of rates it may have taken nothing, and they stay as they are."""
+        held = [check for check in self._leases.get(lease, self._own.leases[lease]) if not is_rate(check.kind)]
+        if not held:
+            return None
+        self._leases[lease] = held
+        return self._scripts.holding(lease, held, self._own.spent_nano_usd)

@@ -26,6 +26,8 @@ _WORDS: Final[Mapping[str, str]] = {
     "ReadOnlyError": "it takes no writes",
     "OutOfMemoryError": "it is out of memory",
     "BusyLoadingError": "it is still loading its data",
+    "MasterDownError": "it has lost its master",
+    "NoScriptError": "it forgets what it was told",
     "MaxConnectionsError": "it has too many clients",
     "InvalidResponse": "what answers is no Redis",
     "TimeoutError": "no answer in time",

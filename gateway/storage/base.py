@@ -6,6 +6,7 @@ hour much later; what those were of is then known by owner alone, under the hour
 
 from __future__ import annotations
 
+import time
 from collections.abc import Collection, Mapping, Sequence
 from typing import Final, Literal, Protocol
 
@@ -54,6 +55,11 @@ class RecordsRefused(StorageRefused):
         super().__init__(f"{len(reasons)} records cannot be kept; {first[0]!r}: {first[1]}")
         self.reasons = reasons
         """By id of a record."""
+
+
+def wall_ms() -> int:
+    """Returns this moment as everything that is kept has it: milliseconds since 1970."""
+    return time.time_ns() // 1_000_000
 
 
 def _no_filter() -> Filter:

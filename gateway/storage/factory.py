@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
+
+from gateway.storage.base import wall_ms
 
 if TYPE_CHECKING:
     from gateway.storage.base import Storage
@@ -28,7 +29,7 @@ def open_storage(
     retention_days: int = 30,
     content_days: int = 7,
     aggregates_days: int = 400,
-    now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
+    now_ms: Callable[[], int] = wall_ms,
 ) -> Storage:
     """Returns the storage that a URL names, else SQLite's in the directory; it is not connected yet.
 

@@ -11,6 +11,7 @@ from sqlalchemy import ColumnElement, Executable, Select, Table, and_, case, del
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.storage import jobs
+from gateway.storage.consignments import SqlConsignments
 from gateway.storage.engine import Database
 from gateway.storage.jobs import AT_WORK, COMPLETED, FAILED, Batch, Line, LineResult, Page, Status, StoredFile
 from gateway.storage.tables import batch_lines as lines
@@ -23,11 +24,11 @@ _decode = msgspec.json.Decoder(Batch).decode
 _RUNNING: Final[Status] = "in_progress"
 
 
-class SqlJobs:
+class SqlJobs(SqlConsignments):
     """See `Jobs`."""
 
     def __init__(self, database: Database) -> None:
-        self._database = database
+        super().__init__(database)
 
     async def begin_file(self, file: StoredFile) -> None:
         """Notes a file that is not whole yet."""
@@ -35,7 +36,13 @@ class SqlJobs:
 
     async def add_part(self, file_id: str, number: int, data: bytes) -> None:
         """Keeps one part."""
-        await self._write(insert(file_parts).values(file_id=file_id, number=number, data=data))
+        longer = update(files).where(files.c.id == file_id, files.c.is_whole.is_(False))
+
+        async def run(connection: AsyncConnection) -> None:
+            await connection.execute(insert(file_parts).values(file_id=file_id, number=number, data=data))
+            await connection.execute(longer.values(bytes=files.c.bytes + len(data)))
+
+        await self._database.write(run)
 
     async def end_file(self, file: StoredFile) -> None:
         """Shows a file that is whole."""
@@ -71,9 +78,11 @@ class SqlJobs:
         return await self._database.write(run)
 
     async def kept_bytes(self, owner: str) -> int:
-        """Returns the sum over all files of an owner."""
+        """Returns the sum over all files of an owner, and over the copies that batches at work have of them."""
         found = await self._rows(select(func.sum(files.c.bytes).label("bytes")).where(files.c.owner == owner))
-        return int(found[0]["bytes"] or 0)
+        return int(found[0]["bytes"] or 0) + sum(
+            each.input_bytes for each in await self.at_work() if each.owner == owner
+        )
 
     async def put_batch(self, batch: Batch) -> None:
         """Keeps a new batch."""

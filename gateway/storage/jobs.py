@@ -45,6 +45,37 @@ class BatchFault(Struct, frozen=True):
     param: str | None = None
 
 
+class Tokens(Struct, frozen=True):
+    """What the answers of a batch say that they used."""
+
+    input: int = 0
+    cached: int = 0
+    output: int = 0
+    reasoning: int = 0
+
+
+Lane = Literal["", "provider", "ordinary"]
+"""How lines that wait are to be made: by a provider's batch API, or one by one."""
+
+
+class Consignment(Struct, frozen=True):
+    """Lines of a batch that a provider's own batch API has, or is about to have; they are held in its name."""
+
+    id: str
+    deployment: str
+    state: Literal["new", "sending", "there", "cancelling"]
+    since_ms: int
+    """When that state began."""
+    look_at_ms: int = 0
+    """When it is to be looked at again."""
+    key: str = ""
+    """Fingerprint of the credential that it was sent with."""
+    count: int = 0
+    """How many requests were sent."""
+    remote_id: str = ""
+    """What the provider calls it."""
+
+
 class Batch(Struct, frozen=True):
     """A batch without its lines."""
 
@@ -70,6 +101,14 @@ class Batch(Struct, frozen=True):
     total: int = 0
     completed: int = 0
     failed: int = 0
+    input_bytes: int = 0
+    """How long the input file is: so much do the lines take while the batch is at work."""
+    model: str | None = None
+    """The one that all lines ask for."""
+    tokens: Tokens | None = None
+    """Known when it has ended."""
+    lane: Lane = ""
+    consignments: tuple[Consignment, ...] = ()
 
 
 class Line(Struct, frozen=True):
@@ -133,7 +172,7 @@ class Jobs(Protocol):
         ...
 
     async def kept_bytes(self, owner: str) -> int:
-        """Returns how long the files of an owner are together."""
+        """Returns how long the files of an owner are together, parts of uploads and lines of batches at work too."""
         ...
 
     async def put_batch(self, batch: Batch) -> None:
@@ -182,6 +221,32 @@ class Jobs(Protocol):
 
     async def give_back(self, line: Line, holder: str, not_before_ms: int, *, is_tried: bool) -> None:
         """Has a line wait again."""
+        ...
+
+    async def let_go(self, id: str, holder: str) -> None:
+        """Holds a batch no longer."""
+        ...
+
+    async def consign(
+        self, batch_id: str, holder: str, consignment: Consignment, most_lines: int, most_bytes: int, now_ms: int
+    ) -> list[Line]:
+        """Holds lines that wait in the name of a consignment of a batch that is held and runs; none if none wait."""
+        ...
+
+    async def consigned(self, batch_id: str, consignment_id: str) -> list[Line]:
+        """Returns the lines of a consignment that are not done."""
+        ...
+
+    async def put_consignment(self, batch_id: str, consignment: Consignment) -> Batch | None:
+        """Notes how it stands with a consignment, whoever holds the batch; returns that if it still has it."""
+        ...
+
+    async def drop_consignment(self, batch_id: str, consignment_id: str) -> None:
+        """Forgets a consignment; lines of it that are not done wait again."""
+        ...
+
+    async def set_lane(self, batch_id: str, lane: Lane) -> None:
+        """Notes how lines that wait are to be made, whoever holds the batch."""
         ...
 
     async def unfinished(self, batch_id: str, now_ms: int) -> tuple[int, int]:

@@ -144,19 +144,16 @@ class Journal:
         """Where what storage refuses is set aside."""
         return self.directory / f"rejected-{self._claim.name}.log"
 
-    def append(self, record: UsageRecord) -> None:
-        """Writes one record; once this returns, it is in storage some day. Raises JournalFailed."""
+    def append(self, *records: UsageRecord) -> None:
+        """Writes records, all or none; once this returns, they are in storage some day. Raises JournalFailed."""
+        lines = b"".join(map(_line, records))
         try:
-            line = line_of(record)
-        except ValueError as error:
-            raise JournalFailed(f"the record of request {record.id!r} cannot be written: {error}") from error
-        try:
-            segment = self._write(line)
+            segment = self._write(lines)
         except OSError as error:
             raise JournalFailed(self._failed(_said(error))) from error
-        segment.size += len(line)
-        segment.records += 1
-        self._bytes += len(line)
+        segment.size += len(lines)
+        segment.records += len(records)
+        self._bytes += len(lines)
         self._trouble = ""
 
     def rotate(self) -> None:
@@ -322,6 +319,13 @@ class Journal:
                 _log.warning("cannot remove %s, which is in storage: %s", segment.path, _said(error))
             if segment.claim is not self._claim and all(each.claim is not segment.claim for each in self._segments):
                 segment.claim.end()
+
+
+def _line(record: UsageRecord) -> bytes:
+    try:
+        return line_of(record)
+    except ValueError as error:
+        raise JournalFailed(f"the record of request {record.id!r} cannot be written: {error}") from error
 
 
 def _said(error: OSError) -> str:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from typing import Final, Literal
+from collections.abc import Callable, Sequence
+from typing import Final, Literal, Protocol
 
 from msgspec import UNSET
 
@@ -21,6 +22,19 @@ HELD_RECORDS: Final = 10_000
 _AT_ONCE: Final = 100
 
 _log = logging.getLogger("anyport.storage")
+
+
+class Outbox(Protocol):
+    """Who sends answers, after what must be written down before them."""
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether it is worth to put anything off."""
+        ...
+
+    def before(self, write_down: Callable[[], None]) -> None:
+        """Has something written down before the next answers."""
+        ...
 
 
 class Ledger:
@@ -40,6 +54,8 @@ class Ledger:
         self.writer = Writer(journal, storage, pace=pace, each_round=self._retry)
         self._on_failure = on_failure
         self._held: deque[UsageRecord] = deque()
+        self._gathered: list[UsageRecord] = []
+        """Put off for the rest of this turn of the event loop."""
         self._has_trouble = False
 
     @property
@@ -61,14 +77,35 @@ class Ledger:
         """Starts the writer."""
         self.writer.start()
 
-    def record(self, record: UsageRecord) -> None:
-        """Writes the record of a finished request down, without its content where the journal is half full."""
+    def record(self, record: UsageRecord, outbox: Outbox | None = None) -> None:
+        """Writes the record of a finished request down, without its content where the journal is half full.
+
+        An outbox with much to do has it written with others, before it sends any answer.
+        """
         if record.content is not UNSET and not self.journal.is_roomy:
             record = record.without_content()
+        if outbox is not None and outbox.is_busy and record.content is UNSET:
+            if not self._gathered:
+                outbox.before(self.flush)
+            self._gathered.append(record)
+            return
+        self._write([record])
+
+    def flush(self) -> None:
+        """Writes down what was put off."""
+        gathered, self._gathered = self._gathered, []
+        if gathered:
+            self._write(gathered)
+
+    def _write(self, records: Sequence[UsageRecord]) -> None:
         try:
-            self.journal.append(record)
+            self.journal.append(*records)
         except JournalFailed as failure:
-            self._hold(record, failure)
+            if len(records) == 1:
+                self._hold(records[0], failure)
+                return
+            for record in records:
+                self._write([record])
             return
         if self._has_trouble:
             self._put_back()
@@ -78,6 +115,7 @@ class Ledger:
 
         Returns of how many records that is not so after `timeout` seconds.
         """
+        self.flush()
         self._retry()
         journal = self.journal
         others, is_done = await asyncio.gather(
@@ -87,6 +125,7 @@ class Ledger:
 
     async def aclose(self, flush_seconds: float) -> None:
         """Brings into storage what it takes within `flush_seconds`; the rest stays in the journal."""
+        self.flush()
         self._retry()
         if not await self.writer.flush(flush_seconds):
             count = self.journal.pending_records

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping
-from operator import itemgetter
+from operator import add, attrgetter, itemgetter
 from typing import Any, Final
 
 import msgspec
-from msgspec.structs import asdict, fields
+from msgspec.structs import astuple, fields
 
 from gateway.records import AttemptRecord, UsageRecord
 from gateway.storage.base import HOUR_MS, LONG_AGO_MS, RecordsRefused
 from gateway.storage.tables import LABELS, OWNER_LABELS, SUMS
 
 Row = dict[str, Any]
+Values = list[Any]
+"""A row of single records without its names, in the order of `COLUMNS`."""
 MAX_AMOUNT: Final = 10**15
 """Most tokens or nano-dollars (a million dollars) of one record. Sums of it fit 64 bits, and a mistake stays out."""
 MAX_AT_MS: Final = 10**14
@@ -29,8 +31,17 @@ _AMOUNTS: Final = (
     "reasoning_tokens",
     "cost_nano_usd",
 )
-_TEXTS: Final = tuple(field.name for field in fields(UsageRecord) if field.type in (str, str | None))
 _MEMBERS: Final = tuple(name for name in UsageRecord.__struct_fields__ if name != "content")
+COLUMNS: Final = (*_MEMBERS, "stored_at_ms")
+_PLACES: Final = {name: place for place, name in enumerate(COLUMNS)}
+_TEXT_NAMES: Final = tuple(field.name for field in fields(UsageRecord) if field.type in (str, str | None))
+_TEXTS: Final = tuple(map(_PLACES.__getitem__, _TEXT_NAMES))
+_texts_of: Final = itemgetter(*map(_PLACES.__getitem__, _TEXT_NAMES))
+_tokens_of: Final = attrgetter(*_AMOUNTS[:-1])
+_labels_of: Final = itemgetter(*map(_PLACES.__getitem__, LABELS))
+_summed_of: Final = itemgetter(
+    *map(_PLACES.__getitem__, ("at_ms", "status", "error", "is_cancelled", "usage_source", *_AMOUNTS))
+)
 _place_of: Final = itemgetter("hour_ms", *LABELS)
 _attempts_encoder: Final = msgspec.json.Encoder()
 _attempts_decoder: Final = msgspec.json.Decoder(tuple[AttemptRecord, ...])
@@ -50,6 +61,9 @@ def _unfit(record: UsageRecord) -> str:
         return f"at_ms {record.at_ms} is no moment of these times"
     if not 0 <= record.status <= _MAX_STATUS:
         return f"status {record.status} is not HTTP's"
+    tokens: tuple[int, ...] = _tokens_of(record)
+    if min(tokens) >= 0 and max(tokens) <= MAX_AMOUNT and 0 <= (record.cost_nano_usd or 0) <= MAX_AMOUNT:
+        return ""
     for name in _AMOUNTS:
         amount: int = getattr(record, name) or 0
         if not 0 <= amount <= MAX_AMOUNT:
@@ -57,17 +71,15 @@ def _unfit(record: UsageRecord) -> str:
     return ""
 
 
-def as_row(record: UsageRecord, stored_at_ms: int) -> Row:
-    """Returns the row of a single record."""
-    row = asdict(record)
-    del row["content"]  # which is in a table of its own
-    for name in _TEXTS:
-        text = row[name]
-        if text and (len(text) > MAX_TEXT or "\0" in text):
-            row[name] = fit_text(text)
-    row["attempts"] = _attempts_encoder.encode(record.attempts).decode()
-    row["stored_at_ms"] = stored_at_ms
-    return row
+def as_values(record: UsageRecord, stored_at_ms: int) -> Values:
+    """Returns the row of a single record; its content is in a table of its own."""
+    values: Values = [*astuple(record)[: len(_MEMBERS)], stored_at_ms]
+    whole = "".join(filter(None, _texts_of(values)))
+    if len(whole) > MAX_TEXT or "\0" in whole:
+        for place in _TEXTS:
+            values[place] = values[place] and fit_text(values[place])
+    values[_PLACES["attempts"]] = _attempts_encoder.encode(record.attempts).decode()
+    return values
 
 
 def as_record(row: Mapping[Any, Any]) -> UsageRecord:
@@ -87,9 +99,19 @@ def hour_of(at_ms: int) -> int:
     return at_ms - at_ms % HOUR_MS
 
 
-def sums_of(rows: Iterable[Row]) -> list[Row]:
+def sums_of(rows: Iterable[Values]) -> list[Row]:
     """Returns what these single rows add to the sums."""
-    return merged(map(_as_sum, rows))
+    sums: dict[tuple[Any, ...], list[int]] = {}
+    for row in rows:
+        at_ms, status, error, is_cancelled, usage_source, *tokens, cost = _summed_of(row)
+        amounts = [1, status >= 400 or error is not None, is_cancelled, usage_source == "estimated", cost is None]
+        amounts += *tokens, cost or 0
+        place = (hour_of(at_ms), *_labels_of(row))
+        sums[place] = list(map(add, sums[place], amounts)) if place in sums else list(map(int, amounts))
+    return merged(
+        {**dict(zip(("hour_ms", *LABELS), place, strict=True)), **dict(zip(SUMS, amounts, strict=True))}
+        for place, amounts in sums.items()
+    )
 
 
 def folded(rows: Iterable[Row]) -> list[Row]:
@@ -116,19 +138,6 @@ def merged(rows: Iterable[Row]) -> list[Row]:
             if amount := row[name]:
                 found[name] += amount
     return sorted(sums.values(), key=lambda row: (row["hour_ms"], row["series"]))
-
-
-def _as_sum(row: Row) -> Row:
-    return {
-        **row,
-        "hour_ms": hour_of(row["at_ms"]),
-        "requests": 1,
-        "errors": int(row["status"] >= 400 or row["error"] is not None),
-        "cancelled": int(row["is_cancelled"]),
-        "estimated": int(row["usage_source"] == "estimated"),
-        "unpriced": int(row["cost_nano_usd"] is None),
-        "cost_nano_usd": row["cost_nano_usd"] or 0,
-    }
 
 
 def _series(labels: tuple[str, ...]) -> bytes:

@@ -35,7 +35,7 @@ class Appender(Protocol):
 class Pace:
     """How much at once, and how long a writer waits."""
 
-    batch_records: int = 100
+    batch_records: int = 150
     """More would keep the event loop busy for longer than a request should wait; storage is hardly faster for it."""
     append_seconds: float = 30.0
     """For storage to take a batch."""
@@ -74,6 +74,8 @@ class Writer:
         """Attempts to append that failed."""
         self.is_away = False
         """Storage did not take the last batch."""
+        self.has_caught_up = False
+        """Storage has all that was there at the start, also of processes before this one."""
         self.taken_at: float | None = None
         """Unix time at which storage last took records."""
         self._journal = journal
@@ -142,6 +144,7 @@ class Writer:
                 if is_behind:
                     continue
                 self._oldest_at_ms = None
+                self.has_caught_up = True
                 self._idle.set()
                 await self._rest(self._pace.gather_seconds)
             except Exception as error:  # the journal is on a disk: whatever it was, the next round begins afresh

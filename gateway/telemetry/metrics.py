@@ -138,6 +138,19 @@ class Metrics:
         if counts is None:
             counts = self._request_counts(raw)
         counts.count(outcome)
+        self._attempts_ended(model, outcome)
+        if outcome.fallback:
+            self._live.fallbacks.add(model, outcome.fallback)
+        if outcome.is_over_budget:
+            self._live.over_budget.add(model, self._provider(outcome.provider))
+        if outcome.cost_nano_usd is None:
+            self._live.unpriced.add(model, self._provider(outcome.provider), self._deployment(outcome.deployment))
+
+    def line_tried(self, outcome: Outcome) -> None:
+        """Counts the attempts of a line of a batch that has to wait, and is no request yet."""
+        self._attempts_ended(outcome.model if outcome.model in self._models else OTHER, outcome)
+
+    def _attempts_ended(self, model: str, outcome: Outcome) -> None:
         attempts = outcome.attempts
         if len(attempts) == 1 and not attempts[0].is_lost:
             attempt = attempts[0]
@@ -147,12 +160,6 @@ class Metrics:
             )
         elif attempts:
             self._count_attempts(model, outcome)
-        if outcome.fallback:
-            self._live.fallbacks.add(model, outcome.fallback)
-        if outcome.is_over_budget:
-            self._live.over_budget.add(model, self._provider(outcome.provider))
-        if outcome.cost_nano_usd is None:
-            self._live.unpriced.add(model, self._provider(outcome.provider), self._deployment(outcome.deployment))
 
     def mirrored(self, outcome: Outcome) -> None:
         """Counts a copy that was sent elsewhere."""

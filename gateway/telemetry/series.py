@@ -126,9 +126,11 @@ class Tallies:
     def add(self, *labels: str) -> None:
         """Counts one more."""
         numbers = self._numbers
-        if labels not in numbers and len(numbers) >= self._limit:
-            labels = (OTHER,) * len(labels)
-        numbers[labels] = numbers.get(labels, 0) + 1
+        number = numbers.get(labels)
+        if number is None:
+            labels = labels if len(numbers) < self._limit else (OTHER,) * len(labels)
+            number = numbers.get(labels, 0)
+        numbers[labels] = number + 1
 
     def snapshot(self) -> list[tuple[tuple[str, ...], int]]:
         """Returns the numbers at this moment."""

@@ -8,14 +8,17 @@ from typing import TYPE_CHECKING, Final, Protocol, cast
 
 import httptools
 
+from adapters.types import Head
 from gateway.transport.base import Fault, Timeouts, TransportError
 from gateway.transport.exchange import Exchange
+from gateway.transport.repeated import RepeatedHead, repeated
 
 if TYPE_CHECKING:
     from gateway.transport.sweeper import Sweeper
 
 _KEEPALIVE_SECONDS: Final = 30
 _SMALL_BYTES: Final = 64 * 1024
+_OK_LINE: Final = b"HTTP/1.1 200 "
 
 
 class Home(Protocol):
@@ -23,6 +26,8 @@ class Home(Protocol):
 
     sweeper: Sweeper
     live: set[Connection]
+    known: tuple[RepeatedHead, Head] | None
+    """The head of the last response that the parser has read, if the next one may be the same."""
 
     def give_back(self, connection: Connection) -> None:
         """Takes an idle connection."""
@@ -137,11 +142,16 @@ class Connection(asyncio.Protocol):
             # Nobody asked for these: kept, they would become the answer to somebody else's request.
             self.abort()
             return
+        is_first = not exchange.has_bytes
+        if is_first and (known := self._pool.known) is not None and _is_whole(*known, data, exchange):
+            return
         exchange.has_bytes = True
         exchange.has_news = False
         try:
             try:
                 parser.feed_data(data)
+                if is_first and exchange.has_head:
+                    self._pool.known = _known(data, exchange)
             except httptools.HttpParserError as error:
                 # An error after the end (a second response, junk) spoils the connection, not the response.
                 self.abort()
@@ -216,6 +226,29 @@ class Connection(asyncio.Protocol):
 
 class _Surplus(Exception):
     """Stops the parser: what follows is not part of the response."""
+
+
+def _known(data: bytes, exchange: Exchange) -> tuple[RepeatedHead, Head] | None:
+    """Returns the head that was just read from the beginning of `data`, if the next one may be the same."""
+    end = data.find(b"\r\n\r\n") + 4
+    if not data.startswith(_OK_LINE) or not exchange.is_plain:
+        return None
+    found = repeated(data[:end])
+    return None if found is None else (found, exchange.head)
+
+
+def _is_whole(known: RepeatedHead, head: Head, data: bytes, exchange: Exchange) -> bool:
+    """Says whether `data` is a whole response with the head that was read before, and hands it on if so."""
+    found = known.match(data, 0)
+    if found is None:
+        return False
+    start, digits = found
+    length = int(digits)
+    if not length or length != len(data) - start:
+        return False
+    if head.headers["content-length"] != (text := digits.decode()):
+        head = Head(head.status, {**head.headers, "content-length": text})
+    return exchange.on_whole(head, data[start:])
 
 
 def _as_fault(error: httptools.HttpParserError) -> TransportError:

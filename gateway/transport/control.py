@@ -40,9 +40,13 @@ class ControlClient:
 
     async def get(self, url: str, *, headers: Headers = (), timeout_seconds: float) -> ControlReply:
         """Returns the answer to one GET; raises TransportError, TIMEOUT after `timeout_seconds` in all."""
+        return await self.send(HttpRequest("GET", url, headers), timeout_seconds=timeout_seconds)
+
+    async def send(self, request: HttpRequest, *, timeout_seconds: float) -> ControlReply:
+        """Returns the answer to one request; raises TransportError, TIMEOUT after `timeout_seconds` in all."""
         try:
             async with asyncio.timeout(timeout_seconds):
-                return await self._get(HttpRequest("GET", url, headers))
+                return await self._send(request)
         except TimeoutError:
             raise TransportError(Fault.TIMEOUT, f"no whole answer within {timeout_seconds:g} s") from None
 
@@ -51,7 +55,7 @@ class ControlClient:
         if self._transport is not None:
             await self._transport.aclose()
 
-    async def _get(self, request: HttpRequest) -> ControlReply:
+    async def _send(self, request: HttpRequest) -> ControlReply:
         try:
             response = await self._open().send(request, _NO_PHASES)
         except TransportError as error:

@@ -129,6 +129,13 @@ class Exchange:
             return False
         return self._inflater is None or self._inflater.is_drained
 
+    @property
+    def is_plain(self) -> bool:
+        """True once there is a head that only says how long the body is, behind which the connection stays."""
+        headers = self.head.headers
+        is_coded = "transfer-encoding" in headers or self._inflater is not None
+        return self.is_persistent and not (self._is_bodiless or is_coded) and "content-length" in headers
+
     async def wait_for_head(self) -> None:
         """Returns when the head is there; raises TransportError, TIMEOUT after `Timeouts.head`."""
         self._set_deadline(self._timeouts.head)
@@ -157,8 +164,14 @@ class Exchange:
                 return b""
             if self._error is not None:
                 raise self._error
-            self._set_deadline(self._idle_seconds)
-            await self._wait()
+            deadline = self.deadline = self._loop.time() + self._idle_seconds
+            self._sweeper.expect(deadline)
+            self._waiter = self._loop.create_future()
+            try:
+                await self._waiter
+            except BaseException:
+                self.release()
+                raise
         return self._take()
 
     def expect_within(self, seconds: float, setting: str) -> None:
@@ -227,6 +240,18 @@ class Exchange:
         self.head = Head(status, headers)
         self.has_head = self.has_news = True
         return self._is_bodiless
+
+    def on_whole(self, head: Head, body: bytes) -> bool:
+        """Takes a response with a plain head, all of it; returns False if there must be no body."""
+        if self._is_bodiless:
+            return False
+        self.head = head
+        self.has_bytes = self.has_head = self.has_arrived = self.is_persistent = True
+        self._chunks.append(body)
+        self._unread = len(body)
+        self.deadline = inf
+        self._wake()
+        return True
 
     def on_body(self, data: bytes) -> None:
         """Keeps body bytes."""

@@ -7,8 +7,10 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from math import inf
 
+from adapters.types import Head
 from gateway.transport.base import Fault, Timeouts, TransportError
 from gateway.transport.connection import Connection
+from gateway.transport.repeated import RepeatedHead
 from gateway.transport.sweeper import Sweeper
 from gateway.transport.wire import Origin
 
@@ -29,6 +31,7 @@ class Pool:
         "_queue",
         "_reaping",
         "_taken",
+        "known",
         "live",
         "origin",
         "sweeper",
@@ -48,6 +51,7 @@ class Pool:
         self.sweeper = sweeper
         self.live: set[Connection] = set()
         """Connections whose socket is not yet closed, for `Pool.close`."""
+        self.known: tuple[RepeatedHead, Head] | None = None
         self._loop = loop
         self._dial = dial
         self._limit = limit

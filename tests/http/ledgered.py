@@ -22,14 +22,16 @@ class Ledgered:
     """The process, its two ports, and what a client and an operator do with them."""
 
     def __init__(
-        self, directory: Path, storage_url: str | None = None, *, admin_port: int = 0, workers: int = 1, **server: Any
+        self, directory: Path, storage_url: str | None = None, *, admin_port: int = 0, workers: int = 1, **said: Any
     ) -> None:
+        """`said` is what the file says of its `server`, and of `batches`."""
         self.directory = directory
         storage: dict[str, Any] = {"directory": str(directory / "data")}
         if storage_url:
             storage["url"] = storage_url
         self.config: dict[str, Any] = {
-            "server": {"access_log": "off", **server},
+            "batches": said.pop("batches", {}),
+            "server": {"access_log": "off", **said},
             "discovery": {"enabled": False},
             "admin": {"port": admin_port, "key": ADMIN_KEY},
             "storage": storage,

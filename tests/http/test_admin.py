@@ -9,7 +9,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,7 @@ import pytest
 from gateway.engine.explanation import Explanation
 from tests.e2e.process import GatewayProcess, clean_environ, run_gateway, start_gateway
 from tests.e2e.stage import Stage
-from tests.http.guarded_server import parse_answers, raw_socket, read_all
+from tests.http.guarded_server import Answer, parse_answers, raw_socket, read_all
 from tests.upstreams.scripted import json_response
 
 ADMIN_KEY = "admin-canary-0123456789"
@@ -55,23 +54,6 @@ def config(upstream: str, port: int = 0) -> dict[str, Any]:
     }
 
 
-@dataclass(frozen=True)
-class Reply:
-    status: int
-    headers: dict[str, str]
-    body: bytes
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.body)
-
-    @property
-    def code(self) -> str:
-        error = self.json["error"]
-        assert set(error) >= {"message", "type", "param", "code"}
-        return error["code"]
-
-
 class Running:
     """A gateway with an admin API, its upstream, and everything that it has said."""
 
@@ -95,7 +77,7 @@ class Running:
         key: str | None = ADMIN_KEY,
         main: bool = False,
         **headers: str,
-    ) -> Reply:
+    ) -> Answer:
         content = b"" if body is None else body if isinstance(body, bytes) else json.dumps(body).encode()
         lines = [f"{method} {path} HTTP/1.1", f"host: {headers.pop('host', '127.0.0.1')}", "connection: close"]
         lines += [] if key is None else [f"authorization: Bearer {key}"]
@@ -106,9 +88,9 @@ class Running:
         said = read_all(one)
         self.heard.append(said.raw)
         (answer,) = parse_answers(said.raw, is_closed=True)
-        return Reply(answer.status, answer.headers, answer.body)
+        return answer
 
-    def chat(self, model: str) -> Reply:
+    def chat(self, model: str) -> Answer:
         body = {"model": model, "messages": [{"role": "user", "content": "x"}]}
         return self.ask("POST", "/v1/chat/completions", body, key=CLIENT_KEY, main=True)
 

@@ -21,6 +21,7 @@ HEAD = b"POST /v1/x HTTP/1.1\r\nHost: a\r\n"
 SEEDS = [
     b"GET /v1/models HTTP/1.1\r\nHost: a\r\n\r\n",
     HEAD + b"Content-Length: 5\r\n\r\nhello",
+    HEAD + b"Content-Length: 11\r\n\r\nhello world",
     HEAD + b"Transfer-Encoding: chunked\r\n\r\n5;a=b\r\nhello\r\n0\r\nX: y\r\n\r\n",
     HEAD + b"Connection: Upgrade\r\nUpgrade: h2c\r\nContent-Length: 5\r\n\r\nhello",
     HEAD + b"Expect: 100-continue\r\nContent-Length: 5\r\n\r\nhello",
@@ -94,6 +95,16 @@ def test_the_same_is_read_from_every_cutting(message: bytes, cuts: list[int]) ->
     whole = read(message, []).result()
     assert read(message, cuts).result() == whole
     assert read(message, list(range(len(message)))).result() == whole
+
+
+@pytest.mark.parametrize(
+    "length", [b"5", b"12", b"0", b"007", b"201", b"1x", b"+5", b" 5", b"5 ", b"", b"4\r\nX: y", b"1234567890"]
+)
+def test_a_head_that_comes_again_means_what_it_means_alone(length: bytes) -> None:
+    second = HEAD + b"Content-Length: " + length + b"\r\n\r\nhello world!"
+    alone, after = read(second, []), read(SEEDS[1] + second, [])
+    assert (after.heads[1:], after.ended - 1, after.fault) == (alone.heads, alone.ended, alone.fault)
+    assert after.bodies[1 : after.ended] == alone.bodies[: alone.ended]
 
 
 @settings(max_examples=200, deadline=None)

@@ -68,6 +68,10 @@ def test_an_owner_that_never_was_is_an_error_that_names_it(gateway: Ledgered, ru
         assert (result.exit_code, result.stdout) == (1, "")
         assert f"there is no {word} 'nope'" in result.stderr
     assert run(f"--{word}", made["id"]).exit_code == 0
+    for path in ("usage", "usage/snapshot"):
+        refused = gateway.admin(f"{path}?{word}={made['id']}&{word}=nope", status=400)["error"]
+        assert (refused["code"], refused["param"]) == ("invalid_value", word)
+        assert f"there is no {word} 'nope'" in refused["message"]
 
 
 def test_keys_of_the_file_and_what_was_deleted_are_known_by_what_they_have_used(gateway: Ledgered, run: Run) -> None:

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from tests.e2e.answers import completion
 from tests.e2e.stage import Stage
-from tests.reload.gateway import Running, settings
+from tests.reload.gateway import Start, starting
 from tests.upstreams.scripted import json_response
-
-Start = Callable[..., Running]
 
 
 @pytest.fixture(scope="session")
@@ -29,14 +26,5 @@ def scripted(stage: Stage) -> Stage:
 
 @pytest.fixture
 def start(tmp_path: Path, scripted: Stage) -> Iterator[Start]:
-    running: list[Running] = []
-
-    def begin(*arguments: str, **more: Any) -> Running:
-        directory = tmp_path / f"gateway-{len(running)}"
-        directory.mkdir()
-        running.append(Running(directory, settings(scripted.url, **more), arguments))
-        return running[-1]
-
-    yield begin
-    for each in running:
-        each.stop()
+    with starting(tmp_path, scripted.url) as begin:
+        yield begin

@@ -7,7 +7,8 @@ import os
 import re
 import signal
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -119,6 +120,27 @@ class Running:
         assert self.gateway.stop() == 0, self.gateway.errors
         said = self.gateway.errors + (self.directory / "stdout.log").read_text()
         assert not any(secret in said for secret in (*UPSTREAM_KEYS, ADMIN_KEY, "Traceback")), said
+
+
+Start = Callable[..., Running]
+
+
+@contextmanager
+def starting(directory: Path, upstream: str) -> Iterator[Start]:
+    """Gives what starts gateways, each in a folder of its own; stops those that still run."""
+    running: list[Running] = []
+
+    def begin(*arguments: str, **more: Any) -> Running:
+        own = directory / f"gateway-{len(running)}"
+        own.mkdir()
+        running.append(Running(own, settings(upstream, **more), arguments))
+        return running[-1]
+
+    yield begin
+    for each in running:
+        each.client.close()
+        if each.is_running:
+            each.stop()
 
 
 def rss_bytes(pid: int) -> int:

@@ -12,8 +12,7 @@ from tests.e2e.answers import completion, text_chunks
 from tests.e2e.process import run_gateway
 from tests.e2e.stage import Stage
 from tests.reload.broken import BROKEN
-from tests.reload.conftest import Start
-from tests.reload.gateway import HELLO, Running, settings
+from tests.reload.gateway import HELLO, Running, Start, settings
 from tests.upstreams.scripted import json_response, sse_response
 
 END_SECONDS = 2.0

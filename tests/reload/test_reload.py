@@ -12,8 +12,7 @@ import httpx2
 
 from tests.e2e.answers import completion, error, text_chunks
 from tests.e2e.stage import Stage
-from tests.reload.conftest import Start
-from tests.reload.gateway import ADMIN_KEY, HELLO, environ, rss_bytes, settings, until
+from tests.reload.gateway import ADMIN_KEY, HELLO, Start, environ, rss_bytes, settings, until
 from tests.upstreams.scripted import Answer, Recorded, json_response, sse_response
 
 RELOADS = 100

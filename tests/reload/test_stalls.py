@@ -11,8 +11,7 @@ import pytest
 
 from tests.e2e.answers import text_chunks
 from tests.e2e.stage import Stage
-from tests.reload.conftest import Start
-from tests.reload.gateway import HELLO, until
+from tests.reload.gateway import HELLO, Start, until
 from tests.upstreams.scripted import sse_response
 
 STILL_SECONDS = 3.0

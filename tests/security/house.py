@@ -7,11 +7,11 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tests.e2e.process import GatewayProcess, start_gateway
+from tests.http.guarded_server import Answer
 
 ADMIN_KEY = "admin-canary-0123456789"
 PLAIN_KEY = "plain-canary-0123456789"
@@ -22,27 +22,6 @@ CONFIG: dict[str, Any] = {
     "admin": {"port": 0, "key": ADMIN_KEY},
     "routes": {name: {"deployments": [{"model": "demo/echo"}]} for name in ("r", "s", "s-two")},
 }
-
-
-@dataclass(frozen=True)
-class Reply:
-    """One answer."""
-
-    status: int
-    headers: Mapping[str, str]
-    body: bytes
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.body)
-
-    @property
-    def error(self) -> dict[str, Any]:
-        return self.json["error"]
-
-    @property
-    def code(self) -> str | None:
-        return self.json.get("error", {}).get("code")
 
 
 class House:
@@ -57,10 +36,10 @@ class House:
         self.heard: list[bytes] = []
         """Everything that anybody was told."""
 
-    def client(self, method: str, path: str, body: Any = None, *, key: str | None = None, **headers: str) -> Reply:
+    def client(self, method: str, path: str, body: Any = None, *, key: str | None = None, **headers: str) -> Answer:
         return self._ask(self.port, method, path, body, key, headers)
 
-    def admin(self, method: str, path: str, body: Any = None, *, key: str | None = ADMIN_KEY, **headers: str) -> Reply:
+    def admin(self, method: str, path: str, body: Any = None, *, key: str | None = ADMIN_KEY, **headers: str) -> Answer:
         return self._ask(self.admin_port, method, path, body, key, headers)
 
     def made(self, path: str, **fields: Any) -> dict[str, Any]:
@@ -69,11 +48,11 @@ class House:
         assert reply.status == 200, reply.body
         return reply.json
 
-    def chat(self, key: str | None, model: str = "r", **headers: str) -> Reply:
+    def chat(self, key: str | None, model: str = "r", **headers: str) -> Answer:
         body = {"model": model, "messages": [{"role": "user", "content": "x"}]}
         return self.client("POST", "/v1/chat/completions", body, key=key, **headers)
 
-    def _ask(self, port: int, method: str, path: str, body: Any, key: str | None, more: Mapping[str, str]) -> Reply:
+    def _ask(self, port: int, method: str, path: str, body: Any, key: str | None, more: Mapping[str, str]) -> Answer:
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
         headers = {name.replace("_", "-"): value for name, value in more.items()}
         headers = {"content-type": "application/json", **headers}
@@ -89,7 +68,7 @@ class House:
             connection.close()
         names = {name.lower(): value for name, value in response.getheaders()}
         self.heard += [said, repr(names).encode()]
-        return Reply(response.status, names, said)
+        return Answer(response.status, names, said)
 
 
 @contextmanager

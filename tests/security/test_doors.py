@@ -15,7 +15,7 @@ from gateway.http.admin.table import ROUTES
 from gateway.http.drain import DrainSignal
 from gateway.runtime import Runtime
 from gateway.settings.model import Settings
-from tests.security.house import CLIENTS, DEAD, OPERATOR, House, house, roles
+from tests.security.house import CLIENTS, CONFIG, DEAD, OPERATOR, House, house, roles
 
 OPEN = {("GET", "/health/live"), ("GET", "/health/ready")}
 """What anybody may ask who reaches the port: whether it runs, and nothing else."""
@@ -32,6 +32,9 @@ FOR_CLIENTS = {
     ("GET", "/openapi.json"),
     ("GET", "/docs"),
 }
+SIGNED = {("POST", "/integrations/discord/interactions")}
+"""What no key opens: every request is signed by whom it is from."""
+BOT = {"application_id": "1", "public_key": "0f" * 32, "model": "r", "elsewhere": {"key": "named"}}
 FOR_THE_OPERATOR = {
     ("POST", "/admin/explain"),
     ("GET", "/admin/routes"),
@@ -62,7 +65,8 @@ async def _no_reload(why: str) -> Any:
 def paths(tmp_path_factory: pytest.TempPathFactory) -> dict[str, set[tuple[str, str]]]:
     """What both doors really have."""
     environ = {"ANYPORT_DATA_DIR": str(tmp_path_factory.mktemp("data"))}
-    runtime = Runtime(Settings.model_validate({"server": {"access_log": "off"}}), environ)
+    settings = {"server": {"access_log": "off"}, "integrations": {"discord": BOT}}
+    runtime = Runtime(Settings.model_validate(settings), environ)
     app = create_app(runtime, drain=DrainSignal())
     lease = app.holder.lease()
     main = {("POST", path) for path in lease.app._posts} | {("GET", path) for path, _ in lease.app._gets}
@@ -79,7 +83,7 @@ def _of(shell: Any) -> set[tuple[str, str]]:
 
 
 def test_every_path_of_the_clients_door_has_somebody_that_it_is_for(paths: dict[str, set[tuple[str, str]]]) -> None:
-    assert paths["main"] == OPEN | FOR_CLIENTS
+    assert paths["main"] == OPEN | FOR_CLIENTS | SIGNED
 
 
 def test_every_path_of_the_operators_door_is_for_the_operator(paths: dict[str, set[tuple[str, str]]]) -> None:
@@ -114,7 +118,7 @@ def test_every_field_that_the_operator_may_send_is_one_that_was_thought_of() -> 
 
 @pytest.fixture(scope="module")
 def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
-    with house(tmp_path_factory.mktemp("doors")) as one:
+    with house(tmp_path_factory.mktemp("doors"), {**CONFIG, "integrations": {"discord": BOT}}) as one:
         yield one
 
 
@@ -139,6 +143,14 @@ def test_the_clients_door(gateway: House, keys: dict[str, str | None], role: str
             expected = DEAD.get(role, "invalid_api_key")
             assert (reply.status, reply.code) == (401, expected), path
             assert reply.headers["www-authenticate"] == "Bearer"
+
+
+@pytest.mark.parametrize("role", [*DEAD, *CLIENTS, OPERATOR])
+def test_no_key_replaces_a_signature(gateway: House, keys: dict[str, str | None], role: str) -> None:
+    for method, path in sorted(SIGNED):
+        reply = gateway.client(method, path, {"type": 1, "application_id": "1"}, key=keys[role])
+        assert (reply.status, reply.code) == (401, "invalid_signature")
+        assert gateway.admin(method, path, {}).code == "unknown_url"
 
 
 @pytest.mark.parametrize("role", [*DEAD, *CLIENTS, OPERATOR])

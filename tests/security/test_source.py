@@ -181,6 +181,7 @@ OPENERS = {
     "gateway/credentials/scrub.py": "looks for secrets to take them out",
     "gateway/credentials/sign.py": "puts a key on the wire",
     "gateway/engine/picture.py": "tells kinds of keys apart by their beginning",
+    "gateway/integrations/discord/rest.py": "puts the bot's token on the wire",
     "gateway/runtime.py": "looks for passwords in URLs",
     "gateway/secret.py": "is the secret",
     "gateway/settings/provider.py": "checks how a key is written",

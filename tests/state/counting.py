@@ -56,10 +56,16 @@ class Asker:
 
 @asynccontextmanager
 async def asker(
-    url: str, *, pace: Pace = PATIENT, closed: Collection[Kind] = (), is_there: bool = True, place_seconds: float = 60
+    url: str,
+    *,
+    pace: Pace = PATIENT,
+    closed: Collection[Kind] = (),
+    is_there: bool = True,
+    place_seconds: float = 60,
+    ledger_seconds: float = 0.5,
 ) -> AsyncIterator[Asker]:
     """An asker whose counters are started, and connected if the server `is_there`."""
-    made = open_admissions(url, pace=pace, closed=closed, place_seconds=place_seconds)
+    made = open_admissions(url, pace=pace, closed=closed, place_seconds=place_seconds, ledger_seconds=ledger_seconds)
     await made.start()
     try:
         if is_there:

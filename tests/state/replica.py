@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 from adapters.failures import FailureKind
@@ -23,6 +23,13 @@ def rest(id: str, seconds: float = 60, scope: Scope = "key", reason: FailureKind
 async def eventually(holds: Callable[[], object], within: float = WITHIN) -> None:
     end = asyncio.get_running_loop().time() + within
     while not holds():
+        assert asyncio.get_running_loop().time() < end, "it never came true"
+        await asyncio.sleep(0.005)
+
+
+async def eventually_async(holds: Callable[[], Awaitable[object]], within: float = WITHIN) -> None:
+    end = asyncio.get_running_loop().time() + within
+    while not await holds():
         assert asyncio.get_running_loop().time() < end, "it never came true"
         await asyncio.sleep(0.005)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -32,6 +32,35 @@ def full(ledger: Ledger) -> int:
         ledger.record(record(f"r{count}"))
         count += 1
     return count
+
+
+class Busy:
+    """An outbox of a server with many requests."""
+
+    is_busy = True
+
+    def __init__(self) -> None:
+        self.waiting: list[Callable[[], None]] = []
+
+    def before(self, write_down: Callable[[], None]) -> None:
+        self.waiting.append(write_down)
+
+
+async def test_records_that_are_put_off_are_written_together_and_held_one_by_one_where_they_cannot(
+    tmp_path: Path,
+) -> None:
+    ledger, outbox = Ledger(Journal(tmp_path, max_bytes=100_000), Shelf(), pace=FAST), Busy()
+    for number in range(3):
+        ledger.record(record(f"r{number}"), outbox)
+    assert (ledger.journal.pending_records, len(outbox.waiting)) == (0, 1)
+    outbox.waiting.pop()()
+    assert ledger.journal.pending_records == 3
+    count = full(ledger)
+    for number in range(2):
+        ledger.record(record(f"s{number}"), outbox)
+    outbox.waiting.pop()()
+    assert (ledger.journal.pending_records, ledger.held_records) == (3 + count - 1, 3)
+    ledger.journal.close()
 
 
 @pytest.mark.parametrize(("on_failure", "is_refusing"), [("refuse", True), ("serve", False)])

@@ -278,12 +278,14 @@ async def test_what_is_not_in_storage_at_the_end_is_there_for_the_next_process(t
         journal.append(record(f"r{number}"))
     assert not await writer.flush(0.05)
     await ended(writer, journal)
-    trouble.error = None
     journal = Journal(tmp_path)
     writer = Writer(journal, shelf, pace=FAST)
     writer.start()
+    assert not await writer.flush(0.05)
+    assert not writer.has_caught_up
+    trouble.error = None
     assert await writer.flush(10)
-    assert len(shelf.records) == 10
+    assert (len(shelf.records), writer.has_caught_up) == (10, True)
     await ended(writer, journal)
 
 

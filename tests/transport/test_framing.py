@@ -78,6 +78,38 @@ async def receive(*packets: bytes, then_close: bool = False, is_head: bool = Fal
     return await _outcome(exchange, pool)
 
 
+AGAIN = {
+    "another length": response(200, (("x-a", "1"),), b"longer than before"),
+    "the same": response(200, (("x-a", "1"),), b"hello"),
+    "no body": response(200, (("x-a", "1"),), b""),
+    "another header": response(200, (("x-a", "2"),), b"hello"),
+    "another status": response(201, (("x-a", "1"),), b"hello"),
+    "surplus bytes": response(200, (("x-a", "1"),), b"hello") + b"HTTP",
+    "no number": response(200, (("x-a", "1"),), b"hello").replace(b": 5", b": 5x"),
+    "the end of the connection": response(200, (("x-a", "1"),), b"hello")[:-1],
+}
+
+
+@pytest.mark.parametrize("is_head", [False, True], ids=["GET", "HEAD"])
+@pytest.mark.parametrize("second", AGAIN.values(), ids=AGAIN)
+async def test_a_response_means_the_same_after_one_with_such_a_head(second: bytes, is_head: bool) -> None:
+    loop = asyncio.get_running_loop()
+    pool = Pool(
+        Origin("http", "upstream", 80), loop=loop, sweeper=Sweeper(loop), dial=_no_dial, limit=1, idle_seconds=60.0
+    )
+    connection = Connection(pool, loop)
+    connection.connection_made(Wire())
+    connection.hold_slot()
+    first = connection.start(b"request", Timeouts(), is_head=False)
+    connection.data_received(response(200, (("x-a", "1"),), b"hello"))
+    assert (await _outcome(first, pool)).body == b"hello"
+    exchange = connection.start(b"request", Timeouts(), is_head=is_head)
+    connection.data_received(second)
+    connection.connection_lost(None)
+    alone = await receive(second, then_close=True, is_head=is_head)
+    assert (await _outcome(exchange, pool), exchange.head.status) == (alone, alone.status)
+
+
 async def _outcome(exchange: Exchange, pool: Pool) -> Result:
     body = b""
     try:

@@ -12,10 +12,6 @@ import pytest
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs/seeds.md"
 OPEN = {
-    "A Discord bot has its token from `DISCORD_BOT_TOKEN`.",
-    "A Discord bot is a REST client.",
-    "The current user and the guilds of a Discord bot can be asked for.",
-    "Discord's interactions are answered.",
     "Then a login.",
     "MiniMax's token is renewed by its refresh token, at its global or its Chinese address.",
     "Gemini takes the login of its command line, through Code Assist.",

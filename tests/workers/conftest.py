@@ -8,42 +8,24 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.answers import completion
 from tests.e2e.stage import Stage
-from tests.reload.conftest import Start
-from tests.reload.gateway import Running, settings
-from tests.upstreams.scripted import json_response
+from tests.reload import conftest as reload
+from tests.reload.gateway import Running, Start, starting
 
 WORKERS = 2
 
-
-@pytest.fixture(scope="session")
-def stage() -> Iterator[Stage]:
-    with Stage() as upstream:
-        yield upstream
-
-
-@pytest.fixture
-def scripted(stage: Stage) -> Stage:
-    return stage.play(json_response(completion("Hi")))
+stage = reload.stage
+scripted = reload.scripted
 
 
 @pytest.fixture
 def start(tmp_path: Path, scripted: Stage) -> Iterator[Start]:
     """Starts gateways of two workers and waits until both serve."""
-    running: list[Running] = []
+    with starting(tmp_path, scripted.url) as begin:
 
-    def begin(*arguments: str, **more: Any) -> Running:
-        directory = tmp_path / f"gateway-{len(running)}"
-        directory.mkdir()
-        arguments = ("--workers", str(WORKERS), *arguments)
-        made = Running(directory, settings(scripted.url, **more), arguments)
-        running.append(made)
-        made.wait_for_workers(WORKERS)
-        return made
+        def begin_all(*arguments: str, **more: Any) -> Running:
+            made = begin("--workers", str(WORKERS), *arguments, **more)
+            made.wait_for_workers(WORKERS)
+            return made
 
-    yield begin
-    for each in running:
-        each.client.close()
-        if each.is_running:
-            each.stop()
+        yield begin_all

@@ -12,8 +12,7 @@ import httpx2
 from tests.e2e.answers import completion
 from tests.e2e.stage import Stage
 from tests.http.events import SLACK_SECONDS, Listener
-from tests.reload.conftest import Start
-from tests.reload.gateway import ADMIN_KEY, HELLO, Running, until
+from tests.reload.gateway import ADMIN_KEY, HELLO, Running, Start, until
 from tests.upstreams.scripted import json_response
 from tests.workers.conftest import WORKERS
 

@@ -13,8 +13,7 @@ import pytest
 
 from tests.e2e.process import clean_environ, run_gateway
 from tests.e2e.stage import Stage
-from tests.reload.conftest import Start
-from tests.reload.gateway import ADMIN_KEY, HELLO, Running, settings, until
+from tests.reload.gateway import ADMIN_KEY, HELLO, Running, Start, settings, until
 
 DEAD_SECONDS = 5.0
 """How long a key that was disabled may work on anywhere."""

@@ -21,8 +21,7 @@ import pytest
 from tests.e2e.answers import text_chunks
 from tests.e2e.process import clean_environ, run_gateway
 from tests.e2e.stage import Stage
-from tests.reload.conftest import Start
-from tests.reload.gateway import HELLO, Running, settings, until
+from tests.reload.gateway import HELLO, Running, Start, settings, until
 from tests.upstreams.scripted import Answer, sse_response
 from tests.workers.conftest import WORKERS
 

@@ -6,25 +6,15 @@ from typing import Annotated, Any
 
 import typer
 
-from gateway.cli.options import ConfigOption, JsonOption
+from gateway.cli.options import ConfigOption, JsonOption, with_grouped_options
 from gateway.cli.output import print_json, print_pairs, print_table
 from gateway.cli.owners.desk import OwnerDesk, open_desk
 from gateway.cli.owners.options import (
     NONE,
-    BudgetOption,
-    InFlightOption,
-    NameOption,
-    NewBudgetOption,
-    NewInFlightOption,
-    NewNameOption,
-    NewRpmOption,
+    NewOwner,
     NewTeamOption,
-    NewTpmOption,
-    RpmOption,
+    OwnerChanges,
     TeamOption,
-    TpmOption,
-    changes_of,
-    wishes_of,
 )
 
 TeamArgument = Annotated[str, typer.Argument(metavar="TEAM", help="Id or name of a team.")]
@@ -34,10 +24,10 @@ ProjectArgument = Annotated[str, typer.Argument(metavar="PROJECT", help="Id or n
 def teams_group() -> typer.Typer:
     """Returns the command group of teams."""
     group = typer.Typer(no_args_is_help=True, help="Look after teams, which own projects and keys.")
-    group.command("create")(create_team)
+    group.command("create")(with_grouped_options(create_team))
     group.command("list")(list_teams)
     group.command("show")(show_team)
-    group.command("change")(change_team)
+    group.command("change")(with_grouped_options(change_team))
     group.command("delete")(delete_team)
     return group
 
@@ -45,40 +35,25 @@ def teams_group() -> typer.Typer:
 def projects_group() -> typer.Typer:
     """Returns the command group of projects."""
     group = typer.Typer(no_args_is_help=True, help="Look after projects, which own keys.")
-    group.command("create")(create_project)
+    group.command("create")(with_grouped_options(create_project))
     group.command("list")(list_projects)
     group.command("show")(show_project)
-    group.command("change")(change_project)
+    group.command("change")(with_grouped_options(change_project))
     group.command("delete")(delete_project)
     return group
 
 
-def create_team(
-    name: NameOption,
-    rpm: RpmOption = None,
-    tpm: TpmOption = None,
-    in_flight: InFlightOption = None,
-    budget: BudgetOption = None,
-    config: ConfigOption = None,
-    as_json: JsonOption = False,
-) -> None:
+def create_team(owner: NewOwner, config: ConfigOption = None, as_json: JsonOption = False) -> None:
     """Make a team."""
-    print_owner(open_desk(config).create("team", wishes_of(name, rpm, tpm, in_flight, budget)), as_json=as_json)
+    print_owner(open_desk(config).create("team", owner.wishes()), as_json=as_json)
 
 
 def create_project(
-    name: NameOption,
-    team: TeamOption = None,
-    rpm: RpmOption = None,
-    tpm: TpmOption = None,
-    in_flight: InFlightOption = None,
-    budget: BudgetOption = None,
-    config: ConfigOption = None,
-    as_json: JsonOption = False,
+    owner: NewOwner, team: TeamOption = None, config: ConfigOption = None, as_json: JsonOption = False
 ) -> None:
     """Make a project."""
+    wishes = owner.wishes()
     desk = open_desk(config)
-    wishes = wishes_of(name, rpm, tpm, in_flight, budget)
     if team:
         wishes["team_id"] = desk.find("team", team)["id"]
     print_owner(desk.create("project", wishes), as_json=as_json)
@@ -110,37 +85,25 @@ def show_project(project: ProjectArgument, config: ConfigOption = None, as_json:
 
 
 def change_team(
-    team: TeamArgument,
-    name: NewNameOption = None,
-    rpm: NewRpmOption = None,
-    tpm: NewTpmOption = None,
-    in_flight: NewInFlightOption = None,
-    budget: NewBudgetOption = None,
-    config: ConfigOption = None,
-    as_json: JsonOption = False,
+    team: TeamArgument, changes: OwnerChanges, config: ConfigOption = None, as_json: JsonOption = False
 ) -> None:
     """Change the name, limits or budgets of a team; what is not named stays."""
     desk = open_desk(config)
     found = desk.find("team", team)
-    wishes = changes_of(found, name, rpm, tpm, in_flight, budget)
-    print_owner(desk.change("team", found["id"], wishes), as_json=as_json)
+    print_owner(desk.change("team", found["id"], changes.wishes(found)), as_json=as_json)
 
 
 def change_project(
     project: ProjectArgument,
-    name: NewNameOption = None,
+    changes: OwnerChanges,
     team: NewTeamOption = None,
-    rpm: NewRpmOption = None,
-    tpm: NewTpmOption = None,
-    in_flight: NewInFlightOption = None,
-    budget: NewBudgetOption = None,
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Change the name, team, limits or budgets of a project; what is not named stays."""
     desk = open_desk(config)
     found = desk.find("project", project)
-    wishes = changes_of(found, name, rpm, tpm, in_flight, budget) | belonging(desk, "team", team)
+    wishes = changes.wishes(found) | belonging(desk, "team", team)
     print_owner(desk.change("project", found["id"], wishes), as_json=as_json)
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Annotated, Any, Final
 
 import typer
@@ -44,35 +44,50 @@ NONE: Final = "none"
 """What an option says that takes something away."""
 
 
-def wishes_of(
-    name: str, rpm: int | None, tpm: int | None, in_flight: int | None, budgets: Sequence[str] | None
-) -> dict[str, Any]:
-    """Returns what the admin API is to be told."""
-    limits = {"requests_per_minute": rpm, "tokens_per_minute": tpm, "max_in_flight": in_flight}
-    return {"name": name, "limits": limits, "budgets": _budgets(budgets or ())}
+@dataclass(frozen=True, slots=True)
+class NewOwner:
+    """What a new key, team or project is to be called and held to."""
+
+    name: NameOption
+    rpm: RpmOption = None
+    tpm: TpmOption = None
+    in_flight: InFlightOption = None
+    budget: BudgetOption = None
+
+    def wishes(self) -> dict[str, Any]:
+        """Returns what the admin API is to be told."""
+        limits = {
+            "requests_per_minute": self.rpm,
+            "tokens_per_minute": self.tpm,
+            "max_in_flight": self.in_flight,
+        }
+        return {"name": self.name, "limits": limits, "budgets": _budgets(self.budget or ())}
 
 
-def changes_of(
-    owner: Mapping[str, Any],
-    name: str | None,
-    rpm: str | None,
-    tpm: str | None,
-    in_flight: str | None,
-    budgets: Sequence[str] | None,
-) -> dict[str, Any]:
-    """Returns what the admin API is to be told; limits that are not named stay as they are."""
-    named = {
-        "requests_per_minute": ("--rpm", rpm),
-        "tokens_per_minute": ("--tpm", tpm),
-        "max_in_flight": ("--in-flight", in_flight),
-    }
-    changed = {limit: _number(option, text) for limit, (option, text) in named.items() if text is not None}
-    wishes: dict[str, Any] = {} if name is None else {"name": name}
-    if changed:
-        wishes["limits"] = {**owner["limits"], **changed}
-    if budgets:
-        wishes["budgets"] = [] if list(budgets) == [NONE] else _budgets(budgets)
-    return wishes
+@dataclass(frozen=True, slots=True)
+class OwnerChanges:
+    """What of a name, of limits and budgets is to change."""
+
+    name: NewNameOption = None
+    rpm: NewRpmOption = None
+    tpm: NewTpmOption = None
+    in_flight: NewInFlightOption = None
+    budget: NewBudgetOption = None
+
+    def wishes(self, owner: Mapping[str, Any]) -> dict[str, Any]:
+        """Returns what the admin API is to be told; limits that are not named stay as the owner has them."""
+        named = {
+            "requests_per_minute": ("--rpm", self.rpm),
+            "tokens_per_minute": ("--tpm", self.tpm),
+            "max_in_flight": ("--in-flight", self.in_flight),
+        }
+        changed = {limit: _number(option, text) for limit, (option, text) in named.items() if text is not None}
+        wishes: dict[str, Any] = {} if self.name is None else {"name": self.name}
+        if changed:
+            wishes["limits"] = {**owner["limits"], **changed}
+        if self.budget:
+            wishes["budgets"] = [] if self.budget == [NONE] else _budgets(self.budget)
+        return wishes
 
 
 def seconds_of(option: str, text: str) -> int:
@@ -85,7 +100,9 @@ def seconds_of(option: str, text: str) -> int:
 
 def moment_after(option: str, text: str) -> int:
     """Returns when a time from now is over, in milliseconds since 1970."""
-    return time.time_ns() // 1_000_000 + 1000 * seconds_of(option, text)
+    from gateway.storage.base import wall_ms
+
+    return wall_ms() + 1000 * seconds_of(option, text)
 
 
 def _number(option: str, text: str) -> int | None:

@@ -6,28 +6,18 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from gateway.cli.options import ConfigOption, JsonOption
+from gateway.cli.options import ConfigOption, JsonOption, with_grouped_options
 from gateway.cli.output import print_json
 from gateway.cli.owners.desk import open_desk
 from gateway.cli.owners.groups import belonging, moment_of, names_of, print_owner, print_owners
 from gateway.cli.owners.options import (
     NONE,
-    BudgetOption,
-    InFlightOption,
-    NameOption,
-    NewBudgetOption,
-    NewInFlightOption,
-    NewNameOption,
-    NewRpmOption,
+    NewOwner,
     NewTeamOption,
-    NewTpmOption,
-    RpmOption,
+    OwnerChanges,
     TeamOption,
-    TpmOption,
-    changes_of,
     moment_after,
     seconds_of,
-    wishes_of,
 )
 
 _EXPIRES: Final = "--expires"
@@ -64,26 +54,22 @@ NewExpiresOption = Annotated[
 def add_key_commands(group: typer.Typer) -> None:
     """Adds the commands to `anyport keys`."""
     for command in (create, show, change, rotate, disable, enable):
-        group.command(command.__name__)(command)
+        group.command(command.__name__)(with_grouped_options(command))
     group.command("list")(list_keys)
 
 
 def create(
-    name: NameOption,
+    owner: NewOwner,
     team: TeamOption = None,
     project: ProjectOption = None,
     route: RouteOption = None,
-    rpm: RpmOption = None,
-    tpm: TpmOption = None,
-    in_flight: InFlightOption = None,
-    budget: BudgetOption = None,
     expires: ExpiresOption = None,
     keep_content: KeepOption = None,
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Make a key and show it, once; from the first key on, all requests need one."""
-    wishes = wishes_of(name, rpm, tpm, in_flight, budget)
+    wishes = owner.wishes()
     if expires:
         wishes["expires_at_ms"] = moment_after(_EXPIRES, expires)
     if keep_content:
@@ -129,14 +115,10 @@ def show(key: KeyArgument, config: ConfigOption = None, as_json: JsonOption = Fa
 
 def change(
     key: KeyArgument,
-    name: NewNameOption = None,
+    changes: OwnerChanges,
     team: NewTeamOption = None,
     project: NewProjectOption = None,
     route: NewRouteOption = None,
-    rpm: NewRpmOption = None,
-    tpm: NewTpmOption = None,
-    in_flight: NewInFlightOption = None,
-    budget: NewBudgetOption = None,
     expires: NewExpiresOption = None,
     keep_content: KeepOption = None,
     config: ConfigOption = None,
@@ -145,7 +127,7 @@ def change(
     """Change what a key may do and whom it belongs to; what is not named stays, and so does the key itself."""
     desk = open_desk(config)
     found = desk.find("key", key)
-    wishes = changes_of(found, name, rpm, tpm, in_flight, budget)
+    wishes = changes.wishes(found)
     wishes |= belonging(desk, "team", team) | belonging(desk, "project", project)
     if route:
         wishes["routes"] = [] if route == [NONE] else route

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from gateway.cli.configuration import load_configuration, located
 from gateway.cli.exits import Exit
 from gateway.cli.options import ConfigOption, JsonOption
 from gateway.cli.output import print_json, print_pairs, print_table
 from gateway.cli.providers.check import check_provider
 from gateway.cli.providers.files import add_provider, remove_provider
+from gateway.cli.providers.known import Known, load_known
 
 if TYPE_CHECKING:
     from gateway.domain import ProviderSpec
-    from gateway.registry.catalogue import Provider
-    from gateway.registry.registry import Registry
 
 READY = "ready"
 _COLUMNS = ("PROVIDER", "NAME", "WHERE", "STATE", "CREDENTIALS", "BASE URL")
@@ -75,33 +71,6 @@ def show_provider(
         print_json(members)
     else:
         print_pairs((key.replace("_", " "), _text(value)) for key, value in members.items())
-
-
-@dataclass(frozen=True, slots=True)
-class Known:
-    """All providers, those that can be called, and why others cannot."""
-
-    registry: Registry
-    providers: dict[str, Provider]
-    problems: dict[str, str]
-
-
-def load_known(config: Path | None) -> Known:
-    """Returns the providers of the configuration; raises ConfigError."""
-    from gateway.registry.builtin import load_builtin, to_spec
-    from gateway.registry.registry import Registry
-    from gateway.runtime import build_catalogue
-
-    configuration = load_configuration(config)
-    with located(configuration.path):
-        catalogue = build_catalogue(configuration.settings, configuration.environ)
-    providers = {provider.spec.id: provider for provider in catalogue}
-    # What cannot be resolved, mostly for want of an account's name in its URL, is not in the catalogue.
-    others = (to_spec(id, row) for id, row in load_builtin().items() if id not in providers)
-    specs = [*(provider.spec for provider in providers.values()), *others]
-    return Known(
-        Registry(sorted(specs, key=lambda spec: spec.id)), providers, {**catalogue.unusable, **catalogue.problems}
-    )
 
 
 def _members(known: Known, spec: ProviderSpec) -> dict[str, Any]:

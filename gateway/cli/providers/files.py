@@ -14,6 +14,7 @@ from gateway.cli.options import ConfigOption, JsonOption
 from gateway.cli.output import print_json, print_pairs
 from gateway.cli.providers.check import ask_provider, probe_pairs
 from gateway.cli.providers.discover import members
+from gateway.cli.providers.known import load_known
 
 if TYPE_CHECKING:
     from gateway.settings.provider_files import ProviderFile
@@ -89,8 +90,6 @@ def _directory(config: Path | None) -> Path:
 
 def _refusal(config: Path | None, name: str) -> str:
     """Says why no provider can get that name: another one has it, in any case, or it is none; "" if one can."""
-    from gateway.cli.providers.command import load_known
-
     named = load_known(config).registry.get(name)
     if named is None:
         is_file_name = Path(name).name == name

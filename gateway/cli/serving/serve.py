@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from gateway.cli.exits import Exit
-from gateway.cli.options import ConfigOption
+from gateway.cli.options import ConfigOption, UnauthenticatedOption
 from gateway.cli.serving.source import Source
 
 MOST_WORKERS = 64
@@ -21,9 +21,7 @@ def serve(
     port: Annotated[int | None, typer.Option(help="Port to listen on, instead of server.port.")] = None,
     workers: Annotated[int, typer.Option(min=1, max=MOST_WORKERS, help="Processes that share the port.")] = 1,
     watch: Annotated[bool, typer.Option(help="Whether a changed file is loaded by itself.")] = True,
-    allow_unauthenticated: Annotated[
-        bool, typer.Option("--allow-unauthenticated", help="Serve other machines without any API key.")
-    ] = False,
+    allow_unauthenticated: UnauthenticatedOption = False,
     worker: Annotated[str | None, typer.Option(hidden=True)] = None,
 ) -> None:
     """Start the gateway and serve until SIGTERM or Ctrl-C."""

@@ -65,7 +65,7 @@ class Source:
 
         settings = configuration.settings
         with located(configuration.path):
-            refuse(settings, self._standing(settings.server), stock_of(settings, configuration.environ))
+            refuse(settings, self.standing(settings.server), stock_of(settings, configuration.environ))
 
     def first(self) -> Runtime:
         """Returns the runtime that a process starts with, once storage was examined; raises ConfigError."""
@@ -91,23 +91,24 @@ class Source:
         data = source.read() if data is None else data
         configuration = source.load(data)
         settings = with_fixed(before.settings, configuration.settings)
-        standing = self._standing(settings.server)
+        standing = self.standing(settings.server)
         picture = before.shared.stored.thing.picture
         with located(configuration.path, data):
             refuse(settings, standing, Stock(not picture.is_empty, next(picture.limited(), "")))
             runtime = Runtime(settings, configuration.environ, before=before, standing=standing)
         return Built(runtime, configuration.settings)
 
-    def _runtime(self, configuration: Configuration, data: bytes | None) -> Runtime:
-        from gateway.runtime import Runtime
-
-        settings = configuration.settings
-        with located(configuration.path, data):
-            return Runtime(settings, configuration.environ, standing=self._standing(settings.server))
-
-    def _standing(self, server: ServerSettings) -> Standing:
+    def standing(self, server: ServerSettings) -> Standing:
+        """Returns what becomes of requests without a key, and how many processes serve."""
         from gateway.access.premises import Standing
         from gateway.http.server import is_loopback
 
         # Without keys the gateway spends its owner's money for everyone who reaches the port.
         return Standing(self.workers, not (self.allow_unauthenticated or is_loopback(server.host)))
+
+    def _runtime(self, configuration: Configuration, data: bytes | None) -> Runtime:
+        from gateway.runtime import Runtime
+
+        settings = configuration.settings
+        with located(configuration.path, data):
+            return Runtime(settings, configuration.environ, standing=self.standing(settings.server))

@@ -31,11 +31,10 @@ class UsageDesk:
         from starlette.datastructures import QueryParams
 
         async def directly(runtime: Runtime) -> dict[str, Any]:
-            from gateway.http.usage.questions import asked, called_in, read_usage_query
+            from gateway.http.usage.questions import called_in, read_usage_query, summed
             from gateway.http.usage.sums import as_rows, reliance
 
-            query = read_usage_query(QueryParams(list(parameters)))
-            told = await asked(runtime.books, lambda storage: storage.usage(query))
+            told = await summed(runtime, read_usage_query(QueryParams(list(parameters))))
             return {"data": as_rows(told.answer, called_in(runtime)), **reliance(told)}
 
         return self._ask("/admin/usage", parameters, directly)
@@ -85,17 +84,9 @@ class UsageDesk:
         found = [each["id"] for each in self._owners.all(word, said) if each["name"] == said]
         if len(found) > 1:
             end(f"several {word}s are called {said!r}: {', '.join(found)}; say which by its id")
-        if not found and not self._is_id(word, said):
-            end(f"there is no {word} {said!r}; see `anyport {word}s list`")
+        if not found:
+            self.sums([(word, said)])  # refused, if it is no id either
         return found[0] if found else said
-
-    def _is_id(self, word: str, said: str) -> bool:
-        from gateway.access.keys import client_keys
-
-        in_file = (caller.name for _, caller in client_keys(self._configuration.settings.server.api_keys))
-        if (word == "key" and said in in_file) or any(each["id"] == said for each in self._owners.all(word)):
-            return True
-        return bool(self.sums([("by", word), (word, said)])["data"])
 
     def _ask(
         self, path: str, parameters: Parameters, directly: Callable[[Runtime], Awaitable[dict[str, Any]]]

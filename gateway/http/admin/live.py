@@ -18,7 +18,7 @@ from gateway.http.admin.reading import Asked
 from gateway.http.admin.states import deployment_state, deployment_states, route_states, upstream_keys
 from gateway.reload.reloader import Reload
 from gateway.runtime import Runtime
-from gateway.storage.base import AuditEntry, StorageUnavailable
+from gateway.storage.base import AuditEntry, StorageUnavailable, wall_ms
 
 ACTOR = "admin API"
 """Who the audit log names."""
@@ -66,7 +66,7 @@ async def _reset(runtime: Runtime, pardons: Pardons, id: str) -> object:
     """Ends the rest of all deployments of this name; what the audit log cannot be told does not happen."""
     if not pardons.find(id):
         raise UnknownUrl(f"there is no deployment {id[:64]!r}; see GET /admin/deployments")
-    entry = AuditEntry(time.time_ns() // 1_000_000, ACTOR, "deployment.reset", f"deployment:{id}")
+    entry = AuditEntry(wall_ms(), ACTOR, "deployment.reset", f"deployment:{id}")
     try:
         await (await runtime.books.storage()).audit(entry)
     except StorageUnavailable:

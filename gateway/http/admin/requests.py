@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
@@ -16,7 +15,7 @@ from gateway.http.usage.questions import asked as asked_storage
 from gateway.http.usage.sums import milliseconds_of, moment_text, reliance, wrong
 from gateway.records import Content, UsageRecord, dollars
 from gateway.runtime import Runtime
-from gateway.storage.base import AuditEntry, Filter, RecordsQuery, Storage
+from gateway.storage.base import AuditEntry, Filter, RecordsQuery, Storage, wall_ms
 
 _PAGE: Final = 100
 _SHOWN: Final = 64
@@ -63,7 +62,7 @@ async def listed_requests(runtime: Runtime, query: Mapping[str, Any]) -> dict[st
 
 async def shown_request(runtime: Runtime, id: str, actor: str) -> dict[str, Any]:
     """Returns one request, with its content if there is any; the audit log then says that `actor` has read it."""
-    entry = AuditEntry(time.time_ns() // 1_000_000, actor, "request.read", f"request:{id}")
+    entry = AuditEntry(wall_ms(), actor, "request.read", f"request:{id}")
 
     async def read(storage: Storage) -> tuple[UsageRecord, Content | None]:
         found = await storage.records(RecordsQuery(id=id, limit=1))

@@ -12,12 +12,12 @@ from adapters.codec import encode
 from gateway.batches.lines import ENDPOINTS
 from gateway.batches.names import new_batch_id
 from gateway.errors import CallerError, GatewayError, InvalidRequest, MethodNotAllowed
-from gateway.http.api.files import INPUT_PURPOSE, listed, owner_of, page_of, storage_trouble
+from gateway.http.api.files import INPUT_PURPOSE, listed, owner_of, page_of, quota_exceeded, storage_trouble
 from gateway.http.api.inference import check_media, read_body
 from gateway.http.edge import Transaction
 from gateway.runtime import Runtime
 from gateway.storage.base import DAY_MS
-from gateway.storage.jobs import AT_WORK, Batch, Jobs
+from gateway.storage.jobs import AT_WORK, Batch, Jobs, Tokens
 
 BATCHES_PATH: Final = "/v1/batches"
 _MAX_BODY_BYTES: Final = 64 * 1024
@@ -89,6 +89,8 @@ class BatchesEndpoint:
         if file is None or file.purpose != INPUT_PURPOSE:
             message = "there is no such file of purpose `batch`; upload one with POST /v1/files"
             raise InvalidRequest(message, code="file_not_found", param="input_file_id", status=404)
+        if await jobs.kept_bytes(owner) + file.bytes > self._runtime.settings.batches.max_owner_bytes:
+            raise quota_exceeded("input_file_id")
         now_ms = self._now_ms()
         batch = Batch(
             id=new_batch_id(),
@@ -99,6 +101,7 @@ class BatchesEndpoint:
             created_at_ms=now_ms,
             expires_at_ms=now_ms + DAY_MS,
             metadata=wish.metadata,
+            input_bytes=file.bytes,
         )
         await jobs.put_batch(batch)
         self._wake()
@@ -138,6 +141,18 @@ def shown(batch: Batch) -> dict[str, Any]:
         **moments,
         "request_counts": {"total": batch.total, "completed": batch.completed, "failed": batch.failed},
         "metadata": batch.metadata,
+        "model": batch.model,
+        "usage": None if batch.tokens is None else _usage(batch.tokens),
+    }
+
+
+def _usage(tokens: Tokens) -> dict[str, Any]:
+    return {
+        "input_tokens": tokens.input,
+        "input_tokens_details": {"cached_tokens": tokens.cached},
+        "output_tokens": tokens.output,
+        "output_tokens_details": {"reasoning_tokens": tokens.reasoning},
+        "total_tokens": tokens.input + tokens.output,
     }
 
 

@@ -20,7 +20,7 @@ from gateway.storage.jobs import PART_BYTES, Jobs, Page, StoredFile
 
 FILES_PATH: Final = "/v1/files"
 INPUT_PURPOSE: Final = "batch"
-_MAX_PAGE: Final = 1000
+_MAX_PAGE: Final = 10_000
 _MAX_VALUE_BYTES: Final = 1024
 
 
@@ -114,8 +114,7 @@ class FilesEndpoint:
 
     async def _upload(self, transaction: Transaction, jobs: Jobs, owner: str) -> None:
         form = FormReader(boundary_of(transaction.headers.get(b"content-type", b"")))
-        room = self._max_bytes - await jobs.kept_bytes(owner)
-        upload = _Upload(jobs, owner, room, self._runtime.shared.stored.thing.picture.now_ms())
+        upload = _Upload(jobs, owner, self._max_bytes, self._runtime.shared.stored.thing.picture.now_ms())
         try:
             more = True
             while more:
@@ -137,9 +136,9 @@ class FilesEndpoint:
 class _Upload:
     """A file on its way into storage: no more than one part of it is in memory."""
 
-    def __init__(self, jobs: Jobs, owner: str, room: int, now_ms: int) -> None:
+    def __init__(self, jobs: Jobs, owner: str, max_bytes: int, now_ms: int) -> None:
         self._jobs = jobs
-        self._room = room
+        self._max_bytes = max_bytes
         self._file = StoredFile(new_file_id(), owner, "", INPUT_PURPOSE, 0, now_ms)
         self._buffer = bytearray()
         self._values: dict[str, bytes] = {}
@@ -171,9 +170,6 @@ class _Upload:
         self._is_complete = piece.is_last
         self._buffer += piece.data
         self._bytes += len(piece.data)
-        if self._bytes > self._room:
-            message = "this file and those before it are longer together than batches.max_owner_bytes; delete some"
-            raise InvalidRequest(message, code="file_quota_exceeded", param="file")
         while len(self._buffer) >= PART_BYTES:
             await self._flush()
 
@@ -199,15 +195,31 @@ class _Upload:
         await self._jobs.add_part(self._file.id, self._parts, bytes(self._buffer[:PART_BYTES]))
         self._parts += 1
         del self._buffer[:PART_BYTES]
+        # Asked each time: other uploads of the key may be under way.
+        if await self._jobs.kept_bytes(self._file.owner) > self._max_bytes:
+            raise quota_exceeded("file")
+
+
+def quota_exceeded(param: str) -> InvalidRequest:
+    """Returns what a key hears that wants more kept than it may."""
+    message = (
+        "files of this key, with the lines of its batches at work, are longer together than batches.max_owner_bytes; "
+        "delete some, or let batches end"
+    )
+    return InvalidRequest(message, code="file_quota_exceeded", param=param)
 
 
 async def _parts(transaction: Transaction, jobs: Jobs, file: StoredFile) -> AsyncIterator[bytes]:
     """Gives the parts of a file until its end, or until nobody is there to take them."""
     connection = transaction.scope.get("anyport.connection")
-    number = 0
-    while (data := await jobs.part(file.id, number)) is not None:
+    number, left = 0, file.bytes
+    while left:
+        data = await jobs.part(file.id, number)
+        if data is None:  # deleted meanwhile; the length was told already
+            transaction.cut("file_not_found")
+            raise ClientGone
         yield data
-        number += 1
+        number, left = number + 1, left - len(data)
         if connection is not None and connection.is_gone:
             raise ClientGone
 

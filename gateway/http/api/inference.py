@@ -32,7 +32,7 @@ from gateway.errors import (
 from gateway.http.api.inbound import read_call
 from gateway.http.drain import DrainSignal
 from gateway.http.edge import ClientGone, HeaderList, Transaction
-from gateway.http.guard.protocol import ClientConnection
+from gateway.http.guard.outbox import Outbox
 from gateway.http.ids import Ids
 from gateway.records import dollars
 from gateway.routing.asking import Asking
@@ -117,7 +117,7 @@ class InferenceEndpoint:
         lease = await self._gate.admit(asking, plan, client)
         if lease is not None:
             transaction.limits = _encoded(lease.headers)
-        transaction.settle = lambda: self._settle(transaction, plan, lease)
+        transaction.settle = lambda outbox: self._settle(transaction, plan, lease, outbox)
         if client.key is not None and client.key.keeps_content:
             transaction.kept = self._keeper.begin(body)
         if plan.route.mirror is not None:
@@ -125,14 +125,14 @@ class InferenceEndpoint:
         with Interruption(transaction, self._drain):
             await self._run(call, plan, transaction)
 
-    def _settle(self, transaction: Transaction, plan: Plan, lease: Lease | None) -> str:
+    def _settle(self, transaction: Transaction, plan: Plan, lease: Lease | None, outbox: Outbox | None) -> str:
         try:
-            return self._recorded(transaction, plan, lease) if transaction.outcome.attempts else ""
+            return self._recorded(transaction, plan, lease, outbox) if transaction.outcome.attempts else ""
         finally:
             if lease is not None:
                 lease.release()  # does nothing once it is settled; a place that is never given back is lost for good
 
-    def _recorded(self, transaction: Transaction, plan: Plan, lease: Lease | None) -> str:
+    def _recorded(self, transaction: Transaction, plan: Plan, lease: Lease | None, outbox: Outbox | None) -> str:
         outcome = transaction.outcome
         record_id = outcome.request_id
         if b"x-request-id" in transaction.headers:
@@ -141,7 +141,7 @@ class InferenceEndpoint:
         record = self._settler.settle(outcome, plan, transaction.client_key, record_id)
         if transaction.kept is not None:
             record = replace(record, content=transaction.kept.content())
-        self._books.record(record)
+        self._books.record(record, outbox)
         if lease is not None:
             lease.settle(record)
         cost = record.cost_nano_usd
@@ -206,7 +206,7 @@ class Interruption:
     def __init__(self, transaction: Transaction, drain: DrainSignal) -> None:
         self._transaction = transaction
         self._drain = drain
-        self._connection: ClientConnection | None = transaction.scope.get("anyport.connection")
+        self._connection = transaction.connection
         self._task = asyncio.current_task() if self._connection is None else self._connection.task
 
     def __enter__(self) -> None:
@@ -256,6 +256,12 @@ def check_media(transaction: Transaction) -> None:
 
 async def read_body(transaction: Transaction, limit: int) -> bytes:
     """Returns the whole request body; raises BodyTooLarge past `limit` bytes, ClientGone if it never comes."""
+    connection = transaction.connection
+    whole = None if connection is None else connection.whole_body()
+    if whole is not None:
+        if len(whole) > limit:
+            raise _too_large(limit)
+        return whole
     message = await transaction.receive()
     if message["type"] != "http.request":
         raise ClientGone

@@ -135,7 +135,7 @@ def check_unique_keys(body: bytes, members: Mapping[str, Raw]) -> None:
     """Raises BadJson if a top-level key occurs twice: we and an upstream might act on different ones."""
     rest = len(body) - 4 * len(members) - 1  # without quotes, colon and comma of each member, and the braces
     for name, value in members.items():
-        rest -= len(name) + memoryview(value).nbytes
+        rest -= len(name) + len(value)
     if rest == 0 or (rest == 2 * len(members) - 1 and _is_spaced(body, members)):
         return  # nothing but the members, written with or without blanks after `:` and `,`
     # Linear in the body, unlike matching its brackets: every member has one colon, and what its value has inside.
@@ -173,7 +173,7 @@ def _is_spaced(body: bytes, members: Mapping[str, Raw]) -> bool:
         key = b'"%b": ' % name.encode()
         if not body.startswith(key, at):
             return False
-        at += len(key) + memoryview(value).nbytes + 2
+        at += len(key) + len(value) + 2
     return True
 
 

@@ -8,6 +8,8 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, Protocol
 
 from gateway.errors import error_body
+from gateway.http.guard.client import Headers
+from gateway.http.guard.outbox import Outbox
 from gateway.http.guard.response_head import header_lines
 
 Scope = MutableMapping[str, Any]
@@ -23,35 +25,12 @@ CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 _log = logging.getLogger("anyport.http")
 
 
-class ClientConnection(Protocol):
-    """What `scope["anyport.connection"]` offers: the news that the client is gone, at no cost per request."""
-
-    task: asyncio.Task[None] | None
-    """The task that serves the request. Asking asyncio for it costs a system call on Python 3.11 (a fork check)."""
-
-    @property
-    def is_gone(self) -> bool:
-        """True once the client cannot get this answer any more."""
-        ...
-
-    def cut(self) -> None:
-        """Closes the connection at once: this answer cannot be completed."""
-        ...
-
-    def watch(self, gone: Callable[[], None]) -> None:
-        """Registers the only watcher; it is called once, from the event loop, when the client is gone."""
-        ...
-
-    def unwatch(self) -> None:
-        """Removes the watcher."""
-        ...
-
-
 class Wire(Protocol):
     """The connection as an exchange sees it."""
 
     bytes_written: int
     is_write_paused: bool
+    outbox: Outbox
 
     def write(self, data: bytes | memoryview) -> None:
         """Queues bytes for the client."""
@@ -94,6 +73,7 @@ class Exchange:
         "_is_end_delivered",
         "_left",
         "_scope",
+        "_whole",
         "_wire",
         "awaits_continue",
         "buffered_bytes",
@@ -106,12 +86,16 @@ class Exchange:
         "is_started",
         "keep_alive",
         "last_bytes",
+        "outbox",
         "task",
     )
 
     def __init__(self, wire: Wire, scope: Scope, *, keep_alive: bool, awaits_continue: bool) -> None:
         scope["anyport.connection"] = self
         self._wire = wire
+        self.outbox = wire.outbox
+        self._whole: tuple[int, Headers, bytes] | None = None
+        """The response, once all of it is known; it may wait in the outbox."""
         self._scope: Scope | None = scope
         self._gone: Callable[[], None] | None = None
         self.keep_alive = keep_alive
@@ -134,7 +118,7 @@ class Exchange:
         self._chunked = False
         self._left: int | None = None
         """Body bytes that `content-length` still promises."""
-        self.headers: list[tuple[bytes, bytes]] = []
+        self.headers: Headers = []
         self.last_bytes = b""
         """The last body bytes sent."""
         self.task: asyncio.Task[None] | None = None
@@ -166,6 +150,48 @@ class Exchange:
             self.is_gone = True
             self._wake()
 
+    def whole_body(self) -> bytes | None:
+        """Returns the body if all of it is there; else it is to be received, piece by piece."""
+        is_new = self.is_body_complete and not (self._is_end_delivered or self.awaits_continue)
+        return self._body_so_far() if is_new and not (self.is_gone or self.is_complete) else None
+
+    def respond(self, status: int, headers: Headers, body: bytes) -> bool:
+        """Sends a whole response, behind what waits in the outbox; returns False if it has to be sent by messages.
+
+        `headers` say how long the body is, and nothing else about the framing.
+        """
+        if self.is_gone or self.is_bodiless or self._wire.is_write_paused or len(body) > JOIN_BYTES:
+            return False
+        if self.is_started or self._head is not None or self.awaits_continue or not self.is_http11:
+            return False
+        self.is_started = True
+        self._whole = (status, headers, body)
+        if self.outbox.is_holding and self.is_body_complete:
+            self.outbox.after(self._send_whole)
+            return True
+        if self.outbox.is_holding:  # what still comes may be bad, and end the connection before the answer is out
+            self.outbox.release()
+        self._send_whole()
+        return True
+
+    def _send_whole(self) -> None:
+        if self.is_gone or self._whole is None:
+            return
+        status, headers, body = self._whole
+        end = b"\r\n" if self.keep_alive else b"connection: close\r\n\r\n"
+        self._wire.write(b"".join((self._wire.first_lines(status), header_lines(headers), end, body)))
+        self._complete()
+
+    def send_piece(self, data: bytes) -> bool:
+        """Sends a piece of a body that has begun, not its end; returns False if it has to be sent by a message."""
+        if not self._chunked or self.is_complete or not 0 < len(data) <= JOIN_BYTES:
+            return False
+        if self.is_gone or self._wire.is_write_paused:
+            return False
+        self._wire.write(b"%x\r\n%b\r\n" % (len(data), data))
+        self.last_bytes = data
+        return True
+
     def watch(self, gone: Callable[[], None]) -> None:
         """Registers the only watcher; it is called once, from the event loop, when the client is gone."""
         if self.is_gone:
@@ -192,29 +218,26 @@ class Exchange:
 
         An escaping exception becomes a 500 while nothing was sent, else a cut.
         """
-        try:
-            await self._run(app)
-        finally:
-            if self.task is not None:
-                tasks.discard(self.task)  # a callback of the task would cost one more turn of the event loop
-
-    async def _run(self, app: Application) -> None:
         # The scope refers to this object: dropping it here spares the garbage collector a cycle per request.
         scope, self._scope = self._scope, None
         try:
             await app(scope, self.receive, self.send)
+            if not (self.is_complete or self.is_gone or self._whole):
+                _log.error("the application returned without a complete response")
+                await self._fail()
         except asyncio.CancelledError:
             self._wire.broken(self)
             raise
         except Exception:
             _log.exception("unhandled exception in the application")
-        else:
-            if not self.is_complete and not self.is_gone:
-                _log.error("the application returned without a complete response")
-        if not self.is_complete and not self.is_gone:
             await self._fail()
+        finally:
+            if self.task is not None:
+                tasks.discard(self.task)  # a callback of the task would cost one more turn of the event loop
 
     async def _fail(self) -> None:
+        if self.is_complete or self.is_gone or self._whole:
+            return
         if self.is_started:
             self._wire.broken(self)
             return
@@ -248,11 +271,14 @@ class Exchange:
         return {"type": "http.disconnect"}
 
     def _take(self) -> Message:
+        return {"type": "http.request", "body": self._body_so_far(), "more_body": not self.is_body_complete}
+
+    def _body_so_far(self) -> bytes:
         body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
         self._body.clear()
         self.buffered_bytes = 0
         self._is_end_delivered = self.is_body_complete
-        return {"type": "http.request", "body": body, "more_body": not self.is_body_complete}
+        return body
 
     async def send(self, message: Message) -> None:
         """ASGI: head or body bytes; waits while the client is slow, does nothing once it is gone."""
@@ -313,16 +339,16 @@ class Exchange:
             self._left -= len(body)
             if self._left < 0 or (self._left and not more):
                 raise RuntimeError("the body does not have the length that content-length promises")
-        head = self._head
-        if head is None and self._chunked and body and more and len(body) <= JOIN_BYTES:
-            self._wire.write(b"%x\r\n%b\r\n" % (len(body), body))
-        else:
-            await self._write(head, b"" if self.is_bodiless else body, more)
-        self.last_bytes = body or self.last_bytes
+        if not (more and self.send_piece(body)):
+            await self._write(self._head, b"" if self.is_bodiless else body, more)
+            self.last_bytes = body or self.last_bytes
         if not more and not self.is_gone:
-            self.is_complete = True
-            self._wake()
-            self._wire.ended(self)
+            self._complete()
+
+    def _complete(self) -> None:
+        self.is_complete = True
+        self._wake()
+        self._wire.ended(self)
 
     async def _write(self, head: bytes | None, body: bytes, more: bool) -> None:
         before, after = head or b"", b""

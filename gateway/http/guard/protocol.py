@@ -23,7 +23,7 @@ from uvicorn.config import Config
 from uvicorn.protocols.utils import get_local_addr, get_remote_addr, is_ssl
 from uvicorn.server import ServerState
 
-from gateway.http.guard.exchange import CONTINUE, Application, ClientConnection, Exchange
+from gateway.http.guard.exchange import CONTINUE, Application, Exchange
 from gateway.http.guard.limits import GuardLimits
 from gateway.http.guard.refusal import Refusal, Refused, refusal_bytes, too_slow
 from gateway.http.guard.request_reader import RequestReader
@@ -31,7 +31,7 @@ from gateway.http.guard.response_head import clean_header_value
 from gateway.http.guard.shared import Shared
 from gateway.http.guard.sweeper import StallWatch
 
-__all__ = ["ClientConnection", "GuardLimits", "GuardProtocol", "clean_header_value", "guarded"]
+__all__ = ["GuardLimits", "GuardProtocol", "clean_header_value", "guarded"]
 
 WRITE_HIGH_WATER = 64 * 1024
 """Bytes in the transport's buffer above which `send` waits; with one slice on top it stays below 1 MiB."""
@@ -73,6 +73,7 @@ class GuardProtocol(asyncio.Protocol):
         self._app_state = app_state
         self._loop = _loop or asyncio.get_running_loop()
         self._limits = self.shared.limits
+        self.outbox = self.shared.outbox(self._loop, server_state.tasks)
         self._reader = RequestReader(self._limits, self)
         self._phase = Phase.HEAD
         self._since = self._loop.time()

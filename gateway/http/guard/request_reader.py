@@ -18,6 +18,7 @@ from gateway.http.guard.framing_rules import (
 )
 from gateway.http.guard.limits import GuardLimits
 from gateway.http.guard.refusal import METHODS, Refused
+from gateway.transport.repeated import MAX_DIGITS, RepeatedHead, repeated
 
 _END_OF_HEAD = b"\r\n\r\n"
 _LINE_ENDS = b"\r\n"
@@ -63,7 +64,9 @@ class RequestReader:
         "_good_host",
         "_good_path",
         "_head",
+        "_is_repeated",
         "_is_upgrade",
+        "_known",
         "_limits",
         "_parser",
         "_second",
@@ -97,6 +100,10 @@ class RequestReader:
         self._good_host: bytes | None = None
         self._good_path: bytes | None = None
         """What `raw_path`, `query` and `path` were read from; most clients ask for one thing again and again."""
+        self._known: tuple[RepeatedHead, bytes] | None = None
+        """The head that was read last, and its method, if the next one may be the same: its attributes still stand."""
+        self._is_repeated = False
+        """The head at hand is that one, and the parser knows nothing of it."""
         self._chunks: ChunkScanner | None = None
         self._body_left = 0
         self.in_body = False
@@ -117,13 +124,44 @@ class RequestReader:
     def feed(self, data: bytes, start: int) -> int:
         """Reads one part (a head, or body bytes) and returns the index behind it; raises Refused."""
         if not self.in_body:
-            return self._feed_head(data, start)
+            return (self._known and self._feed_known(*self._known, data, start)) or self._feed_head(data, start)
         if self._chunks is not None:
             return self._feed_chunks(data, start, self._chunks)
         stop = min(len(data), start + self._body_left)
         self._body_left -= stop - start
-        self._parse(data[start:stop] if stop - start < 4096 else memoryview(data)[start:stop], b"")
+        if not self._is_repeated:
+            self._parse(data[start:stop] if stop - start < 4096 else memoryview(data)[start:stop], b"")
+            return stop
+        self._sink.body(data[start:stop])
+        if not self._body_left:
+            self.on_message_complete()
         return stop
+
+    def _feed_known(self, known: RepeatedHead, method: bytes, data: bytes, start: int) -> int:
+        """Reads a head that is the same as the last one but for the length; returns 0 if it is another."""
+        found = None if self._head else known.match(data, start)
+        if found is None:
+            return 0
+        stop, digits = found
+        length = int(digits)
+        if not 0 < length <= self._limits.max_body_bytes:
+            return 0
+        self.headers = [(name, digits if name == b"content-length" else value) for name, value in self.headers]
+        self._blank_bytes = 0
+        self._body_left = length
+        self.method = method
+        self.in_body = self._is_repeated = True
+        self._sink.begin()
+        self.method = b""
+        return stop
+
+    def _remember(self, head: bytes) -> None:
+        """Keeps a head if the next one may be the same: one of a plain body, behind which the connection stays."""
+        single = self._single
+        is_plain = not (b"transfer-encoding" in single or b"expect" in single or b"upgrade" in single)
+        is_short = len(head) <= self._limits.header_bytes - MAX_DIGITS
+        known = repeated(head) if is_plain and is_short and self.keep_alive else None
+        self._known = None if known is None else (known, self.method)
 
     def _feed_chunks(self, data: bytes, start: int, chunks: ChunkScanner) -> int:
         stop = chunks.scan(data, start)
@@ -137,6 +175,7 @@ class RequestReader:
 
     def _feed_head(self, data: bytes, start: int) -> int:
         old = self._head
+        self._is_repeated = False
         if not old and data[start] in _LINE_ENDS:
             return self._skip_blank(data, start)
         room = self._limits.header_bytes - len(old)
@@ -153,6 +192,7 @@ class RequestReader:
         elif not is_whole or (not self.in_body and not self.method):
             self._wait_for_rest(head, stop < len(data))
             return stop
+        self._remember(head)
         self._head = b""
         self.method = b""
         return stop

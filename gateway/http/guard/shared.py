@@ -2,20 +2,31 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Sized
+
 from gateway.http.guard.limits import GuardLimits
+from gateway.http.guard.outbox import Outbox
 from gateway.http.guard.response_head import header_lines, status_line
 from gateway.http.guard.sweeper import Sweeper
 
 
 class Shared:
-    """Limits, the one timer, and response lines that change once a second."""
+    """Limits, the one timer, the outbox, and response lines that change once a second."""
 
     def __init__(self, limits: GuardLimits) -> None:
         self.limits = limits
         self.sweeper = Sweeper(limits.tick_seconds())
+        self._outbox: Outbox | None = None
         self._default_headers: object = None
         self._default_lines = b""
         self._first_lines: dict[int, bytes] = {}
+
+    def outbox(self, loop: asyncio.AbstractEventLoop, at_work: Sized) -> Outbox:
+        """Returns that of the server whose requests at work these are."""
+        if self._outbox is None:
+            self._outbox = Outbox(loop, at_work)
+        return self._outbox
 
     def default_lines(self, headers: list[tuple[bytes, bytes]]) -> bytes:
         """Returns uvicorn's default headers (the date), encoded once per new list."""

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Any, Final, TypeVar, cast, get_args
+from typing import Any, Final, Literal, TypeVar, cast, get_args
 
 from fastapi import FastAPI, Request, Response
 from starlette.datastructures import QueryParams
 
 from gateway.access.admission import span as window_span
+from gateway.access.keys import client_keys
 from gateway.books import Books, Told
 from gateway.errors import InvalidRequest, LedgerUnavailable
 from gateway.http.usage.snapshot import Snapshot, counted, usual_start
@@ -37,6 +38,7 @@ from gateway.storage.base import (
     StorageRefused,
     StorageUnavailable,
     UsageQuery,
+    UsageRow,
 )
 
 USAGE_PATH: Final = "/admin/usage"
@@ -47,6 +49,8 @@ _TIMES: Final = ("day", "hour")
 _FILTERS: Final = tuple(name for name in DIMENSIONS if name not in _TIMES)
 _KNOWN: Final = ("by", "from", "to", "format", *_FILTERS)
 Answer = TypeVar("Answer")
+Owning = Literal["key", "team", "project"]
+"""Who can have used something."""
 
 
 def read_usage_query(given: QueryParams) -> UsageQuery:
@@ -70,7 +74,7 @@ def add_usage_route(shell: FastAPI, current: Callable[[], Runtime], answer: Call
         form = request.query_params.get("format", "json")
         if form not in _FORMS:
             raise wrong("format", f"format must be json or csv, not {form[:64]!r}")
-        told = await asked(current().books, lambda storage: storage.usage(query))
+        told = await summed(current(), query)
         rows = as_rows(told.answer, called_in(current()))
         if form == "csv":
             text = as_csv(columns_of(query.by), rows)
@@ -81,7 +85,15 @@ def add_usage_route(shell: FastAPI, current: Callable[[], Runtime], answer: Call
     async def snapshot(request: Request) -> Response:  # pyright: ignore[reportUnusedFunction]
         given = request.query_params
         check_names(given, ("from", *OWNERS), OWNERS)
-        return answer(request, await taken_snapshot(current(), _filter(given, OWNERS), moment(given, "from")))
+        where = _filter(given, OWNERS)
+        await _refuse_unknown(current(), where)
+        return answer(request, await taken_snapshot(current(), where, moment(given, "from")))
+
+
+async def summed(runtime: Runtime, query: UsageQuery) -> Told[list[UsageRow]]:
+    """Returns the sums; raises InvalidRequest for more than fit, and for owners that never were."""
+    await _refuse_unknown(runtime, query.where)
+    return await asked(runtime.books, lambda storage: storage.usage(query))
 
 
 async def taken_snapshot(runtime: Runtime, where: Filter, models_from_ms: int | None) -> Snapshot:
@@ -114,6 +126,35 @@ async def asked(books: Books, ask: Callable[[Storage], Awaitable[Answer]]) -> To
         raise InvalidRequest(str(error), code="invalid_value") from None
     except StorageUnavailable:
         raise LedgerUnavailable("the database does not answer now; its trouble is in the log") from None
+
+
+async def _refuse_unknown(runtime: Runtime, where: Filter) -> None:
+    """Raises InvalidRequest for a key, project or team that is not there and never has used anything."""
+    for word in OWNERS:
+        if not (ids := _unknown(runtime, word, where)):
+            continue
+        # What was made elsewhere a moment ago may not have been seen yet.
+        await runtime.shared.stored.thing.picture.refresh()
+        used = await _that_have_used(runtime, word, ids)
+        if gone := [id for id in _unknown(runtime, word, where) if id not in used]:
+            message = f"there is no {word} {gone[0][:64]!r}, nor anything that one has used; see GET /admin/{word}s"
+            raise wrong(word, message)
+
+
+def _unknown(runtime: Runtime, word: Owning, where: Filter) -> tuple[str, ...]:
+    """Returns the ids asked for that nobody has now; an empty one asks for the requests of nobody."""
+    called = called_in(runtime)
+    ids = (id for id in where.get(word, ()) if id and not called(word, id))
+    if word != "key":
+        return tuple(ids)
+    in_file = {caller.name for _, caller in client_keys(runtime.settings.server.api_keys)}
+    return tuple(id for id in ids if id not in in_file)
+
+
+async def _that_have_used(runtime: Runtime, word: Owning, ids: tuple[str, ...]) -> set[str | int]:
+    query = UsageQuery(by=(word,), where={word: ids})
+    told = await asked(runtime.books, lambda storage: storage.usage(query))
+    return {row.group[word] for row in told.answer}
 
 
 def _filter(given: QueryParams, names: tuple[str, ...]) -> Filter:

@@ -44,7 +44,7 @@ def wanted(owner: VirtualKey, estimate: Estimate, spent: int = 0) -> list[Check]
 
 
 def answered(owner: VirtualKey, estimate: Estimate, *levels: int) -> Admission:
-    return judged(wanted(owner, estimate), levels)
+    return judged(wanted(owner, estimate), levels, [0] * len(levels))
 
 
 @pytest.mark.parametrize(
@@ -126,8 +126,8 @@ def test_output_that_may_never_come_makes_no_request_too_large() -> None:
 def test_a_request_of_unknown_price_goes_until_the_budget_is_used_up() -> None:
     owner = key(Limits(), Budget(DOLLAR))
     (check,) = wanted(owner, Estimate(10), spent=DOLLAR - 1)
-    assert judged([check], [DOLLAR - 1]).is_admitted
-    assert not judged([check], [DOLLAR]).is_admitted
+    assert judged([check], [DOLLAR - 1], [0]).is_admitted
+    assert not judged([check], [DOLLAR], [0]).is_admitted
 
 
 def test_what_costs_nothing_needs_no_budget() -> None:
@@ -171,7 +171,7 @@ def test_times_are_written_as_openai_writes_them(seconds: float, written: str) -
 def test_headers_tell_of_the_limit_that_is_nearest() -> None:
     limits = Limits(requests_per_minute=60, tokens_per_minute=1000)
     charged = owners(key(limits), None, Team("t1", "web", limits=Limits(requests_per_minute=10)))
-    admission = judged(checks(charged, Estimate(100), NOW_MS, nothing), [0, 0, 8 * 60_000])
+    admission = judged(checks(charged, Estimate(100), NOW_MS, nothing), [0, 0, 8 * 60_000], [0, 0, 0])
     assert dict(rate_headers(admission)) == {
         "x-ratelimit-limit-requests": "10",
         "x-ratelimit-remaining-requests": "1",
@@ -221,7 +221,7 @@ def test_too_many_at_the_same_time_are_told_to_wait_for_one() -> None:
 
 def test_a_budget_that_is_used_up_is_not_to_be_tried_again() -> None:
     spent = wanted(key(Limits(), Budget(10 * DOLLAR, Window.MONTH)), Estimate(1, 1, 5), 10 * DOLLAR)
-    error = refusal(judged(spent, [10 * DOLLAR]))
+    error = refusal(judged(spent, [10 * DOLLAR], [0]))
     assert isinstance(error, BudgetExceeded)
     assert (error.status, error.type, error.code) == (429, "insufficient_quota", "insufficient_quota")
     assert dict(error.headers()) == {"x-should-retry": "false"}
@@ -231,8 +231,21 @@ def test_a_budget_that_is_used_up_is_not_to_be_tried_again() -> None:
 
 
 def test_a_budget_that_is_held_and_not_spent_is_not_said_to_be_used_up() -> None:
-    error = refusal(answered(key(Limits(), Budget(DOLLAR)), Estimate(1, 1, 5), DOLLAR))
-    assert "is used up, with what requests that have not ended may cost; ask" in error.message
+    checks = wanted(key(Limits(), Budget(DOLLAR)), Estimate(1, 1, DOLLAR // 4), DOLLAR // 2)
+    error = refusal(judged(checks, [DOLLAR], [DOLLAR // 2]))
+    assert error.message == (
+        "the budget of key 'ci', 1.00 USD for total, is held by requests under way, 0.00 USD are free, "
+        "and this one may cost 0.25 USD; wait"
+    )
+    assert (error.code, error.should_retry) == ("insufficient_quota", True)
+    assert dict(error.headers())["retry-after"] == "1"
+
+
+def test_a_share_of_a_limit_is_called_a_share() -> None:
+    check = Check(Kind.REQUESTS, "key:k1", 5, label="key 'ci'", whole=20)
+    error = refusal(judged([check], [5 * 60_000], [0]))
+    assert "may have 20 requests per minute" in error.message
+    assert "this replica 5 of them while it cannot ask the others" in error.message
 
 
 def test_a_budget_that_has_too_little_says_how_much() -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from gateway.access import picture as picture_module
+from gateway.access import looks
 from gateway.access.keys import ANONYMOUS, Caller, KeyCheck
 from gateway.access.picture import TRUST_SECONDS, KeyPicture
 from gateway.access.secrets import PREFIX, Pepper, PepperMissing, digest_of, hint_of, new_key
@@ -179,7 +179,7 @@ async def test_without_a_place_for_storage_there_are_no_keys() -> None:
 
 
 async def test_an_upgrade_that_takes_long_is_not_begun_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(picture_module, "READ_SECONDS", 0.05)
+    monkeypatch.setattr(looks, "READ_SECONDS", 0.05)
     scene, begun, may_end = Scene(VIRTUAL), 0, asyncio.Event()
 
     async def upgrade() -> None:

@@ -159,6 +159,21 @@ def test_who_has_gone_is_forgotten(shelf: Shelf) -> None:
         shelf.said(one)
 
 
+async def test_nothing_is_known_before_storage_has_what_was_written_down_before(shelf: Shelf) -> None:
+    one, is_complete = key("one"), False
+    await shelf.spending.start(lambda: is_complete)
+    assert shelf.spending.trouble == ""  # nobody has a budget
+    shelf.owners, shelf.amounts = [one], {"key:one": 40}
+    await shelf.spending.refresh()
+    assert shelf.spending.trouble == "older records are not in storage yet"
+    with pytest.raises(SpendingUnknown):
+        shelf.said(one)
+    is_complete = True
+    await shelf.spending.refresh()
+    assert (shelf.said(one), shelf.spending.trouble) == (40, "")
+    await shelf.spending.aclose()
+
+
 async def test_nothing_is_read_before_the_start() -> None:
     shelf = Shelf()
     shelf.owners = [key("one")]

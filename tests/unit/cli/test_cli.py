@@ -63,6 +63,7 @@ def test_check_refuses_to_serve_strangers_without_any_key_as_serve_does(director
     assert result.exit_code == 2
     assert "no API key is there, and other machines can reach 0.0.0.0" in result.stdout
     assert run("check", text="server: {host: 0.0.0.0, api_keys: [client-1]}\n").exit_code == 0
+    assert run("check", "--allow-unauthenticated", text="server: {host: 0.0.0.0}\n").exit_code == 0
     (directory / ".anyport").mkdir()
     (directory / ".anyport" / "anyport.db").touch()
     assert run("check", text="server: {host: 0.0.0.0}\n").exit_code == 0, "keys may be there"

@@ -450,3 +450,42 @@ def test_a_mirror_is_not_the_route_itself(file: Path) -> None:
     assert [fault.split("  ", 1)[1] for fault in faults(file, text)] == [
         "routes.a.mirror.to  is the route itself; every request would go there twice"
     ]
+
+
+DISCORD = "integrations: {discord: {application_id: 119, public_key: '" + "0F" * 32 + "', model: fast, "
+ROUTE = "routes: {fast: {deployments: [{model: groq/a}]}}\n"
+
+
+def test_a_bot_has_ids_of_discord_even_where_they_stand_without_quotes(file: Path) -> None:
+    discord = load(file, ROUTE + DISCORD + "guilds: {81: {key: mine, model: groq/b}}}}").integrations.discord
+    assert discord is not None
+    assert (discord.application_id, discord.public_key) == ("119", "0f" * 32)
+    assert [(id, place.key, place.model) for id, place in discord.guilds.items()] == [("81", "mine", "groq/b")]
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        (ROUTE + DISCORD + "}}", "2:16  integrations.discord  would answer nobody"),
+        (ROUTE + DISCORD + "models: [fsat], elsewhere: {}}}", "no route is called 'fsat'"),
+        (ROUTE + DISCORD + "guilds: {mine: {}}}}", "must be an id of Discord"),
+        (ROUTE + DISCORD + "elsewhere: {}, api_base: 'http://example.com'}}", "must be an https:// URL"),
+        (
+            ROUTE + DISCORD + "elsewhere: {}}}\nserver: {api_keys: [abc]}",
+            "integrations.discord.elsewhere  needs the name",
+        ),
+        (
+            ROUTE + "integrations: {discord: {application_id: 1, public_key: abc, model: fast, elsewhere: {}}}",
+            "64 hexa",
+        ),
+    ],
+)
+def test_a_bot_that_could_not_answer_is_a_fault(file: Path, text: str, fault: str) -> None:
+    (found,) = faults(file, text)
+    assert fault in found
+
+
+def test_what_is_wrong_with_a_bots_token_does_not_show_it(file: Path) -> None:
+    (found,) = faults(file, ROUTE + DISCORD + "elsewhere: {}, bot_token: [sk-misplaced]}}")
+    assert "integrations.discord.bot_token" in found
+    assert "misplaced" not in found

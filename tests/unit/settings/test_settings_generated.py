@@ -26,6 +26,8 @@ ENVIRON = {
     "ANYPORT_PEPPER": "pepper-of-16-or-more",
     "OPENAI_KEY_A": "a",
     "OPENAI_KEY_B": "b",
+    "DISCORD_PUBLIC_KEY": "0f" * 32,
+    "DISCORD_BOT_TOKEN": "bot",
 }
 SECTIONS = ("server", "upstream", "health", "state", "storage", "access", "admin", "discovery")
 

@@ -1,0 +1,106 @@
+"""What the batch APIs of providers have in common: requests in, where it stands, answers out.
+
+A provider takes many requests at once, at half the price, and answers them when it has room. The body of each is what
+the ordinary adapter makes, and each answer is what that one reads.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from typing import ClassVar, Final, Protocol
+
+from msgspec import Struct
+
+from adapters.errors import Malformed
+from adapters.types import HttpRequest, Operation, Target
+
+NEVER_MADE = 0
+"""In place of a status: the request expired or was cancelled before its turn came; it costs nothing."""
+
+
+_PLAIN: Final = re.compile(r"[0-9A-Za-z_-]{1,200}")
+
+
+def plain_id(id: str) -> str:
+    """Returns an id that becomes part of a URL; raises Malformed for one that would be more than a part."""
+    if _PLAIN.fullmatch(id) is None:
+        raise Malformed("the provider's batch has an id that is none")
+    return id
+
+
+class Item(Struct, frozen=True):
+    """One request of a batch."""
+
+    id: str
+    """1 to 64 letters, digits, `_` and `-`."""
+    body: bytes
+
+
+class Standing(Struct, frozen=True):
+    """How it stands with a batch at the provider."""
+
+    id: str
+    is_over: bool
+    name: str = ""
+    """What we called it; empty if such batches have no names."""
+    count: int = 0
+    """How many requests it has."""
+    created: float = 0.0
+    """Unix seconds."""
+    files: tuple[str, ...] = ()
+    """What its answers are in, if that is known by a name."""
+
+
+class Answered(Struct, frozen=True):
+    """What became of one request, as if it had been made alone."""
+
+    id: str
+    status: int
+    body: bytes = b""
+
+
+class BatchProtocol(Protocol):
+    """Speaks one provider's batch API; without I/O. All that reads raises Malformed."""
+
+    operations: ClassVar[frozenset[Operation]]
+    has_names: ClassVar[bool]
+    """Whether a batch can be found again by the name that we gave it."""
+
+    def upload(self, target: Target, operation: Operation, items: Sequence[Item], name: str) -> HttpRequest | None:
+        """Returns what has to be sent before the batch itself, None if nothing has."""
+        ...
+
+    def submit(
+        self, target: Target, operation: Operation, items: Sequence[Item], name: str, uploaded: bytes
+    ) -> HttpRequest:
+        """Returns what begins a batch; `uploaded` is the answer to the upload."""
+        ...
+
+    def look(self, target: Target, id: str) -> HttpRequest:
+        """Returns what asks how it stands."""
+        ...
+
+    def cancel(self, target: Target, id: str) -> HttpRequest:
+        """Returns what ends it early."""
+        ...
+
+    def find(self, target: Target) -> HttpRequest:
+        """Returns what asks for the newest batches."""
+        ...
+
+    def standing(self, body: bytes) -> Standing:
+        """Reads the answer to `submit` and `look`."""
+        ...
+
+    def found(self, body: bytes) -> Sequence[Standing]:
+        """Reads the answer to `find`."""
+        ...
+
+    def results(self, target: Target, standing: Standing) -> Sequence[HttpRequest]:
+        """Returns what gets the answers of a batch that is over."""
+        ...
+
+    def answers(self, body: bytes, ids: Sequence[str]) -> Iterator[Answered]:
+        """Reads what `results` has got; `ids` are those of all requests in their order, none if that is not known."""
+        ...

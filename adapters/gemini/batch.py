@@ -1,0 +1,174 @@
+"""Gemini's batch API: all requests in one body, all answers in the operation that it becomes; chats alone.
+
+As in https://ai.google.dev/api/batch-api and https://ai.google.dev/gemini-api/docs/batch-api, read 2026-11-21.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+from types import MappingProxyType
+from typing import ClassVar, Final
+
+import msgspec
+from msgspec import Raw, Struct, field
+
+from adapters.batches import NEVER_MADE, Answered, Item, Standing, plain_id
+from adapters.codec import encode
+from adapters.errors import Malformed
+from adapters.gemini.request import model_path
+from adapters.types import JSON_HEADERS, HttpRequest, Operation, Target
+
+_PARENT: Final = "batches/"
+_OVER: Final = ("SUCCEEDED", "FAILED", "CANCELLED", "EXPIRED")
+_CANCELLED: Final = 1
+_STATUS: Final[Mapping[int, tuple[int, str]]] = MappingProxyType(
+    {
+        3: (400, "INVALID_ARGUMENT"),
+        4: (504, "DEADLINE_EXCEEDED"),
+        5: (404, "NOT_FOUND"),
+        7: (403, "PERMISSION_DENIED"),
+        8: (429, "RESOURCE_EXHAUSTED"),
+        9: (400, "FAILED_PRECONDITION"),
+        13: (500, "INTERNAL"),
+        14: (503, "UNAVAILABLE"),
+        16: (401, "UNAUTHENTICATED"),
+    }
+)
+"""Code of `google.rpc.Status` -> what it has as a status where it comes alone, and its name."""
+_UNKNOWN: Final = (500, "UNKNOWN")
+
+
+class _Stats(Struct, frozen=True, rename="camel"):
+    request_count: str | int = 0
+
+
+class _About(Struct, frozen=True, rename="camel"):
+    state: str = ""
+    display_name: str = ""
+    create_time: datetime | None = None
+    batch_stats: _Stats = _Stats()
+
+
+class _Key(Struct, frozen=True):
+    key: str = ""
+
+
+class _Error(Struct, frozen=True):
+    code: int = 0
+    message: str = ""
+
+
+class _One(Struct, frozen=True):
+    response: Raw = Raw()
+    error: _Error | None = None
+    metadata: _Key = _Key()
+
+
+class _Inlined(Struct, frozen=True, rename="camel"):
+    inlined_responses: list[_One] = field(default_factory=list[_One])
+
+
+class _Output(Struct, frozen=True, rename="camel"):
+    inlined_responses: _Inlined = _Inlined()
+
+
+class _Operation(Struct, frozen=True):
+    name: str
+    metadata: _About = _About()
+    done: bool = False
+    response: _Output = _Output()
+
+
+class _Standing(Struct, frozen=True):
+    name: str
+    metadata: _About = _About()
+    done: bool = False
+
+
+class _List(Struct, frozen=True):
+    operations: list[_Standing] = field(default_factory=list[_Standing])
+
+
+_operation = msgspec.json.Decoder(_Operation).decode
+_one_standing = msgspec.json.Decoder(_Standing).decode
+_list = msgspec.json.Decoder(_List).decode
+
+
+class GeminiBatches:
+    """See `BatchProtocol`."""
+
+    operations: ClassVar[frozenset[Operation]] = frozenset({Operation.CHAT})
+    has_names: ClassVar[bool] = True
+
+    def upload(self, target: Target, operation: Operation, items: Sequence[Item], name: str) -> HttpRequest | None:
+        """Returns None: the requests come with the batch."""
+        return None
+
+    def submit(
+        self, target: Target, operation: Operation, items: Sequence[Item], name: str, uploaded: bytes
+    ) -> HttpRequest:
+        """Returns what begins a batch."""
+        requests = [{"request": Raw(item.body), "metadata": {"key": item.id}} for item in items]
+        body = encode({"batch": {"displayName": name, "inputConfig": {"requests": {"requests": requests}}}})
+        url = f"{target.base_url}/{model_path(target.model)}:batchGenerateContent"
+        return HttpRequest("POST", url, target.headers + JSON_HEADERS, body)
+
+    def look(self, target: Target, id: str) -> HttpRequest:
+        """Returns what asks how it stands."""
+        return HttpRequest("GET", f"{target.base_url}/{_PARENT}{id}", target.headers)
+
+    def cancel(self, target: Target, id: str) -> HttpRequest:
+        """Returns what ends it early."""
+        return HttpRequest("POST", f"{target.base_url}/{_PARENT}{id}:cancel", target.headers)
+
+    def find(self, target: Target) -> HttpRequest:
+        """Returns what asks for the newest batches."""
+        return HttpRequest("GET", f"{target.base_url}/batches?pageSize=100", target.headers)
+
+    def standing(self, body: bytes) -> Standing:
+        """Reads an operation."""
+        try:
+            return _standing(_one_standing(body))
+        except msgspec.DecodeError as error:
+            raise Malformed(f"the provider's batch cannot be read: {error}") from None
+
+    def found(self, body: bytes) -> Sequence[Standing]:
+        """Reads a list of operations."""
+        try:
+            return [_standing(each) for each in _list(body).operations]
+        except msgspec.DecodeError as error:
+            raise Malformed(f"the provider's list of batches cannot be read: {error}") from None
+
+    def results(self, target: Target, standing: Standing) -> Sequence[HttpRequest]:
+        """Returns what gets the operation, which the answers are in."""
+        return [self.look(target, standing.id)]
+
+    def answers(self, body: bytes, ids: Sequence[str]) -> Iterator[Answered]:
+        """Reads the answers; they stand in the order of the requests, and say whose they are if all is well."""
+        try:
+            every = _operation(body).response.inlined_responses.inlined_responses
+        except msgspec.DecodeError as error:
+            raise Malformed(f"the provider's answers cannot be read: {error}") from None
+        in_order = ids if len(ids) == len(every) else [""] * len(every)
+        for one, id in zip(every, in_order, strict=True):
+            id = one.metadata.key or id
+            if one.error is None:
+                yield Answered(id, 200, bytes(one.response))
+            elif one.error.code == _CANCELLED:
+                yield Answered(id, NEVER_MADE)
+            else:
+                status, name = _STATUS.get(one.error.code, _UNKNOWN)
+                said = {"code": status, "message": one.error.message, "status": name}
+                yield Answered(id, status, encode({"error": said}))
+
+
+def _standing(operation: _Standing) -> Standing:
+    about = operation.metadata
+    return Standing(
+        plain_id(operation.name.removeprefix(_PARENT)),
+        operation.done or about.state.endswith(_OVER),
+        about.display_name,
+        int(about.batch_stats.request_count),
+        created=about.create_time.timestamp() if about.create_time else 0.0,
+    )

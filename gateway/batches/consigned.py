@@ -1,0 +1,192 @@
+"""Lines that a provider's batch API takes: what is sent of them, and what its answers mean for each."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Final
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from adapters.batches import NEVER_MADE, Answered, Item
+from adapters.errors import Malformed, Unsupported, UpstreamSaid
+from adapters.failures import Failure, FailureKind
+from adapters.types import Call, Head, HttpRequest, Reply
+from gateway.access.keys import Caller
+from gateway.batches.lines import ENDPOINTS, answered, refused
+from gateway.batches.running import Done, Ending, Pause, ReadCall, ending_of
+from gateway.domain import Attempt, Outcome
+from gateway.engine.gate import Lease
+from gateway.engine.parts import parts_of
+from gateway.errands import planned, tell
+from gateway.errors import GatewayError
+from gateway.records import NO_LIMITS
+from gateway.registry.adapters import BATCHES
+from gateway.routing.asking import Asking
+from gateway.routing.deployment import Deployment
+from gateway.routing.route import Plan
+from gateway.runtime import Runtime
+from gateway.storage.jobs import COMPLETED, Batch, Consignment, Line
+
+_ANSWERED: Final = 200
+_UNDONE: Final = Pause(0.0, is_tried=False)
+
+
+class Prepared(Struct, frozen=True):
+    """A line that may go."""
+
+    line: Line
+    deployment: Deployment
+    request: HttpRequest
+    lease: Lease | None
+
+
+class ConsignedLines:
+    """Makes requests of lines and endings of answers; one for all."""
+
+    def __init__(self, read_call: ReadCall, next_id: Callable[[], str], told: Callable[[Outcome, str], None]) -> None:
+        """`told` hears of each line that has come to its end, and the name of its key."""
+        self._read_call = read_call
+        self._next_id = next_id
+        self._told = told
+
+    async def prepared(self, runtime: Runtime, batch: Batch, line: Line) -> Prepared | None:
+        """Returns a line that its key, route and budgets let go to a batch API; None for one that is made alone.
+
+        Whatever is wrong with a line, it hears of it there.
+        """
+        lease: Lease | None = None
+        try:
+            client = runtime.keys.caller(batch.owner)
+            if _has_limits(client):
+                return None  # of so many a minute, or at once: those are about requests that are made one by one
+            asking, plan = self._planned(runtime, batch, line, client)
+            first = plan.first
+            if not takes_batches(first, asking.call) or len(parts_of(asking.call, plan, first)) > 1:
+                return None
+            request = first.adapter.request(asking.call, first.target)
+            if plan.is_strict and request.dropped:
+                return None
+            lease = await runtime.gate.admit(asking, plan, client)
+        except (GatewayError, Unsupported):
+            return None
+        return Prepared(line, first, request, lease)
+
+    def deployment(self, runtime: Runtime, batch: Batch, line: Line, name: str) -> Deployment | None:
+        """Returns the deployment that has a line, None if the configuration has it no more."""
+        try:
+            _, plan = self._planned(runtime, batch, line, runtime.keys.known(batch.owner))
+        except GatewayError:
+            return None
+        every = (each for stage in plan.stages for each in stage.route.deployments)
+        return next((each for each in every if each.id == name), None)
+
+    def ending(
+        self,
+        runtime: Runtime,
+        batch: Batch,
+        consignment: Consignment,
+        deployment: Deployment,
+        line: Line,
+        said: Answered,
+        lease: Lease | None,
+    ) -> Ending:
+        """Returns what an answer makes of a line, and has it recorded, once however often it is read."""
+        if said.status == NEVER_MADE:
+            return _UNDONE
+        client = runtime.keys.known(batch.owner)
+        outcome = _outcome(f"req_{consignment.id}_{line.number}", batch, consignment, deployment, client)
+        asking, plan = self._planned(runtime, batch, line, client, outcome)
+        reply = _read(deployment, asking.call, said)
+        if isinstance(reply, Reply):
+            outcome.usage, outcome.response_model, outcome.finish = reply.usage, reply.model, reply.finish
+            outcome.status, outcome.bytes_in, outcome.bytes_out = _ANSWERED, len(line.body), len(reply.body)
+            ending: Ending = Done(COMPLETED, answered(line, outcome.request_id, bytes(reply.body)))
+            body = bytes(reply.body)
+        else:
+            outcome.attempts[0].failure = reply
+            error = runtime.executor.client_error(reply, deployment.id, (), outcome.attempts)
+            outcome.status, outcome.error_code = error.status, error.code or error.type
+            ending, body = ending_of(error, line, refused(line, outcome.request_id, error)), error.body()
+        if isinstance(ending, Done):
+            self._record(runtime, outcome, plan, client, line, body, lease)
+        return ending
+
+    def _record(
+        self,
+        runtime: Runtime,
+        outcome: Outcome,
+        plan: Plan,
+        client: Caller,
+        line: Line,
+        body: bytes,
+        lease: Lease | None,
+    ) -> None:
+        record = runtime.settler.settle(outcome, plan, client, outcome.request_id)
+        if client.key is not None and client.key.keeps_content:
+            kept = runtime.keeper.begin(line.body)
+            kept.add(body)
+            record = replace(record, content=kept.content())
+        runtime.books.record(record)
+        if lease is not None:
+            lease.settle(record)
+        runtime.metrics.request_started()
+        tell(runtime, outcome, client)
+        self._told(outcome, client.name)
+
+    def _planned(
+        self, runtime: Runtime, batch: Batch, line: Line, client: Caller, outcome: Outcome | None = None
+    ) -> tuple[Asking, Plan]:
+        id, operation = f"chatcmpl-{self._next_id()}", ENDPOINTS[batch.endpoint]
+        call = self._read_call(operation, line.body, id=id, created=int(time.time()))
+        asking = Asking(call, key_name=client.name, key_tags=client.tags)
+        return asking, planned(runtime, asking, client, outcome or Outcome(""))
+
+
+def takes_batches(deployment: Deployment, call: Call) -> bool:
+    """Says whether a request may go to the batch API of a deployment."""
+    protocol = BATCHES.get(deployment.adapter.protocol)
+    return deployment.key_ring.spec.has_batches and protocol is not None and call.operation in protocol.operations
+
+
+def item_of(consignment: Consignment, prepared: Prepared) -> Item:
+    """Returns what is sent of a line."""
+    return Item(f"{consignment.id}-{prepared.line.number}", prepared.request.body)
+
+
+def _has_limits(client: Caller) -> bool:
+    owners = (client.key, client.project, client.team)
+    return any(owner is not None and owner.limits != NO_LIMITS for owner in owners)
+
+
+def _outcome(id: str, batch: Batch, consignment: Consignment, deployment: Deployment, client: Caller) -> Outcome:
+    now = time.monotonic()
+    ring = deployment.key_ring
+    number = next((key.number for key in ring.keys if key.account.fingerprint == consignment.key), 0)
+    attempt = Attempt(1, deployment.id, started=now, first_byte=now, ended=now, provider=deployment.provider)
+    attempt.key = number
+    return Outcome(
+        id,
+        key=client.id,
+        operation=ENDPOINTS[batch.endpoint].value,
+        provider=deployment.provider,
+        deployment=deployment.id,
+        attempts=[attempt],
+        started=now,
+        first_byte=now,
+        ended=now,
+        is_batched=True,
+    )
+
+
+def _read(deployment: Deployment, call: Call, said: Answered) -> Reply | Failure:
+    adapter, target, head = deployment.adapter, deployment.target, Head(said.status)
+    try:
+        if said.status == _ANSWERED:
+            return adapter.reply(call, target, head, said.body)
+        return adapter.failure(target, head, said.body)
+    except UpstreamSaid as error:
+        return error.failure
+    except Malformed as error:
+        return Failure(FailureKind.MALFORMED, error.message, code=error.code)

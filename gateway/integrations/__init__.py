@@ -1,0 +1,1 @@
+"""Chats whose people ask as clients do: each integration is a package of its own."""

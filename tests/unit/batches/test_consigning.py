@@ -1,0 +1,206 @@
+"""Lines that providers' own batch APIs take: at half the price, once, and as if they had been made one by one."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gateway.batches.scheduler import Scheduler
+from gateway.storage.base import DAY_MS, RecordsQuery
+from gateway.storage.jobs import Batch
+from tests.unit.batches.works import ANSWER, OWNER, Works, lines, works
+from tests.upstreams.batch_apis import AnthropicApi, BatchApi, GeminiApi, OpenAIApi
+
+FULL_NANO_USD = 10 * 2_000 + 20 * 10_000
+"""What the answer costs that is made alone."""
+MESSAGE = {
+    "id": "msg_1",
+    "type": "message",
+    "role": "assistant",
+    "model": "m-2025",
+    "content": [{"type": "text", "text": "hi"}],
+    "stop_reason": "end_turn",
+    "usage": {"input_tokens": 10, "output_tokens": 20},
+}
+BAD = {"message": "no such thing", "type": "invalid_request_error"}
+GENERATED = {
+    "responseId": "g1",
+    "modelVersion": "m-2025",
+    "candidates": [{"content": {"role": "model", "parts": [{"text": "hi"}]}, "finishReason": "STOP", "index": 0}],
+    "usageMetadata": {"promptTokenCount": 10, "candidatesTokenCount": 20, "totalTokenCount": 30},
+}
+APIS = {
+    "openai": (OpenAIApi, ANSWER, "/v1", "bearer"),
+    "anthropic": (AnthropicApi, MESSAGE, "", "x-api-key"),
+    "gemini": (GeminiApi, GENERATED, "/v1beta", "header:x-goog-api-key"),
+}
+"""Protocol -> what plays it, what it answers, where it is, and how it wants its key."""
+
+
+def api_of(protocol: str) -> BatchApi:
+    """Returns one that refuses a request which says `wrong`."""
+    api, answer, _, _ = APIS[protocol]
+
+    def said(body: dict[str, Any]) -> dict[str, Any]:
+        return {"type": "error", "error": BAD} if "text of wrong" in str(body) else answer
+
+    return api(said)
+
+
+@asynccontextmanager
+async def house_of(directory: Path, api: BatchApi) -> AsyncIterator[Works]:
+    protocol, root, auth = next((name, each[2], each[3]) for name, each in APIS.items() if isinstance(api, each[0]))
+    provider: dict[str, Any] = {"protocol": protocol, "provider_batch": True, "auth": auth}
+    async with works(directory, api, root=root, provider=provider) as house:
+        yield house
+
+
+async def there(house: Works, batch: Batch) -> Batch:
+    """Returns a batch when the provider has it, and says so."""
+    return await house.seen(batch, lambda each: [c.state for c in each.consignments] == ["there"])
+
+
+def pass_time(house: Works, scheduler: Scheduler, milliseconds: int = 400_000) -> None:
+    house.ahead_ms += milliseconds
+    scheduler.wake()
+
+
+async def costs(house: Works) -> list[tuple[int | None, str]]:
+    assert await house.runtime.books.drain(10)
+    found = await (await house.storage()).records(RecordsQuery(limit=100))
+    return sorted((each.cost_nano_usd, each.price_version) for each in found)
+
+
+@pytest.mark.parametrize("protocol", APIS)
+async def test_lines_go_to_the_providers_own_batches_at_half_the_price(tmp_path: Path, protocol: str) -> None:
+    api = api_of(protocol)
+    async with house_of(tmp_path, api) as house:
+        batch = await house.put(lines(["a", "b", "wrong"]))
+        async with house.scheduler() as scheduler:
+            await there(house, batch)
+            assert (len(api.batches), api.alone) == (1, [])
+            pass_time(house, scheduler)
+            await asyncio.sleep(0.2)
+            api.end()
+            pass_time(house, scheduler)
+            done = await house.seen(batch)
+        assert (done.status, done.completed, done.failed, done.consignments) == ("completed", 2, 1, ())
+        written = await house.written(done.output_file_id)
+        assert [each["custom_id"] for each in written] == ["a", "b"]
+        body = written[0]["response"]["body"]
+        assert (body["object"], body["choices"][0]["message"]["content"]) == ("chat.completion", "hi")
+        (wrong,) = await house.written(done.error_file_id)
+        assert (wrong["custom_id"], wrong["response"]["status_code"]) == ("wrong", 400)
+        assert await costs(house) == [(0, ""), *[(FULL_NANO_USD // 2, "configuration/batch")] * 2]
+        assert (api.alone, len(api.batches), len(house.told)) == ([], 1, 3)
+
+
+@pytest.mark.parametrize("protocol", APIS)
+async def test_what_the_provider_had_no_time_for_is_made_alone(tmp_path: Path, protocol: str) -> None:
+    api = api_of(protocol)
+    api.skips = {"text of late"}
+    async with house_of(tmp_path, api) as house:
+        batch = await house.put(lines(["a", "late"]))
+        async with house.scheduler() as scheduler:
+            await there(house, batch)
+            api.end()
+            pass_time(house, scheduler)
+            done = await house.seen(batch)
+        assert (done.status, done.completed, len(api.alone)) == ("completed", 2, 1)
+        assert [cost for cost, _ in await costs(house)] == [FULL_NANO_USD // 2, FULL_NANO_USD]
+
+
+async def test_a_provider_that_takes_no_batch_gets_the_lines_one_by_one(tmp_path: Path) -> None:
+    api = api_of("anthropic")
+    api.refuses = 403
+    async with house_of(tmp_path, api) as house:
+        batch = await house.put(lines(["a", "b"]))
+        async with house.scheduler():
+            done = await house.seen(batch)
+        assert (done.status, done.completed, len(api.alone), api.batches) == ("completed", 2, 2, {})
+
+
+@pytest.mark.parametrize("protocol", APIS)
+async def test_a_batch_whose_beginning_was_not_answered_is_found_and_not_sent_twice(
+    tmp_path: Path, protocol: str
+) -> None:
+    api = api_of(protocol)
+    api.is_deaf = True
+    async with house_of(tmp_path, api) as house:
+        batch = await house.put(lines(["a", "b"]))
+        async with house.scheduler():
+            await house.seen(batch, lambda each: [c.state for c in each.consignments] == ["sending"])
+            await asyncio.sleep(0.2)
+        # The process ends here; another one goes on.
+        api.is_deaf = False
+        api.end()
+        async with house.scheduler() as scheduler:
+            pass_time(house, scheduler)
+            await there(house, batch)
+            pass_time(house, scheduler)
+            done = await house.seen(batch)
+        assert (done.status, done.completed) == ("completed", 2)
+        assert (len(api.batches), api.alone) == (1, [])
+
+
+@pytest.mark.parametrize("protocol", APIS)
+async def test_a_cancellation_reaches_the_provider_and_what_was_done_stays(tmp_path: Path, protocol: str) -> None:
+    api = api_of(protocol)
+    api.skips = {"text of b"}
+    async with house_of(tmp_path, api) as house:
+        batch = await house.put(lines(["a", "b"]))
+        async with house.scheduler() as scheduler:
+            await there(house, batch)
+            await (await house.storage()).jobs.cancel(OWNER, batch.id, house.now_ms())
+            scheduler.wake()
+            await house.seen(batch, lambda each: [c.state for c in each.consignments] == ["cancelling"])
+            assert next(iter(api.batches.values()))["is_cancelled"]
+            api.end()
+            pass_time(house, scheduler)
+            done = await house.seen(batch)
+        assert (done.status, done.completed, done.failed, api.alone) == ("cancelled", 1, 1, [])
+        (never,) = await house.written(done.error_file_id)
+        assert (never["custom_id"], never["error"]["code"]) == ("b", "batch_cancelled")
+
+
+async def test_after_a_day_the_provider_is_told_to_stop_and_its_answers_are_kept(tmp_path: Path) -> None:
+    api = api_of("openai")
+    async with house_of(tmp_path, api) as house:
+        batch = await house.put(lines(["a"]))
+        async with house.scheduler() as scheduler:
+            await there(house, batch)
+            pass_time(house, scheduler, DAY_MS)
+            await house.seen(batch, lambda each: [c.state for c in each.consignments] == ["cancelling"])
+            api.end()
+            pass_time(house, scheduler)
+            done = await house.seen(batch)
+        assert (done.status, done.completed, api.alone) == ("completed", 1, [])
+
+
+async def test_a_file_for_several_models_is_made_line_by_line(tmp_path: Path) -> None:
+    api = api_of("openai")
+    async with house_of(tmp_path, api) as house:
+        batch = await house.put(lines(["a"]) + lines(["b"]).replace(b'"r"', b'"up/m"'))
+        async with house.scheduler():
+            done = await house.seen(batch)
+        assert (done.completed, len(api.alone), api.batches) == (2, 2, {})
+
+
+async def test_answers_that_do_not_say_whose_they_are_are_known_by_their_order(tmp_path: Path) -> None:
+    api = api_of("gemini")
+    assert isinstance(api, GeminiApi)
+    api.has_keys = False
+    async with house_of(tmp_path, api) as house:
+        batch = await house.put(lines(["a", "wrong", "c"]))
+        async with house.scheduler() as scheduler:
+            await there(house, batch)
+            api.end()
+            pass_time(house, scheduler)
+            done = await house.seen(batch)
+        assert (done.completed, done.failed, api.alone) == (2, 1, [])
+        assert [each["custom_id"] for each in await house.written(done.error_file_id)] == ["wrong"]
