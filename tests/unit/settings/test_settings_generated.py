@@ -29,7 +29,7 @@ ENVIRON = {
     "DISCORD_PUBLIC_KEY": "0f" * 32,
     "DISCORD_BOT_TOKEN": "bot",
 }
-SECTIONS = ("server", "upstream", "health", "state", "storage", "access", "admin", "discovery")
+SECTIONS = ("server", "upstream", "health", "credentials", "state", "storage", "access", "admin", "discovery")
 
 
 def read(text: str) -> dict[str, object]:
