@@ -19,7 +19,6 @@ from gateway.credentials.keyring import KeyBook
 from gateway.credentials.logins import Logins
 from gateway.credentials.resolve import is_local_host
 from gateway.credentials.scrub import Scrubber
-from gateway.credentials.secret import Secret
 from gateway.credentials.urls import passwords_in
 from gateway.domain import ProviderSpec
 from gateway.engine.attempt import Attempter
@@ -37,16 +36,20 @@ from gateway.registry.adapters import ADAPTERS, BATCHES, OPTIONS_OF, RULED
 from gateway.registry.builtin import layer, load_builtin, starting_row, to_spec
 from gateway.registry.catalogue import DEMO, DEMO_MODEL, Catalogue
 from gateway.registry.discovery import Discovery, Probe
+from gateway.registry.generic import generic_of
 from gateway.registry.probing import Prober
 from gateway.registry.registry import Registry
 from gateway.registry.routes import RouteBook
+from gateway.registry.strictness import warnings_of
 from gateway.registry.warming import warm
 from gateway.routing.deployment import Deployment
 from gateway.routing.route import Route
 from gateway.routing.router import Router
+from gateway.secret import Secret
 from gateway.settings.explain import nearest
 from gateway.settings.model import Settings
 from gateway.settings.provider import ProviderRow
+from gateway.settings.secrets import secrets_in
 from gateway.shared import Ear, shared_after
 from gateway.storage.factory import data_directory
 from gateway.telemetry.series import MAX_SERIES
@@ -86,23 +89,24 @@ class Runtime:
         self.settings, self.standing = settings, standing
         self.plugins = load_plugins(settings.plugins, ADAPTERS, before.plugins if before else None)
         self.catalogue = self._catalogue(environ, before)
-        owners = client_keys(settings.server.api_keys)
+        self.scrubber = Scrubber([*self.catalogue.secrets(), *_hidden(settings)])
+        self.catalogue.watch(self.scrubber.add)
+        if before:
+            self.catalogue.inherit(before.catalogue)
+        self.routes = RouteBook(
+            settings, self.catalogue, show=self.scrubber.text, states=before.routes.states if before else None
+        )
+        self._of_credentials = warnings_of(settings, self.catalogue, self.routes)
         self.shared = shared_after(before.shared if before else None, settings, environ)
         self.keys = KeyCheck(
-            owners,
+            client_keys(settings.server.api_keys),
             self.shared.stored.thing.picture,
             _guesses(settings, before),
             is_demanding=standing.demands_keys,
         )
         self._take_shared()
-        self.admin_key = None if settings.admin.key is None else Secret(settings.admin.key.get_secret_value())
+        self.admin_key = settings.admin.key
         """What the admin API demands."""
-        self.scrubber = Scrubber([*self.catalogue.secrets(), *(key for key, _ in owners), *_secrets(settings)])
-        self.catalogue.watch(self.scrubber.add)
-        if before:
-            self.catalogue.inherit(before.catalogue)
-        states = before.routes.states if before else None
-        self.routes = RouteBook(settings, self.catalogue, show=self.scrubber.text, states=states)
         self._build_news()
         self._build_router(chance)
         self._build_engine(chance)
@@ -198,6 +202,11 @@ class Runtime:
         )
         return gate, Settler(prices=prices, show=self.scrubber.text)
 
+    def secrets(self) -> Iterator[Secret]:
+        """Yields all that are held for it: those of the settings, and those that providers are called with."""
+        yield from (secret for _, secret in secrets_in(self.settings))
+        yield from self.catalogue.secrets()
+
     def take_over(self, before: Runtime) -> None:
         """Takes the place of the runtime that this one was built after: from now on metrics and replicas mean this."""
         self.shared.take(before.shared)
@@ -274,17 +283,14 @@ class Runtime:
         """Says which providers and deployments cannot be used, and why; the others are served all the same."""
         found = [f"{name}: {problem}" for name, problem in self.catalogue.problems.items()]
         found += [f"{p.spec.id}: {p.warning}" for p in self.catalogue.ready() if p.warning]
-        for name in self.settings.providers:
-            provider = self.catalogue.find(name)
-            if not isinstance(provider, str) and (lack := self.catalogue.lack(provider)):
-                found.append(lack)
+        found += self._of_credentials
         for provider in self.catalogue:
             if is_local_host(provider.base_url) and provider.base_url_port == self.settings.server.port:
                 found.append(
                     f"{provider.spec.id}: its base URL {provider.base_url} (from {provider.base_url_source}) is this "
                     "gateway's own address; requests for it would come back here"
                 )
-        return found + self.routes.reasons() + guessable(self.settings)
+        return [*found, *guessable(self.settings), *self.settings.warnings]
 
     def _transport_for(self, deployment: Deployment) -> Transport:
         return self._echo if deployment.provider == DEMO else self.transport
@@ -402,7 +408,8 @@ def build_catalogue(
     except ValueError as error:
         raise ConfigError([Fault("anyport.yaml", 0, 0, "providers", str(error))]) from None
     logins = logins or Logins(environ, data_directory(settings.storage.directory, environ))
-    catalogue = Catalogue(registry, settings.providers, environ, keys, logins)
+    generic = generic_of(settings, registry, load_builtin().keys())
+    catalogue = Catalogue(registry, settings.providers, environ, keys, logins=logins, generic=generic)
     _refuse({name: catalogue.problems[name] for name in settings.providers if name in catalogue.problems})
     return catalogue
 
@@ -417,14 +424,10 @@ def _refuse(wrong: Mapping[str, str]) -> None:
         raise ConfigError([Fault("anyport.yaml", 0, 0, f"providers.{name}", text) for name, text in wrong.items()])
 
 
-def _secrets(settings: Settings) -> Iterator[Secret]:
-    """Yields what is secret besides clients' keys and providers' credentials."""
-    deployments = (deployment for route in settings.routes.values() for deployment in route.deployments)
-    keys = [key for deployment in deployments for key in deployment.keys or ()]
-    discord = settings.integrations.discord
-    for key in (*keys, settings.admin.key, settings.access.pepper, discord and discord.bot_token):
-        if key is not None:
-            yield Secret(key.get_secret_value())
-    for url in (settings.state.url, settings.storage.url):
-        if url is not None:
-            yield from passwords_in(url.get_secret_value())
+def _hidden(settings: Settings) -> Iterator[Secret]:
+    """Yields what of the settings no text may show; of a URL that is its password alone."""
+    for path, secret in secrets_in(settings):
+        if path in ("state.url", "storage.url"):
+            yield from passwords_in(secret.reveal())
+        else:
+            yield secret

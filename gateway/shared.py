@@ -12,7 +12,6 @@ from gateway.access.picture import KeyPicture
 from gateway.access.secrets import Pepper
 from gateway.access.spending import Spending
 from gateway.books import Books
-from gateway.credentials.secret import Secret
 from gateway.errors import ConfigError, Fault
 from gateway.settings.model import Settings, StateSettings, UpstreamSettings
 from gateway.state.admission import Admissions, Kind
@@ -105,8 +104,7 @@ class Stored:
 
     def __init__(self, settings: Settings, environ: Mapping[str, str]) -> None:
         self.directory = data_directory(settings.storage.directory, environ)
-        pepper = settings.access.pepper
-        self.pepper = Secret(pepper.get_secret_value()) if pepper else None
+        self.pepper = settings.access.pepper
         self.picture = KeyPicture(
             lambda: self.storage,
             Pepper(self.pepper, self.directory / _PEPPER_FILE),
@@ -130,7 +128,7 @@ class Stored:
         if self._storage is None:
             settings = self._settings
             self._storage = open_storage(
-                settings.url.get_secret_value() if settings.url else None,
+                settings.url.reveal() if settings.url else None,
                 self.directory,
                 retention_days=settings.retention_days,
                 content_days=settings.content_days,
@@ -180,7 +178,7 @@ class Shared:
 
 def shared_after(before: Shared | None, settings: Settings, environ: Mapping[str, str]) -> Shared:
     """Returns what `settings` ask for, of `before` whatever they leave as it is; raises ConfigError."""
-    upstream, state, url = settings.upstream, settings.state, settings.state.url.get_secret_value()
+    upstream, state, url = settings.upstream, settings.state, settings.state.url.reveal()
     if before is None:
         access_log = _access_log(settings.server.access_log)
         metrics = Metrics(access_records_dropped=lambda: access_log.thing.dropped if access_log.thing else 0)
@@ -252,7 +250,7 @@ def _admissions(state: StateSettings) -> Counted[Admissions]:
         closed += (Kind.REQUESTS, Kind.TOKENS, Kind.IN_FLIGHT)
     if state.budgets_while_away == "refuse":
         closed.append(Kind.BUDGET)
-    admissions = open_admissions(state.url.get_secret_value(), closed=closed)
+    admissions = open_admissions(state.url.reveal(), closed=closed)
     return Counted[Admissions](admissions, admissions.aclose)
 
 

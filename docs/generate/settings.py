@@ -8,13 +8,15 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, get_args, get_origin
 
-from pydantic import BaseModel, SecretStr
+from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from gateway.secret import Secret
 from gateway.settings.model import (
     AccessSettings,
     AdminSettings,
     BatchesSettings,
+    CredentialsSettings,
     DiscoverySettings,
     HealthSettings,
     ServerSettings,
@@ -133,6 +135,7 @@ _SECTIONS: tuple[tuple[str, type[BaseModel] | str], ...] = (
     ("routes", _ROUTES),
     ("upstream", UpstreamSettings),
     ("health", HealthSettings),
+    ("credentials", CredentialsSettings),
     ("state", StateSettings),
     ("storage", StorageSettings),
     ("access", AccessSettings),
@@ -187,7 +190,8 @@ def _settings(model: type[BaseModel]) -> Iterator[str]:
 
 def _default(field: FieldInfo) -> Any:
     # A default is no secret, even where the setting's value may be one.
-    return field.default.get_secret_value() if isinstance(field.default, SecretStr) else field.default
+    default = field.get_default(call_default_factory=True)
+    return default.reveal() if isinstance(default, Secret) else default
 
 
 def settings_schema() -> str:
@@ -250,7 +254,7 @@ def _row(name: str, field: FieldInfo, schema: Json) -> str:
     if field.is_required():
         default = "required"
     else:
-        default = "its own" if isinstance(field.default, BaseModel) else f"`{json.dumps(_default(field))}`"
+        default = "its own" if isinstance(_default(field), BaseModel) else f"`{json.dumps(_default(field))}`"
     return f"| `{name}` | {_type(schema)} | {default} | {field.description} |\n"
 
 

@@ -12,9 +12,9 @@ from msgspec.structs import replace
 from gateway.access.picture import KeyPicture
 from gateway.access.secrets import PepperMissing, digest_of, hint_of, new_key
 from gateway.access.wishes import laid_over, whole_number
-from gateway.credentials.secret import Secret
 from gateway.errors import CallerError, InvalidRequest, KeysUnavailable, UnknownUrl
 from gateway.records import Project, Team, VirtualKey, dollars
+from gateway.secret import Secret
 from gateway.storage.base import (
     AuditEntry,
     ChangedMeanwhile,

@@ -8,14 +8,12 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from pydantic import SecretStr
-
 from gateway.access.guesses import Guesses
 from gateway.access.picture import Holder, KeyPicture
 from gateway.access.secrets import PREFIX
-from gateway.credentials.secret import Secret
 from gateway.errors import GatewayError, KeysUnavailable, TooManyBadKeys, Unauthenticated, UnknownModel
 from gateway.records import Project, Team, VirtualKey
+from gateway.secret import Secret
 from gateway.settings.model import ClientKeySettings, Settings
 from gateway.settings.provider import MIN_LONG_SECRET
 
@@ -77,12 +75,12 @@ ANONYMOUS = Caller()
 """Whoever calls with a key that has no name, or calls an open gateway."""
 
 
-def client_keys(entries: Iterable[SecretStr | ClientKeySettings]) -> list[tuple[Secret, Caller]]:
+def client_keys(entries: Iterable[Secret | ClientKeySettings]) -> list[tuple[Secret, Caller]]:
     """Returns what `server.api_keys` says: each key, and whose it is."""
     return [
-        (Secret(entry.key.get_secret_value()), Caller(entry.name, frozenset(entry.tags)))
+        (entry.key, Caller(entry.name, frozenset(entry.tags)))
         if isinstance(entry, ClientKeySettings)
-        else (Secret(entry.get_secret_value()), ANONYMOUS)
+        else (entry, ANONYMOUS)
         for entry in entries
     ]
 
@@ -92,7 +90,7 @@ def guessable(settings: Settings) -> list[str]:
     entries = settings.server.api_keys
     keys = {f"server.api_keys.{number}": key for number, (key, _) in enumerate(client_keys(entries))}
     if settings.admin.key is not None:
-        keys["admin.key"] = Secret(settings.admin.key.get_secret_value())
+        keys["admin.key"] = settings.admin.key
     return [
         f"{name}: a key of {length} characters can be guessed; `openssl rand -hex 32` makes a better one"
         for name, key in keys.items()

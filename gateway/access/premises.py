@@ -36,7 +36,7 @@ def is_limited(owner: Owner) -> bool:
 
 def uncountable(state: StateSettings, standing: Standing) -> str:
     """Says why limits and budgets cannot be counted, "" if they can."""
-    if standing.workers < 2 or state.url.get_secret_value() != MEMORY_URL:
+    if standing.workers < 2 or state.url.reveal() != MEMORY_URL:
         return ""
     return (
         f"limits and budgets of keys, projects and teams need a Redis server with {standing.workers} workers, since "

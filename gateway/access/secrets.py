@@ -9,7 +9,7 @@ import secrets
 from pathlib import Path
 from typing import Final
 
-from gateway.credentials.secret import Secret
+from gateway.secret import Secret
 
 PREFIX: Final = "sk-anyport-"
 """What all of our keys begin with; so scanners find those that leak."""

@@ -93,7 +93,7 @@ def _asked(
     body: bytes | None,
 ) -> http.client.HTTPResponse:
     assert admin.key is not None  # noqa: S101 - `_connection` has looked
-    headers = {"authorization": f"Bearer {admin.key.get_secret_value()}", "content-type": "application/json"}
+    headers = {"authorization": f"Bearer {admin.key.reveal()}", "content-type": "application/json"}
     try:
         connection.request(method, path, body, headers)
         return connection.getresponse()

@@ -72,7 +72,7 @@ def _places(runtime: Runtime) -> dict[str, str | None]:
     from gateway.settings.scalars import MEMORY_URL
     from gateway.state.address import read_address
 
-    state, stored = runtime.settings.state.url.get_secret_value(), runtime.shared.stored.thing
+    state, stored = runtime.settings.state.url.reveal(), runtime.shared.stored.thing
     return {
         "storage.url": None if runtime.settings.storage.url is None else stored.storage.place,
         "state.url": None if state == MEMORY_URL else f"redis at {read_address(state).place}",

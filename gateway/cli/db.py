@@ -64,7 +64,7 @@ def _with_storage(configuration: Configuration, run: Callable[[Storage], Awaitab
     from gateway.storage.factory import data_directory, open_storage
 
     settings = configuration.settings.storage
-    url = settings.url.get_secret_value() if settings.url else None
+    url = settings.url.reveal() if settings.url else None
 
     async def use() -> Answer:
         storage = open_storage(url, data_directory(settings.directory, configuration.environ))

@@ -13,8 +13,8 @@ from gateway.cli.options import ConfigOption, JsonOption
 from gateway.cli.output import print_json, print_pairs, print_table
 
 if TYPE_CHECKING:
-    from gateway.credentials.secret import Secret
     from gateway.integrations.discord.rest import Rest
+    from gateway.secret import Secret
     from gateway.settings.integrations import DiscordSettings
 
 TOKEN_VARIABLE: Final = "DISCORD_BOT_TOKEN"  # noqa: S105 -- the name of a variable
@@ -113,12 +113,11 @@ def _ask(configuration: Configuration, work: Callable[[Rest], Awaitable[Answer]]
 
 def _token(configuration: Configuration) -> Secret:
     from gateway.credentials.errors import InvalidCredential
-    from gateway.credentials.secret import Secret
     from gateway.credentials.variables import first, header_secret
 
     settings = configuration.settings.integrations.discord
     if settings is not None and settings.bot_token is not None:
-        return Secret(settings.bot_token.get_secret_value())
+        return settings.bot_token
     found = first(configuration.environ, TOKEN_VARIABLE)
     if found is None:
         raise _failed(f"set {TOKEN_VARIABLE} to the bot's token (developer portal, Bot, Reset Token)", Exit.USAGE)

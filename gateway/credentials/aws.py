@@ -19,8 +19,8 @@ from gateway.credentials.errors import CredentialUnavailable
 from gateway.credentials.extras import has_package, need_package, package, silence
 from gateway.credentials.renewed import CALL_SECONDS, Clock, Lease, Renewed, in_thread
 from gateway.credentials.scrub import Scrubber
-from gateway.credentials.secret import Secret
 from gateway.credentials.variables import ABI, PLUS, header_secret, value_of
+from gateway.secret import Secret
 
 SERVICE: Final = "bedrock"
 """The name to sign for; not that of the host (`signingName` of botocore's model of bedrock-runtime, 2026-11-21)."""

@@ -10,8 +10,8 @@ from gateway.credentials.errors import CredentialUnavailable
 from gateway.credentials.extras import need_package, package, silence
 from gateway.credentials.renewed import CALL_SECONDS, Clock, Lease, Renewed, in_thread, lease_until
 from gateway.credentials.scrub import Scrubber
-from gateway.credentials.secret import Secret
 from gateway.credentials.variables import value_of
+from gateway.secret import Secret
 
 SCOPE: Final = "https://cognitiveservices.azure.com/.default"
 """learn.microsoft.com/azure/ai-foundry, 2026-11-21."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from adapters.types import Headers, HttpRequest
 from gateway.credentials.renewed import Renewed
-from gateway.credentials.secret import Secret
+from gateway.secret import Secret
 
 
 @dataclass(frozen=True, slots=True)

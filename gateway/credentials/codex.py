@@ -23,7 +23,7 @@ from gateway.credentials.errors import CredentialUnavailable
 from gateway.credentials.login import Tokens, form
 from gateway.credentials.login_file import at_home, read_object
 from gateway.credentials.renewed import EARLY_SECONDS
-from gateway.credentials.secret import Secret
+from gateway.secret import Secret
 from gateway.settings.provider import LoginRow
 
 _TOKEN_URL: Final = "https://auth.openai.com/oauth/token"  # noqa: S105 - where tokens are, not one

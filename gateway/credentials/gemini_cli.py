@@ -18,7 +18,7 @@ from gateway.credentials.errors import CredentialUnavailable
 from gateway.credentials.login import NOTHING, Tokens, form
 from gateway.credentials.login_file import at_home, read_object
 from gateway.credentials.renewed import EARLY_SECONDS
-from gateway.credentials.secret import Secret
+from gateway.secret import Secret
 from gateway.settings.provider import LoginRow
 
 _FILE: Final = Path(".gemini") / "oauth_creds.json"
@@ -60,7 +60,7 @@ class GeminiCliLogin:
 
 def gemini_cli_login(said: LoginRow, environ: Mapping[str, str], *, where: str) -> GeminiCliLogin:
     """Returns the login of the file that the settings name, or else of the CLI's own; `where` names it there."""
-    secret = said.client_secret.get_secret_value() if said.client_secret else ""
+    secret = said.client_secret.reveal() if said.client_secret else ""
     remedy = "run `gemini` and sign in with Google"
     if not said.client_id:
         remedy += f", which renews its file; with {where}.client_id and client_secret it is renewed here"

@@ -20,8 +20,8 @@ from gateway.credentials.errors import CredentialUnavailable
 from gateway.credentials.extras import has_package, need_package, package, silence
 from gateway.credentials.renewed import CALL_SECONDS, Clock, Lease, Renewed, in_thread, lease_until
 from gateway.credentials.scrub import Scrubber
-from gateway.credentials.secret import Secret
 from gateway.credentials.variables import value_of
+from gateway.secret import Secret
 
 FILE_VARIABLE: Final = "GOOGLE_APPLICATION_CREDENTIALS"
 _WANTED: Final = "GOOGLE_VERTEX_PROJECT", "GOOGLE_CLOUD_PROJECT", "GOOGLE_VERTEX_LOCATION", "GOOGLE_CLOUD_LOCATION"

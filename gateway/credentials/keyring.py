@@ -9,10 +9,10 @@ from typing import Final
 
 from adapters.failures import Failure
 from adapters.types import Headers, HttpRequest
-from gateway.credentials.secret import Secret
 from gateway.credentials.sign import Signer, auth_headers
 from gateway.domain import AuthScheme, ProviderSpec
 from gateway.health.doubt import Doubt
+from gateway.secret import Secret
 
 KNOCK_SECONDS: Final = 5.0
 """How often a key that was put aside by our own judgement is tried, where no other is left."""

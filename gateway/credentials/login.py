@@ -24,8 +24,8 @@ from gateway.credentials.bearer import Token
 from gateway.credentials.errors import CredentialUnavailable
 from gateway.credentials.renewed import CALL_SECONDS, MARGIN_SECONDS, Clock, Lease, renewal_of
 from gateway.credentials.scrub import Scrubber
-from gateway.credentials.secret import Secret
 from gateway.credentials.vault import Kept, Vault
+from gateway.secret import Secret
 from gateway.transport.base import TransportError
 from gateway.transport.control import ControlClient, ControlReply
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -16,9 +16,9 @@ from gateway.credentials.gemini_cli import gemini_cli_login
 from gateway.credentials.login import Client, Login, Vendor
 from gateway.credentials.minimax import PLACEHOLDERS, minimax_login
 from gateway.credentials.renewed import Clock, Renewed
-from gateway.credentials.secret import Secret
 from gateway.credentials.vault import Vault
 from gateway.domain import LoginKind
+from gateway.secret import Secret
 from gateway.settings.provider import LoginRow
 from gateway.transport.control import ControlClient
 
@@ -101,9 +101,9 @@ class Logins:
                 return codex_login(said, own)
 
 
-def placeholder_in(kind: LoginKind | None, keys: list[str]) -> str:
+def placeholder_in(kind: LoginKind | None, keys: Iterable[Secret]) -> str:
     """Returns what stands among the keys for a login, in lower case; "" if nothing does."""
-    found = (key.strip().lower() for key in keys) if kind is LoginKind.MINIMAX else ()
+    found = (key.reveal().strip().lower() for key in keys) if kind is LoginKind.MINIMAX else ()
     return next((key for key in found if key in PLACEHOLDERS), "")
 
 

@@ -14,8 +14,8 @@ from urllib.parse import urlsplit
 from adapters.codec import JSON, as_object, as_text
 from adapters.types import HttpRequest
 from gateway.credentials.login import NOTHING, Tokens, form
-from gateway.credentials.secret import Secret
 from gateway.credentials.variables import header_secret, value_of
+from gateway.secret import Secret
 from gateway.settings.provider import LoginRow
 
 REFRESH_VARIABLE: Final = "MINIMAX_OAUTH_REFRESH_TOKEN"
@@ -62,7 +62,7 @@ def minimax_login(
     Raises `InvalidCredential`. `environ` is empty for a profile, whose tokens are its own.
     """
     if said.refresh_token is not None:
-        refresh, remedy = said.refresh_token.get_secret_value(), f"set {where}.refresh_token to a new one"
+        refresh, remedy = said.refresh_token.reveal(), f"set {where}.refresh_token to a new one"
     else:
         refresh, remedy = value_of(environ, REFRESH_VARIABLE), f"log in again and set {REFRESH_VARIABLE}"
     if not refresh:

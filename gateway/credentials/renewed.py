@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Final, Generic, TypeVar
 
 from gateway.credentials.errors import CredentialUnavailable
-from gateway.credentials.secret import Secret
+from gateway.secret import Secret, SecretWiped
 
 Value = TypeVar("Value")
 Clock = Callable[[], float]
@@ -133,6 +133,8 @@ class Renewed(Generic[Value]):
                 for secret in lease.secrets:
                     self.learn(secret)
             self._hold(lease)
+        except SecretWiped as error:
+            return CredentialUnavailable(str(error))
         except CredentialUnavailable as error:
             return error  # a failure that nobody waits for is none: the old value is still good
         else:

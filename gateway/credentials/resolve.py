@@ -16,10 +16,10 @@ from urllib.parse import SplitResult, quote, urlsplit
 from adapters.hosts import is_local_host, is_local_name
 from adapters.types import Operation
 from gateway.credentials.clouds import NO_KEYS, signer_by_itself, signer_of
-from gateway.credentials.secret import Secret
 from gateway.credentials.sign import Signer
 from gateway.credentials.variables import ABI, PLUS, env_names, first, header_secret
 from gateway.domain import AuthScheme, Connection, ProviderSpec
+from gateway.secret import Secret
 
 _VARIABLE = re.compile(r"\{([A-Z][A-Z0-9_]*)\}")
 _OTHER = re.compile(r"\{([A-Z][A-Z0-9_]*)(?::-([^{}]+))?\}")
@@ -51,7 +51,7 @@ class Resolved:
 
     secrets: tuple[Secret, ...]
     source: str
-    """`config`, `env NAME`, what a cloud's own way is called, or `none`."""
+    """`config`, `file PATH`, `env NAME`, `cmd PROGRAM`, what a cloud's own way is called, or `none`."""
     auth: AuthScheme | None = None
     signer: Signer | None = None
     """What authenticates instead of secrets that are sent as they are."""
@@ -70,20 +70,24 @@ class ResolvedUrl:
 def resolve_credentials(
     spec: ProviderSpec,
     environ: Mapping[str, str],
-    explicit: Sequence[str] = (),
+    explicit: Sequence[Secret] = (),
     *,
+    generic: Sequence[str] = (),
     base_url: str = "",
     is_named: bool = False,
 ) -> Resolved:
     """Returns the configured credentials, else the first of the environment, else what the cloud has by itself.
 
-    `base_url` is where they would be sent, `is_named` says that the operator's file has the provider: nobody's
-    machine is searched for a login that was not asked for. Raises `InvalidCredential` and `CredentialUnavailable`.
+    `explicit` are those of the settings, where it was seen to that a header can hold them. `generic` are variables
+    with a key for all who have none (`takes_generic`). `base_url` is where credentials would be sent, `is_named` says
+    that the operator's file has the provider: nobody's machine is searched for a login that was not asked for. Raises
+    `InvalidCredential` and `CredentialUnavailable`.
     """
     auth = spec.auth
     if auth is None or (auth.is_remote_only and is_local_host(base_url)):
         return Resolved((), "none")
-    found = _main_credential(spec, auth, environ, explicit, base_url, is_named=is_named)
+    usual = generic if takes_generic(spec, base_url) else ()
+    found = _main_credential(spec, auth, environ, explicit, usual, base_url, is_named=is_named)
     second = ((scheme, first(environ, name)) for name, scheme in auth.also)
     also = tuple((scheme, header_secret(pair[1], f"env {pair[0]}")) for scheme, pair in second if pair)
     return replace(found, also=also) if also else found
@@ -93,13 +97,14 @@ def _main_credential(
     spec: ProviderSpec,
     auth: AuthScheme,
     environ: Mapping[str, str],
-    explicit: Sequence[str],
+    explicit: Sequence[Secret],
+    generic: Sequence[str],
     base_url: str,
     *,
     is_named: bool,
 ) -> Resolved:
-    if given := [value.strip() for value in explicit if value.strip()]:
-        return Resolved(tuple(header_secret(value, "config") for value in given), "config", auth)
+    if explicit:
+        return Resolved(tuple(explicit), ", ".join(dict.fromkeys(each.source for each in explicit)), auth)
     cloud = auth.cloud
     for name in env_names(spec.credential_envs):
         if cloud and (PLUS in name or name in NO_KEYS):
@@ -108,9 +113,18 @@ def _main_credential(
         elif value := environ.get(name, "").strip():
             source = f"env {name}"
             return Resolved((header_secret(value, source),), source, _auth_for(auth, name))
+    if pair := first(environ, *generic):
+        source = f"env {pair[0]}, for all"
+        return Resolved((header_secret(pair[1], source),), source, auth)
     if cloud and (signer := signer_by_itself(cloud, spec.id, environ, base_url, is_named=is_named)):
         return Resolved((), signer.source, auth, signer)
     return Resolved((), "none", auth)
+
+
+def takes_generic(spec: ProviderSpec, base_url: str) -> bool:
+    """True if a key for all providers may go to this one: to no server of one's own, nor where none is needed."""
+    is_own = spec.connection is Connection.LOCAL or is_local_host(base_url)
+    return spec.requires_credential and not spec.keyless_models and not is_own
 
 
 def _auth_for(auth: AuthScheme, name: str) -> AuthScheme:

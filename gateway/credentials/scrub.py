@@ -13,8 +13,8 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from urllib.parse import quote, quote_plus
 
-from gateway.credentials.secret import Secret
 from gateway.credentials.tokens import PRIVATE_KEY, context_patterns, token_patterns
+from gateway.secret import Secret
 
 MASK = "***"
 MIN_SECRET = 4
@@ -49,6 +49,12 @@ class Scrubber:
         if len(value) >= MIN_SECRET and value not in self._values:
             self._fetched.append(value)
             self._arrange()
+
+    def forget(self) -> None:
+        """Lets go of every secret, where no text is to be scrubbed any more; looks are still known."""
+        self._given = frozenset[str]()
+        self._fetched.clear()
+        self._arrange()
 
     def _arrange(self) -> None:
         values = self._given.union(self._fetched)

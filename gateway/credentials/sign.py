@@ -6,8 +6,8 @@ from collections.abc import Callable
 from typing import Final, Protocol
 
 from adapters.types import Headers, HttpRequest
-from gateway.credentials.secret import Secret
 from gateway.domain import AuthScheme
+from gateway.secret import Secret
 
 _LISTS: Final = frozenset({"anthropic-beta"})
 """Headers that hold a list which adapter and credential both add to."""
@@ -46,12 +46,10 @@ def auth_headers(auth: AuthScheme | None, secret: Secret | None) -> Headers:
     """
     if auth is None or not secret:
         return ()
-    value = secret.reveal()
-    for beginning, special in auth.by_prefix:
-        if value.startswith(beginning):
-            auth = special
-            break
-    return ((auth.header, auth.prefix + value), *auth.headers)
+    if auth.by_prefix:
+        value = secret.reveal()
+        auth = next((special for beginning, special in auth.by_prefix if value.startswith(beginning)), auth)
+    return ((auth.header, secret.reveal_after(auth.prefix)), *auth.headers)
 
 
 def signed(request: HttpRequest, headers: Headers) -> HttpRequest:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Final
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-from gateway.credentials.secret import Secret
+from gateway.secret import Secret
 
 _SECRET_OPTIONS: Final = ("password", "sslpassword", "passfile")
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from gateway.credentials.errors import InvalidCredential
-from gateway.credentials.secret import Secret
+from gateway.secret import Secret
 
 ABI: Final = "ABI_"
 PLUS: Final = "+"
@@ -42,4 +42,4 @@ def header_secret(value: str, source: str) -> Secret:
         raise InvalidCredential(
             f"the credential from {source} has a blank, a control character or a non-ASCII letter inside"
         )
-    return Secret(value)
+    return Secret(value, source)

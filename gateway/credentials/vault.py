@@ -25,7 +25,7 @@ import msgspec
 
 from gateway.credentials.errors import CredentialUnavailable
 from gateway.credentials.extras import need_package, package
-from gateway.credentials.secret import Secret
+from gateway.secret import Secret
 
 KEY_VARIABLE: Final = "ANYPORT_TOKEN_KEY"
 _MIN_KEY_CHARACTERS: Final = 16

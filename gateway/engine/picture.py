@@ -12,13 +12,13 @@ from typing import Final, TypeVar
 from adapters.types import Headers, HttpRequest
 from gateway.credentials.keyring import Key, KeyRing, KeyState
 from gateway.credentials.scrub import MASK
-from gateway.credentials.secret import Secret
 from gateway.domain import AuthScheme
 from gateway.engine.rehearsal import rehearsing
 from gateway.health.vitals import Vitals
 from gateway.routing.deployment import Deployment
 from gateway.routing.route import Memory, Route
 from gateway.routing.router import Chain
+from gateway.secret import Secret
 
 T = TypeVar("T")
 _TELLING: Final = ("auth", "cookie", "credential", "key", "password", "secret", "signature", "token")

@@ -23,12 +23,13 @@ from gateway.credentials.resolve import (
     resolve_base_url,
     resolve_credentials,
 )
-from gateway.credentials.secret import Secret
 from gateway.credentials.variables import ABI, first
 from gateway.domain import AuthScheme, Connection, ProviderSpec
 from gateway.registry.adapters import adapter_of, paths_of
+from gateway.registry.generic import NO_GENERIC, Generic
 from gateway.registry.registry import GENERIC, Registry, SplitModel, clean_model, is_keyless, names_url
 from gateway.routing.deployment import Deployment
+from gateway.secret import Secret
 from gateway.settings.provider import ProviderRow
 from gateway.settings.scalars import MAX_SECONDS
 
@@ -76,6 +77,8 @@ class Provider:
     warning: str | None = None
     profile: str = ""
     """Which of several accounts, "" for the usual one."""
+    doubt: str | None = None
+    """Why its key is hardly one of this vendor."""
 
     @property
     def base_url_port(self) -> int | None:
@@ -117,6 +120,7 @@ class Catalogue:
         environ: Mapping[str, str],
         keys: KeyBook | None = None,
         logins: Logins | None = None,
+        generic: Generic = NO_GENERIC,
     ) -> None:
         """`rows` are the user's own, unlayered: what they say explicitly wins over the environment.
 
@@ -126,8 +130,11 @@ class Catalogue:
         self._rows = rows
         self._environ = environ
         self._logins = logins
+        self._generic = generic
         self._providers: dict[tuple[str, str | None, str], Provider] = {}
         """By id, region and profile."""
+        self._customs: dict[str, Provider] = {}
+        """Those that are URLs, by the name that the file has for them."""
         self._found_at: dict[str, str] = {}
         self._learn: Callable[[Secret], None] | None = None
         self.keys = keys or KeyBook()
@@ -163,8 +170,8 @@ class Catalogue:
         ]
 
     def secrets(self) -> Iterator[Secret]:
-        """Yields every upstream secret that is known now, for the scrubber."""
-        for provider in self._providers.values():
+        """Yields every upstream secret that is known now."""
+        for provider in (*self._providers.values(), *self._customs.values()):
             ring = provider.key_ring
             yield from ring.signer.secrets if ring.signer else ring.secrets
             yield from (secret for _, secret in ring.also)
@@ -260,11 +267,14 @@ class Catalogue:
             spec = self._registry.custom(provider)
             if spec is None:
                 return self.deploy(f"{provider}/{model}", secrets, profile)
-            found = resolve_credentials(spec, self._environ, base_url=spec.base_url)
+            at = self._customs.get(provider)
+            if at is None:
+                found = resolve_credentials(spec, self._environ, base_url=spec.base_url)
+                ring = self._key_ring(spec, found)
+                at = Provider(spec, spec.base_url.rstrip("/"), ring, found.source, "config", True)
+                self._customs[provider] = at
         except ValueError as error:
             return str(error)
-        ring = self._key_ring(spec, found)
-        at = Provider(spec, spec.base_url.rstrip("/"), ring, found.source, "config", True)
         return self._deployment(at, model, secrets)
 
     def _deployment(self, provider: Provider, model: str, secrets: tuple[Secret, ...] = ()) -> Deployment:
@@ -368,6 +378,7 @@ class Catalogue:
             base_url_source=place.source,
             is_configured=row is not None or place.source.startswith("env "),
             warning=_warning(spec, row, place.url, found),
+            doubt=next((text for secret in found.secrets if (text := key_warning(spec, place.url, secret))), None),
             profile=profile,
         )
 
@@ -375,11 +386,17 @@ class Catalogue:
         self, spec: ProviderSpec, row: ProviderRow | None, base_url: str, region: str | None, profile: str
     ) -> Resolved:
         said = row.profiles[profile] if row and row.profiles and profile else row
-        explicit = [secret.get_secret_value() for secret in (said.credentials or ())] if said else []
+        explicit = (said.credentials or ()) if said else ()
         placeholder = placeholder_in(spec.login, explicit)
-        keys = [key for key in explicit if not placeholder_in(spec.login, [key])]
-        environ: Mapping[str, str] = {} if profile else self._environ  # a profile's credentials are its own
-        found = resolve_credentials(spec, environ, keys, base_url=base_url, is_named=row is not None and not profile)
+        is_alone = bool(profile or placeholder)  # a profile's credentials are its own
+        found = resolve_credentials(
+            spec,
+            {} if profile else self._environ,
+            [key for key in explicit if not placeholder_in(spec.login, [key])],
+            generic=self._generic.variables if spec.id in self._generic.providers and not is_alone else (),
+            base_url=base_url,
+            is_named=row is not None and not profile,
+        )
         if found.secrets or found.signer or self._logins is None:
             return found
         place = Place(spec.id, spec.login, base_url, profile, region or "")
@@ -429,7 +446,7 @@ def _warning(spec: ProviderSpec, row: ProviderRow | None, base_url: str, found: 
         return warning
     if row is not None and row.credentials and not found.secrets and found.signer is None:
         return f"its credentials are not sent to {base_url}: a server on this machine gets none"
-    return next((text for secret in found.secrets if (text := key_warning(spec, base_url, secret))), None)
+    return None
 
 
 def _ranks(spec: ProviderSpec) -> bool:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from urllib.parse import urlsplit
 
 from adapters.failures import FailureKind
-from gateway.credentials.secret import Secret
 from gateway.health.vitals import Capacity, HealthPolicy, Vitals
 from gateway.registry.catalogue import Catalogue
 from gateway.registry.facts import UNKNOWN, facts_of, settled_price
@@ -114,15 +113,28 @@ class RouteBook:
 
     def reasons(self) -> list[str]:
         """Returns why deployments of the file cannot be used, a sentence each; the others are served all the same."""
-        reasons: list[str] = []
+        return [f"route {name}: {found}" for name, _, _, found in self._of_file() if isinstance(found, str)]
+
+    def lacking(self) -> Iterator[tuple[str, str]]:
+        """Yields the paths of the deployments of the file that cannot be used, and why."""
+        for _, path, _, found in self._of_file():
+            if isinstance(found, str):
+                yield path, found
+
+    def with_own_keys(self) -> Iterator[tuple[str, Deployment]]:
+        """Yields the deployments of the file that have keys of their own."""
+        for _, path, said, found in self._of_file():
+            if said.keys and not isinstance(found, str):
+                yield path, found
+
+    def _of_file(self) -> Iterator[tuple[str, str, DeploymentSettings, Deployment | str]]:
+        """Yields what the file says in full, not by a `*`: route, path, settings and meaning of each deployment."""
         for name, route in self._settings.routes.items():
             if "*" in name:
                 continue
             for index, each in enumerate(route.deployments):
-                found = self._deployment(name, route, index, each, "")
-                if isinstance(found, str):
-                    reasons.append(f"route {name}: {found}")
-        return reasons
+                path = f"routes.{name}.deployments.{index}"
+                yield name, path, each, self._deployment(name, route, index, each, "")
 
     def deployments(self) -> list[Vitals]:
         """Returns the live state of every deployment that was asked for."""
@@ -136,7 +148,7 @@ class RouteBook:
         self, name: str, route: RouteSettings, index: int, said: DeploymentSettings, star: str
     ) -> Deployment | str:
         model = said.model.replace("*", star) if star else said.model
-        keys = tuple(Secret(key.get_secret_value()) for key in said.keys or ())
+        keys = tuple(said.keys or ())
         if said.provider is None:
             found = self._catalogue.deploy(model, keys, said.profile or "")
         else:

@@ -7,8 +7,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
 from msgspec import Struct
-from pydantic import BaseModel, SecretStr
+from pydantic import BaseModel
 
+from gateway.secret import Secret
 from gateway.settings.model import ClientKeyEntry, ClientKeySettings, Settings
 
 FIXED: Final = (
@@ -137,8 +138,8 @@ def _named(entries: Iterable[ClientKeyEntry]) -> dict[str, object]:
     return dict(named)
 
 
-def _nameless(entries: Iterable[ClientKeyEntry]) -> Counter[SecretStr]:
-    return Counter(entry for entry in entries if isinstance(entry, SecretStr))
+def _nameless(entries: Iterable[ClientKeyEntry]) -> Counter[Secret]:
+    return Counter(entry for entry in entries if isinstance(entry, Secret))
 
 
 def _words(what: str, difference: Difference) -> str:

@@ -93,6 +93,17 @@ class RuntimeHolder(Generic[App]):
             await asyncio.wait(self._closing, timeout=_CLOSE_SECONDS)
         for lease in (*self._draining, self._current):
             await lease.runtime.aclose()
+        for lease in (*self._draining, self._current):
+            for secret in lease.runtime.secrets():
+                secret.wipe()  # what is logged from here on is still scrubbed of them
+
+    def _forget(self, former: Runtime) -> None:
+        """Wipes what no runtime that is in use has as well."""
+        used = {id(each) for lease in (self._current, *self._draining) for each in lease.runtime.secrets()}
+        for secret in former.secrets():
+            if id(secret) not in used:
+                secret.wipe()
+        former.scrubber.forget()
 
     def _drained(self, lease: Lease[App]) -> None:
         task = asyncio.get_running_loop().create_task(self._close(lease), name="drained")
@@ -104,5 +115,6 @@ class RuntimeHolder(Generic[App]):
             await lease.runtime.mirror.finish()
             self._draining.discard(lease)
             await lease.runtime.aclose()
+            self._forget(lease.runtime)
         except Exception:
             _log.exception("a former configuration could not be closed")

@@ -19,6 +19,8 @@ from gateway.errors import ConfigError, Fault
 Path = tuple[str | int, ...]
 """Keys and list positions from the root to a value."""
 
+SCHEMES = ("file:", "env:", "cmd:", "literal:")
+"""In front of a text that is to be a secret: where that is instead. What a variable holds is never read so."""
 MAX_FILE_BYTES = 1024 * 1024
 MAX_DEPTH = 50
 """Deeper nesting would exhaust the stack of the C parser."""
@@ -51,6 +53,9 @@ class Document:
     """Values that have a fault already, so that no second one is reported for them."""
     variables: dict[Path, str] = field(default_factory=dict[Path, str])
     """Values that came from the environment -> the variable's name; these values are never shown."""
+    references: set[Path] = field(default_factory=set[Path])
+    """Texts that were written with one of `SCHEMES` in front."""
+    warnings: list[str] = field(default_factory=list[str])
     files: dict[Path, str] = field(default_factory=dict[Path, str])
     """Mappings that stand in a file of their own -> that file."""
 
@@ -61,6 +66,7 @@ class Document:
         self.places[at] = Place(1, 1, 1, 1)
         self.places |= part.places
         self.variables |= part.variables
+        self.references |= part.references
         self.broken |= part.broken
         self.faults += part.faults
 
@@ -88,6 +94,12 @@ Substitute = Callable[[Document, Path, str], str]
 def dotted(path: Path) -> str:
     """Returns `routes.fast.deployments.0.model` for a path."""
     return ".".join(str(part) for part in path)
+
+
+def quoted_variable(document: Document, path: Path) -> str:
+    """Returns `${NAME}` if the text at `path` came from a variable, "" if it did not."""
+    name = document.variables.get(path)
+    return f"${{{name}}}" if name else ""
 
 
 def as_mapping(value: object) -> Mapping[str, object]:
@@ -270,6 +282,8 @@ class _Reader:
             case "float" if _FLOAT.fullmatch(text):
                 return float(text)
             case "str" | "bool" | "int" | "float" | "timestamp" | "value":
+                if text.startswith(SCHEMES):
+                    self._document.references.add(path)
                 return self._substitute(self._document, path, text)
             case _:
                 self._unknown_tag(path, node)

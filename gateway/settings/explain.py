@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Collection, Mapping, Sequence
-from types import UnionType
-from typing import Annotated, Any, Final, Union, get_args, get_origin
+from typing import Any, Final
 
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from gateway.settings.document import Document, Path
+from gateway.settings.anatomy import member, model_in
+from gateway.settings.document import Document, Path, quoted_variable
 from gateway.settings.model import Settings
 
 _SECRET_PARTS: Final = frozenset(
@@ -75,8 +75,8 @@ def nearest(word: str, known: Collection[str]) -> str:
 
 def quoted(document: Document, path: Path, text: str) -> str:
     """Returns a text of the file as a message may show it: what a variable holds is not shown."""
-    variable = document.variables.get(path)
-    return f"the value of ${{{variable}}}" if variable else repr(text)
+    variable = quoted_variable(document, path)
+    return f"the value of {variable}" if variable else repr(text)
 
 
 def _path(document: Document, details: ErrorDetails) -> tuple[Path, bool]:
@@ -117,8 +117,8 @@ def _known(names: Sequence[str]) -> str:
 
 
 def _shown(document: Document, path: Path, value: object, *, is_wrong_type: bool = True) -> str:
-    if variable := document.variables.get(path):
-        return f"which the value of ${{{variable}}} is not"
+    if variable := quoted_variable(document, path):
+        return f"which the value of {variable} is not"
     if not _SECRET_PARTS.isdisjoint(path):
         return f"got {_type_name(value)}" if is_wrong_type else ""
     match value:
@@ -144,34 +144,6 @@ def _type_name(value: object) -> str:
 def _names_at(path: Path) -> list[str]:
     annotation: Any = Settings
     for part in path:
-        annotation = _member(annotation, part)
-    model = _model(annotation)
+        annotation = member(annotation, part)
+    model = model_in(annotation)
     return list(model.model_fields) if model else []
-
-
-def _member(annotation: Any, part: str | int) -> Any:
-    """Returns the annotation of `part` inside a model, a mapping or a list."""
-    model = _model(annotation)
-    if model is not None:
-        field = model.model_fields.get(str(part))
-        return field.annotation if field else None
-    for inner in _alternatives(annotation):
-        if get_origin(inner) in (dict, list):
-            return get_args(inner)[-1]
-    return None
-
-
-def _model(annotation: Any) -> type[BaseModel] | None:
-    for inner in _alternatives(annotation):
-        if isinstance(inner, type) and get_origin(inner) is None and issubclass(inner, BaseModel):
-            return inner
-    return None
-
-
-def _alternatives(annotation: Any) -> tuple[Any, ...]:
-    origin, arguments = get_origin(annotation), get_args(annotation)
-    if origin is Annotated:
-        return _alternatives(arguments[0])
-    if origin in (UnionType, Union):
-        return tuple(inner for each in arguments for inner in _alternatives(each))
-    return (annotation,)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Mapping
 
+from gateway.secret import Secret
 from gateway.settings.document import Document, Path, as_list, as_mapping
 from gateway.settings.scalars import DEFAULT_PORT
 
@@ -30,7 +30,7 @@ def check_keys(document: Document) -> None:
                 document.add(path, f"is the name of server.api_keys.{first} already")
     first_of_digest: dict[bytes, int] = {}
     for path, index, key in _keys(document):
-        first = first_of_digest.setdefault(_digest(key), index)
+        first = first_of_digest.setdefault(key.digest(), index)
         if first != index and path not in document.broken:
             document.add(path, f"is the same key as server.api_keys.{first}; give each client one of its own")
     _check_admin(document, first_of_digest)
@@ -42,8 +42,8 @@ def _check_admin(document: Document, clients: dict[bytes, int]) -> None:
     if admin.get("port") is not None and key is None and ("admin", "port") not in document.broken:
         document.add(("admin", "port"), "needs a key for the admin API; set admin.key as well")
     _check_ports(document, admin)
-    if isinstance(key, str) and _digest(key) in clients and ("admin", "key") not in document.broken:
-        owner = clients[_digest(key)]
+    if isinstance(key, Secret) and key.digest() in clients and ("admin", "key") not in document.broken:
+        owner = clients[key.digest()]
         document.add(("admin", "key"), f"is a client's key as well (server.api_keys.{owner}); it must be another one")
 
 
@@ -67,15 +67,11 @@ def _entries(document: Document) -> list[object]:
     return as_list(as_mapping(document.root.get("server")).get("api_keys"))
 
 
-def _keys(document: Document) -> Iterator[tuple[Path, int, str]]:
+def _keys(document: Document) -> Iterator[tuple[Path, int, Secret]]:
     for index, entry in enumerate(_entries(document)):
         path: Path = ("server", "api_keys", index)
         key = as_mapping(entry).get("key")
-        if isinstance(entry, str):
+        if isinstance(entry, Secret):
             yield path, index, entry
-        elif isinstance(key, str):
+        elif isinstance(key, Secret):
             yield (*path, "key"), index, key
-
-
-def _digest(key: str) -> bytes:
-    return hashlib.sha256(key.encode("utf-8", "surrogatepass")).digest()

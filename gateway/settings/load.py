@@ -14,6 +14,7 @@ from gateway.settings.document import Document, Substitute, dotted, read_documen
 from gateway.settings.explain import explain
 from gateway.settings.model import ServerSettings, Settings
 from gateway.settings.provider_files import ProviderFile, add_provider_files
+from gateway.settings.references import fetch_secrets
 from gateway.settings.variables import Variables
 
 CONFIG_VARIABLE = "ANYPORT_CONFIG"
@@ -46,6 +47,8 @@ def load_settings(
 ) -> Settings:
     """Returns the settings of the file, or the defaults without one; raises ConfigError with every fault in it.
 
+    Reads the files of secrets that it names and runs its commands, so this may take a while: never on an event loop.
+
     `files` are those of providers that have one of their own.
 
     `known_providers` gives the id for every id and alias of a built-in provider; without it nothing that depends
@@ -56,6 +59,7 @@ def load_settings(
     variables = Variables(environ)
     document = _main(path, data, variables)
     add_provider_files(document, files, variables, known_providers or {})
+    fetch_secrets(document, environ)
     settings = None
     try:
         settings = Settings.model_validate(document.root)
@@ -65,7 +69,7 @@ def load_settings(
     if document.faults or settings is None:
         faults = sorted(document.faults, key=lambda fault: (fault.file, fault.line, fault.column, fault.path))
         raise ConfigError(faults)
-    return _with_protocols(settings, known_providers)
+    return _with_protocols(settings, known_providers).warned(document.warnings)
 
 
 def _main(path: Path | None, data: bytes | None, substitute: Substitute) -> Document:

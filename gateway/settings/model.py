@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Literal
 
-from pydantic import Discriminator, Field, SecretStr, model_validator
+from pydantic import Discriminator, Field, PrivateAttr, model_validator
 from pydantic import Tag as Shape
 
+from gateway.secret import Secret
 from gateway.settings.integrations import IntegrationsSettings
 from gateway.settings.provider import LongSecretText, ProviderRow, SecretText, Strict, shape_of
 from gateway.settings.route import RouteSettings
 from gateway.settings.scalars import (
+    CONFIG,
     DEFAULT_PORT,
     MEMORY_URL,
     AccessLog,
@@ -19,6 +22,7 @@ from gateway.settings.scalars import (
     Days,
     DaysOfSums,
     Directory,
+    EnvName,
     Host,
     Pause,
     Port,
@@ -165,11 +169,36 @@ class HealthSettings(Strict):
     )
 
 
+class CredentialsSettings(Strict):
+    """Where secrets may come from, and what of them is a reason not to start."""
+
+    strict: bool = Field(
+        default=False,
+        description="Whether it is a fault that a provider or a deployment of the file has no credential or cannot be "
+        "used, and that others may read a file with a secret. Otherwise each is a warning, and the rest is served.",
+    )
+    strict_key_check: bool = Field(
+        default=False,
+        description="Whether it is a fault that a key does not begin as its vendor makes them, where it would go to "
+        "the vendor's own host. Otherwise it is a warning.",
+    )
+    allow_commands: bool = Field(
+        default=False, description="Whether secrets of the file may be what a command prints (`cmd:COMMAND`)."
+    )
+    command_seconds: Seconds = Field(default=10, description="How long such a command may take.")
+    generic_variables: list[EnvName] = Field(
+        default=[],
+        description="Variables with a key for every provider that stands in `providers` or `routes`, needs one and has "
+        "none; local, keyless and added ones never get it. The first that is set counts.",
+        examples=[["API_KEY"]],
+    )
+
+
 class StateSettings(Strict):
     """What replicas tell each other and may lose: who used how much of a limit, and who asked for a pause."""
 
     url: StateUrl = Field(
-        default=SecretStr(MEMORY_URL),
+        default_factory=lambda: Secret(MEMORY_URL, CONFIG),
         json_schema_extra={"default": MEMORY_URL},
         description="`memory://` for this process alone, or `redis://USER:PASSWORD@HOST:PORT/DATABASE`; "
         "`rediss://` with TLS.",
@@ -300,7 +329,8 @@ class Settings(Strict):
     health: HealthSettings = Field(
         default=HealthSettings(), description="When a failing deployment is left out for a while."
     )
-    state: StateSettings = Field(default=StateSettings(), description="What replicas tell each other.")
+    credentials: CredentialsSettings = Field(default=CredentialsSettings(), description="Where secrets may come from.")
+    state: StateSettings = Field(default_factory=StateSettings, description="What replicas tell each other.")
     storage: StorageSettings = Field(default=StorageSettings(), description="What must not be lost.")
     access: AccessSettings = Field(default=AccessSettings(), description="Virtual keys.")
     batches: BatchesSettings = Field(default=BatchesSettings(), description="Files and batches.")
@@ -318,6 +348,19 @@ class Settings(Strict):
         "else that is installed is loaded.",
         examples=[["anyport-example"]],
     )
+
+    _warnings: tuple[str, ...] = PrivateAttr(default=())
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What the operator should know about where they came from: sentences without secrets."""
+        return self._warnings
+
+    def warned(self, warnings: Sequence[str]) -> Settings:
+        """Returns the same settings with other warnings."""
+        copy = self.model_copy()
+        copy._warnings = tuple(warnings)
+        return copy
 
     @model_validator(mode="before")
     @classmethod

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Final, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from adapters.failures import FailureKind
 from adapters.hosts import is_local_host
@@ -23,6 +23,8 @@ from adapters.rules import (
 )
 from adapters.types import Operation
 from gateway.domain import Connection, LoginKind
+from gateway.secret import Secret
+from gateway.settings.scalars import SecretValue
 
 Protocol = Literal[
     "openai",
@@ -57,8 +59,8 @@ def shape_of(value: object) -> str:
     return "mapping" if isinstance(value, dict | BaseModel) else "text"
 
 
-def _usable(secret: SecretStr) -> SecretStr:
-    value = secret.get_secret_value()
+def _usable(secret: Secret) -> Secret:
+    value = secret.reveal()
     if not value:
         raise ValueError("must not be empty")
     if not all("!" <= character <= "~" for character in value):
@@ -66,13 +68,13 @@ def _usable(secret: SecretStr) -> SecretStr:
     return secret
 
 
-def _long(secret: SecretStr) -> SecretStr:
-    if len(secret.get_secret_value()) < MIN_LONG_SECRET:
+def _long(secret: Secret) -> Secret:
+    if len(secret.reveal()) < MIN_LONG_SECRET:
         raise ValueError(f"must have at least {MIN_LONG_SECRET} characters; `openssl rand -hex 32` makes one")
     return secret
 
 
-SecretText = Annotated[SecretStr, AfterValidator(_usable)]
+SecretText = Annotated[SecretValue, AfterValidator(_usable)]
 """A key as it goes into an HTTP header; shown nowhere."""
 LongSecretText = Annotated[SecretText, AfterValidator(_long)]
 """One that nobody may find by trying; shown nowhere."""

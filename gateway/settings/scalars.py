@@ -5,13 +5,18 @@ from __future__ import annotations
 import re
 from typing import Annotated
 
-from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
+from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, PlainValidator, WithJsonSchema
+from pydantic_core import PydanticKnownError
+
+from gateway.secret import Secret
 
 DEFAULT_PORT = 8484
 MAX_ROUTE_NAME = 256
 MAX_SECONDS = 86_400
 """A day: more is milliseconds written where seconds are meant."""
 MEMORY_URL = "memory://"
+CONFIG = "config"
+"""The source of a secret that stands in the file, or in a variable that the file names."""
 _PROVIDER_ID = re.compile(r"[a-z0-9][a-z0-9._-]*")
 _HOST = re.compile(r"[A-Za-z0-9._-]+|\[?[0-9A-Fa-f:.]+(%[A-Za-z0-9]+)?\]?")
 _WORD = re.compile(r"[^\s\x00-\x1f\x7f]+")
@@ -20,6 +25,7 @@ _HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,64}")
 _STATE_URL = re.compile(r"rediss?://[^\s]+")
 _STORAGE_URL = re.compile(r"sqlite:///[^?]+|postgres(?:ql)?://[^\s]+")
 _EMPTY_PASSWORD = re.compile(r"[a-z]+://[^\s/?#:@]*:@")
+_ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _CUSTOM = re.compile(r"(?:anthropic-)?custom:https?://[^\s/?#@]+(/[^\s?#]*)?")
 
 
@@ -97,23 +103,38 @@ def _sticky_by(what: str) -> str:
     raise ValueError("must be user, prefix or header:NAME")
 
 
-def _state_url(url: SecretStr) -> SecretStr:
-    if url.get_secret_value() != MEMORY_URL and not _STATE_URL.fullmatch(url.get_secret_value()):
+def _secret(value: object) -> Secret:
+    if isinstance(value, Secret):
+        return value
+    if not isinstance(value, str):
+        raise PydanticKnownError("string_type")
+    return Secret(value, CONFIG)
+
+
+def _state_url(url: Secret) -> Secret:
+    text = url.reveal()
+    if text != MEMORY_URL and not _STATE_URL.fullmatch(text):
         raise ValueError("must be memory:// or redis://HOST:PORT/DATABASE (rediss:// with TLS)")
     return _with_its_password(url)
 
 
-def _storage_url(url: SecretStr) -> SecretStr:
-    if not _STORAGE_URL.fullmatch(url.get_secret_value()):
+def _storage_url(url: Secret) -> Secret:
+    if not _STORAGE_URL.fullmatch(url.reveal()):
         raise ValueError("must be sqlite:///PATH or postgresql://USER:PASSWORD@HOST:PORT/DATABASE")
     return _with_its_password(url)
 
 
-def _with_its_password(url: SecretStr) -> SecretStr:
+def _with_its_password(url: Secret) -> Secret:
     # `redis://:${PASSWORD}@host` with an empty variable: to go there without a password is not what was meant.
-    if _EMPTY_PASSWORD.match(url.get_secret_value()):
+    if _EMPTY_PASSWORD.match(url.reveal()):
         raise ValueError("has an empty password; write HOST alone where there is none")
     return url
+
+
+def _env_name(name: str) -> str:
+    if not _ENV_NAME.fullmatch(name):
+        raise ValueError("must be the name of an environment variable")
+    return name
 
 
 def _directory(path: str) -> str:
@@ -144,7 +165,14 @@ ContentBytes = Annotated[int, Field(ge=1, le=262_144), BeforeValidator(_not_a_bo
 DaysOfSums = Annotated[int, Field(ge=32, le=36_500), BeforeValidator(_not_a_boolean)]
 """Budgets of a month are counted from sums by hour."""
 Directory = Annotated[str, AfterValidator(_directory)]
-StorageUrl = Annotated[SecretStr, AfterValidator(_storage_url)]
+SecretValue = Annotated[
+    Secret,
+    PlainValidator(_secret),
+    PlainSerializer(str, when_used="json"),  # says `***`
+    WithJsonSchema({"type": "string", "format": "password", "writeOnly": True}),
+]
+StorageUrl = Annotated[SecretValue, AfterValidator(_storage_url)]
 """Shown nowhere, since it may hold a password."""
-StateUrl = Annotated[SecretStr, AfterValidator(_state_url)]
+EnvName = Annotated[str, AfterValidator(_env_name)]
+StateUrl = Annotated[SecretValue, AfterValidator(_state_url)]
 """Shown nowhere, since it may hold a password."""

@@ -30,7 +30,7 @@ def example() -> dict[str, str]:
 def test_the_configuration_of_the_replicas_is_one() -> None:
     settings = load_settings(CONFIGURATION, environ_for(CONFIGURATION.read_text()), known_providers())
     assert settings.storage.url is not None
-    assert settings.storage.url.get_secret_value().startswith("postgresql://anyport:")
+    assert settings.storage.url.reveal().startswith("postgresql://anyport:")
     assert settings.access.pepper is not None
     assert settings.admin.host == "127.0.0.1"
 

@@ -12,7 +12,6 @@ from adapters.openai import OpenAIAdapter
 from adapters.types import Call, Head, HttpRequest, Operation
 from gateway.credentials.keyring import KeyRing
 from gateway.credentials.scrub import Scrubber
-from gateway.credentials.secret import Secret
 from gateway.credentials.sign import Signer
 from gateway.domain import Outcome, ProviderSpec
 from gateway.engine.attempt import Attempter
@@ -21,6 +20,7 @@ from gateway.http.api.inbound import read_call
 from gateway.routing.deployment import Deployment, Limit, Waits
 from gateway.routing.route import Plan, RetryPolicy, Route
 from gateway.routing.route import Stage as RouteStage
+from gateway.secret import Secret
 from gateway.transport.base import Fault, Timeouts, TransportError
 from tests.adapters.recorded import target_of
 

@@ -11,7 +11,6 @@ from adapters.openai import OpenAIAdapter
 from adapters.types import Adapter, Head, HttpRequest
 from gateway.credentials.keyring import KeyBook, KeyRing
 from gateway.credentials.scrub import Scrubber
-from gateway.credentials.secret import Secret
 from gateway.domain import Outcome, ProviderSpec
 from gateway.engine.answer import Answer
 from gateway.engine.attempt import Attempter
@@ -22,6 +21,7 @@ from gateway.resilience.consequences import Event
 from gateway.routing.deployment import Deployment, Limit, Waits
 from gateway.routing.route import Fallback, HedgePolicy, Plan, RetryPolicy, Route
 from gateway.routing.route import Stage as RouteStage
+from gateway.secret import Secret
 from gateway.transport.base import Timeouts
 from tests.adapters.recorded import target_of
 from tests.engine.doubles import Clock, Piece, Response, Script, Sent, call_of

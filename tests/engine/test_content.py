@@ -8,8 +8,8 @@ import pytest
 
 from adapters.framing.sse import frame
 from gateway.credentials.scrub import Scrubber
-from gateway.credentials.secret import Secret
 from gateway.engine.content import Keeper
+from gateway.secret import Secret
 from gateway.settings.model import StorageSettings
 from gateway.storage.segments import MAX_CONTENT_BYTES
 

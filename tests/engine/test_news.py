@@ -11,7 +11,6 @@ import pytest
 from adapters.failures import Failure, FailureKind
 from adapters.types import Target
 from gateway.credentials.keyring import Key, KeyBook, KeyRing
-from gateway.credentials.secret import Secret
 from gateway.domain import ProviderSpec
 from gateway.engine.news import News
 from gateway.health.vitals import HealthPolicy, Vitals
@@ -19,6 +18,7 @@ from gateway.registry.adapters import ADAPTERS
 from gateway.registry.routes import fingerprint_of
 from gateway.resilience.consequences import Event, Turn, begin, begin_well, fail
 from gateway.routing.deployment import Deployment
+from gateway.secret import Secret
 from gateway.state.base import Apply, CoolDown
 from gateway.telemetry.metrics import Metrics
 

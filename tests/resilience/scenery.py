@@ -11,11 +11,11 @@ from adapters.failures import FailureKind
 from adapters.openai import OpenAIAdapter
 from adapters.types import Adapter, Operation, Target
 from gateway.credentials.keyring import KeyBook, KeyRing
-from gateway.credentials.secret import Secret
 from gateway.domain import ProviderSpec
 from gateway.health.vitals import Capacity, HealthPolicy, Vitals
 from gateway.routing.deployment import Deployment
 from gateway.routing.route import ANY_FAILURE, Fallback, RetryPolicy, Route, Stage
+from gateway.secret import Secret
 
 ADAPTERS: Final[dict[str, Adapter]] = {"openai": OpenAIAdapter(), "anthropic": AnthropicAdapter()}
 _RETRY: Final = {field.name for field in fields(RetryPolicy)}

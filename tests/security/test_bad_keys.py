@@ -12,9 +12,9 @@ from gateway.access.guesses import Guesses
 from gateway.access.keys import KeyCheck
 from gateway.access.picture import KeyPicture
 from gateway.access.secrets import Pepper, digest_of, new_key
-from gateway.credentials.secret import Secret
 from gateway.errors import GatewayError
 from gateway.records import VirtualKey
+from gateway.secret import Secret
 from gateway.storage.base import Owners
 from tests.security.house import ADMIN_KEY, CONFIG, PLAIN_KEY, House, house
 

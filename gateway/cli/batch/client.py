@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from gateway.credentials.secret import Secret
+from gateway.secret import Secret
 
 KEY_VARIABLE: Final = "ANYPORT_API_KEY"
 _SECONDS: Final = 60.0

@@ -10,10 +10,10 @@ from fastapi import Response
 from sse_starlette import EventSourceResponse, ServerSentEvent
 from starlette.types import Receive, Scope, Send
 
-from gateway.credentials.secret import Secret
 from gateway.errors import CallerError, InvalidRequest
 from gateway.http.admin.door import Door
 from gateway.http.admin.reading import Asked
+from gateway.secret import Secret
 from gateway.telemetry.feed import KINDS, Feed, FeedFull, Listener
 
 HEARTBEAT_SECONDS: Final = 15

@@ -8,7 +8,6 @@ from typing import Final
 from msgspec import Struct
 
 from gateway.credentials.keyring import Key, KeyRing, KeyState
-from gateway.credentials.secret import Secret
 from gateway.errors import UnknownModel
 from gateway.health.counts import WINDOW_SECONDS
 from gateway.health.vitals import Vitals
@@ -198,26 +197,24 @@ def upstream_keys(runtime: Runtime, now: float) -> list[UpstreamKey]:
         ring = provider.key_ring
         if not ring.is_empty:
             shared |= {key.account.fingerprint for key in ring.keys}
-            keys += _keys(provider.spec.id, "", ring, provider.source, deployments, now)
+            keys += _keys(provider.spec.id, "", ring, deployments, now)
     own: dict[str, Deployment] = {}
     for each in deployments:
         if not each.key_ring.is_empty and not shared.issuperset(key.account.fingerprint for key in each.key_ring.keys):
             own.setdefault(each.id, each)
-    from_file = _secrets_of_file(runtime)
     for id_, each in own.items():
-        source = _source(each.key_ring, from_file)
-        keys += _keys(each.provider, id_, each.key_ring, source, [each], now)
+        keys += _keys(each.provider, id_, each.key_ring, [each], now)
     return keys
 
 
 def _keys(
-    provider: str, deployment: str, ring: KeyRing, source: str, deployments: Iterable[Deployment], now: float
+    provider: str, deployment: str, ring: KeyRing, deployments: Iterable[Deployment], now: float
 ) -> Iterator[UpstreamKey]:
     for key in ring.keys:
         models = list(_models(key, deployments, now))
         uses = sum(each.uses for each in models) if models else key.state.uses
         rest = _rest(key.account, now)
-        yield UpstreamKey(provider, deployment, key.number, len(ring.keys), source, rest, uses, models)
+        yield UpstreamKey(provider, deployment, key.number, len(ring.keys), _source(ring, key), rest, uses, models)
 
 
 def _models(key: Key, deployments: Iterable[Deployment], now: float) -> Iterator[ModelKey]:
@@ -244,18 +241,7 @@ def _left(until: float, now: float) -> float:
     return round(max(0.0, until - now), _DIGITS)
 
 
-def _secrets_of_file(runtime: Runtime) -> frozenset[Secret]:
-    return frozenset(
-        Secret(key.get_secret_value())
-        for route in runtime.settings.routes.values()
-        for deployment in route.deployments
-        for key in deployment.keys or ()
-    )
-
-
-def _source(ring: KeyRing, from_file: frozenset[Secret]) -> str:
+def _source(ring: KeyRing, key: Key) -> str:
     if ring.signer is not None:
         return ring.signer.source
-    if from_file.issuperset(ring.secrets):
-        return "config"
-    return "env " + " or ".join(ring.spec.credential_envs)
+    return key.secret.source if key.secret else "none"

@@ -10,7 +10,7 @@ import msgspec
 import gateway
 from adapters.codec import JSON, as_list, as_object, as_text, decode, encode
 from adapters.types import Headers, HttpRequest
-from gateway.credentials.secret import Secret
+from gateway.secret import Secret
 from gateway.transport.base import TransportError
 from gateway.transport.control import ControlClient
 

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from pydantic import SecretStr
 
 from gateway.access.keys import ANONYMOUS, Caller, KeyCheck, client_keys, guessable
-from gateway.credentials.secret import Secret
 from gateway.errors import Unauthenticated
+from gateway.secret import Secret
 from gateway.settings.model import ClientKeySettings, Settings
 
 TEAM = Caller("team-a", frozenset({"gold", "eu"}))
@@ -70,8 +69,8 @@ def test_without_keys_everyone_passes() -> None:
 
 
 def test_the_settings_say_whose_each_key_is() -> None:
-    named = ClientKeySettings(key=SecretStr("sk-two"), name="team-a", tags=["gold", "eu", "gold"])
-    check = KeyCheck(client_keys([SecretStr("sk-one"), named]))
+    named = ClientKeySettings(key=Secret("sk-two"), name="team-a", tags=["gold", "eu", "gold"])
+    check = KeyCheck(client_keys([Secret("sk-one"), named]))
     assert check.check({b"x-api-key": b"sk-one"}) is ANONYMOUS
     assert check.check({b"x-api-key": b"sk-two"}) == TEAM
 
@@ -94,4 +93,4 @@ def test_short_keys_of_the_file_are_named_and_not_shown() -> None:
 
 def test_the_keys_themselves_are_not_kept() -> None:
     assert "sk-one" not in repr(vars(CHECK))
-    assert "sk-two" not in repr(client_keys([SecretStr("sk-two")]))
+    assert "sk-two" not in repr(client_keys([Secret("sk-two")]))

@@ -13,9 +13,9 @@ from gateway.access import looks
 from gateway.access.keys import ANONYMOUS, Caller, KeyCheck
 from gateway.access.picture import TRUST_SECONDS, KeyPicture
 from gateway.access.secrets import PREFIX, Pepper, PepperMissing, digest_of, hint_of, new_key
-from gateway.credentials.secret import Secret
 from gateway.errors import ConfigError, Fault, GatewayError
 from gateway.records import Project, Team, VirtualKey
+from gateway.secret import Secret
 from gateway.storage.base import Owners, StorageUnavailable
 
 PEPPER = Pepper(Secret("pepper-canary-0123456789"), Path("nowhere"))

@@ -12,9 +12,9 @@ from gateway.access.keys import ANONYMOUS, KeyCheck
 from gateway.access.picture import TRUST_SECONDS, KeyPicture
 from gateway.access.premises import ALONE, Standing, is_limited, refuse_uncountable, uncountable
 from gateway.access.secrets import PREFIX, Pepper, digest_of
-from gateway.credentials.secret import Secret
 from gateway.errors import InvalidRequest, KeysUnavailable, Unauthenticated
 from gateway.records import Budget, Limits, Project, Team, VirtualKey, Window
+from gateway.secret import Secret
 from gateway.settings.model import StateSettings
 from gateway.storage.base import Owners, StorageUnavailable
 

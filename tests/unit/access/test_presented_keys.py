@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from gateway.access.keys import ANONYMOUS, Caller, KeyCheck
-from gateway.credentials.secret import Secret
 from gateway.http.edge import Edge, Message, Receive, Scope, Send, Transaction
 from gateway.http.ids import Ids
+from gateway.secret import Secret
 from gateway.telemetry.feed import Feed
 from gateway.telemetry.metrics import Metrics
 

@@ -9,10 +9,10 @@ from adapters.types import HttpRequest
 from gateway.credentials.errors import InvalidCredential
 from gateway.credentials.keyring import KeyRing
 from gateway.credentials.resolve import resolve_credentials
-from gateway.credentials.secret import Secret
 from gateway.credentials.sign import auth_headers, signed
 from gateway.domain import AuthScheme, Cloud, ProviderSpec
 from gateway.registry.builtin import auth_scheme, load_builtin, to_spec
+from gateway.secret import Secret
 from gateway.settings.provider import ProviderRow
 
 OAUTH = {"sk-ant-oat01-": {"auth": "bearer", "headers": {"Anthropic-Beta": "oauth-2025-04-20"}}}

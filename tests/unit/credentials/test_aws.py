@@ -24,10 +24,10 @@ from gateway.credentials import extras
 from gateway.credentials.aws import AwsKeys, region_of, signature
 from gateway.credentials.errors import CredentialUnavailable, InvalidCredential
 from gateway.credentials.resolve import Resolved, resolve_credentials
-from gateway.credentials.secret import Secret
 from gateway.credentials.sign import auth_headers, signed
 from gateway.domain import ProviderSpec
 from gateway.registry.builtin import to_spec
+from gateway.secret import Secret
 from gateway.settings.provider import ProviderRow
 from gateway.transport.base import Timeouts
 from gateway.transport.builtin import BuiltinTransport

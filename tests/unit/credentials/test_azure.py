@@ -15,9 +15,9 @@ from gateway.credentials import extras
 from gateway.credentials.azure import SCOPE
 from gateway.credentials.errors import CredentialUnavailable
 from gateway.credentials.resolve import Resolved, resolve_credentials
-from gateway.credentials.secret import Secret
 from gateway.credentials.sign import auth_headers
 from gateway.registry.builtin import to_spec
+from gateway.secret import Secret
 from gateway.settings.provider import ProviderRow
 
 from .token_endpoint import TokenEndpoint, serving

@@ -6,10 +6,10 @@ import pytest
 
 from gateway.credentials.errors import InvalidCredential
 from gateway.credentials.resolve import Resolved, key_warning, resolve_credentials
-from gateway.credentials.secret import Secret
 from gateway.credentials.sign import auth_headers
 from gateway.domain import AuthScheme, ProviderSpec
 from gateway.registry.builtin import load_builtin, to_spec
+from gateway.secret import Secret
 
 
 def spec(name: str) -> ProviderSpec:
@@ -31,14 +31,14 @@ def test_every_variable_has_a_prefixed_form_even_if_the_row_does_not_list_it() -
 
 
 def test_the_settings_come_before_the_environment() -> None:
-    resolved = resolve_credentials(spec("groq"), {"GROQ_API_KEY": "b"}, [" a ", "c"])
-    assert found(resolved) == (["a", "c"], "config")
+    resolved = resolve_credentials(spec("groq"), {"GROQ_API_KEY": "b"}, [Secret("a", "config"), Secret("c", "file c")])
+    assert found(resolved) == (["a", "c"], "config, file c")
 
 
 @pytest.mark.parametrize("blank", ["", "  ", "\t\n"])
 def test_a_blank_value_is_absent_wherever_it_stands(blank: str) -> None:
     environ = {"ABI_GROQ_API_KEY": blank, "GROQ_API_KEY": "b"}
-    assert found(resolve_credentials(spec("groq"), environ, [blank])) == (["b"], "env GROQ_API_KEY")
+    assert found(resolve_credentials(spec("groq"), environ)) == (["b"], "env GROQ_API_KEY")
 
 
 def test_the_second_variable_serves_if_the_first_is_unset() -> None:

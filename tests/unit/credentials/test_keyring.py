@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from adapters.failures import Failure, FailureKind
 from gateway.credentials.keyring import KNOCK_SECONDS, Key, KeyBook, KeyRing, KeyState, fingerprint_of
-from gateway.credentials.secret import Secret
 from gateway.domain import ProviderSpec
 from gateway.resilience import consequences
+from gateway.secret import Secret
 from tests.resilience.scenery import deployment
 
 SPEC = ProviderSpec(id="p", display_name="P", protocol="openai", base_url="http://127.0.0.1:9/v1")

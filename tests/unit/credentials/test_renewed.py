@@ -19,7 +19,7 @@ from gateway.credentials.renewed import (
     in_thread,
     lease_until,
 )
-from gateway.credentials.secret import Secret
+from gateway.secret import Secret
 
 HOUR = 3600.0
 

@@ -14,8 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.credentials.scrub import MASK, MAX_FETCHED, Scrubber, visible
-from gateway.credentials.secret import Secret
 from gateway.credentials.tokens import PREFIXES
+from gateway.secret import Secret
 
 KEY = "odd/own+secret=0123456789"
 TAIL = "Ab3dEf6hIj9kLm2nOp5qRs8tUv1wXy4zAb3dEf6hIj9kLm2nOp5q"

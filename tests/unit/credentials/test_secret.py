@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import ctypes
+import gc
 import json
 import logging
 import pickle
@@ -13,7 +15,7 @@ from dataclasses import asdict, dataclass
 import msgspec
 import pytest
 
-from gateway.credentials.secret import Secret
+from gateway.secret import Secret, SecretWiped
 
 VALUE = "sk-thisMustStayHidden0123456789"
 
@@ -103,3 +105,61 @@ def test_it_is_true_if_it_is_not_empty_and_gives_the_value_when_asked() -> None:
     assert not Secret("")
     assert Secret(VALUE).reveal() == VALUE
     assert len(Secret(VALUE).digest()) == 32
+
+
+def place_of(secret: Secret) -> tuple[bytearray, int]:
+    """Returns what holds the bytes of a secret, and where in memory they begin."""
+    buffer = secret._buffer
+    return buffer, ctypes.addressof((ctypes.c_char * len(buffer)).from_buffer(buffer))
+
+
+def test_a_header_has_it_behind_its_prefix_as_one_and_the_same_text() -> None:
+    secret = Secret(VALUE)
+    assert secret.reveal_after("Bearer ") == f"Bearer {VALUE}"
+    assert secret.reveal_after("Bearer ") is secret.reveal_after("Bearer ")
+    assert secret.reveal_after("") == VALUE
+
+
+def test_wiping_overwrites_it_where_it_stands() -> None:
+    secret = Secret(VALUE)
+    buffer, address = place_of(secret)
+    assert ctypes.string_at(address, len(buffer)) == VALUE.encode()
+    secret.wipe()
+    assert ctypes.string_at(address, len(VALUE)) == bytes(len(VALUE)) == bytes(buffer)
+    secret.wipe()
+
+
+def test_it_is_overwritten_when_nobody_has_it_any_more() -> None:
+    secret = Secret(VALUE)
+    buffer, address = place_of(secret)
+    holder: list[object] = [secret]
+    holder.append(holder)  # a cycle, as most of what holds secrets is in
+    del secret, holder
+    gc.collect()
+    assert ctypes.string_at(address, len(VALUE)) == bytes(len(VALUE)) == bytes(buffer)
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        Secret.reveal,
+        Secret.digest,
+        hash,
+        lambda secret: secret == Secret(VALUE),
+        lambda secret: secret.reveal_after("x"),
+    ],
+)
+def test_one_that_was_wiped_says_so_to_whoever_uses_it(use: Callable[[Secret], object]) -> None:
+    secret = Secret(VALUE)
+    secret.reveal_after("x")
+    secret.wipe()
+    with pytest.raises(SecretWiped, match="wiped"):
+        use(secret)
+    assert secret.is_wiped
+    assert secret, "or somebody would go on without any credential"
+    assert (repr(secret), str(secret)) == ("Secret(wiped)", "***")
+
+
+@pytest.mark.parametrize("text", ["", "schl\u00fcssel", "\udc80"])
+def test_text_of_any_kind_comes_back_as_it_was(text: str) -> None:
+    assert Secret(text).reveal() == text

@@ -6,10 +6,10 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
-from gateway.credentials.secret import Secret
 from gateway.http.admin.door import Door
 from gateway.http.admin.events import add_event_path
 from gateway.http.ids import Ids
+from gateway.secret import Secret
 from gateway.telemetry.feed import Feed
 
 KEY = Secret("the-key-of-the-operator")

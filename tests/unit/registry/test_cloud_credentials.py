@@ -13,13 +13,13 @@ from typer.testing import CliRunner
 from adapters.types import HttpRequest
 from gateway.cli.main import build_app
 from gateway.credentials import extras
-from gateway.credentials.secret import Secret
 from gateway.registry.builtin import to_spec
 from gateway.registry.catalogue import Catalogue, Provider
 from gateway.registry.discovery import Discovery, Probe
 from gateway.registry.registry import Registry
 from gateway.routing.deployment import Deployment
 from gateway.runtime import Runtime
+from gateway.secret import Secret
 from gateway.settings.load import load_settings
 from gateway.settings.provider import ProviderRow
 from gateway.transport.control import ControlClient

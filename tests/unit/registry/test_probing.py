@@ -13,13 +13,13 @@ import pytest
 from adapters.failures import Failure, FailureKind
 from adapters.types import Operation, Target
 from gateway.credentials.keyring import KeyRing
-from gateway.credentials.secret import Secret
 from gateway.domain import ProviderSpec
 from gateway.health.vitals import HealthPolicy, Vitals
 from gateway.registry.adapters import ADAPTERS, paths_of
 from gateway.registry.probing import Prober
 from gateway.resilience.consequences import Turn, begin, fail
 from gateway.routing.deployment import Deployment
+from gateway.secret import Secret
 from gateway.transport.control import ControlClient
 from tests.upstreams.scripted import FIN, Answer, ScriptedUpstream, json_response, raw, response
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from gateway.credentials.resolve import key_warning
-from gateway.credentials.secret import Secret
 from gateway.domain import Connection
 from gateway.registry.catalogue import Provider
 from gateway.registry.registry import Registry
+from gateway.secret import Secret
 from tests.unit.registry.test_catalogue import SPECS, catalogue
 
 ELSEWHERE = "http://192.168.1.100:9999"

@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 
 from adapters.failures import FailureKind as K
-from gateway.credentials.secret import Secret
 from gateway.domain import Price, Rates
 from gateway.registry import live
 from gateway.registry.routes import RouteBook
@@ -16,6 +15,7 @@ from gateway.routing.deployment import Deployment, Limit
 from gateway.routing.route import ANY_FAILURE, Fallback, HedgePolicy, MirrorPolicy, Route, Rule, Strategy
 from gateway.routing.router import Router
 from gateway.runtime import build_catalogue
+from gateway.secret import Secret
 from gateway.settings.model import Settings
 from tests.engine.doubles import call_of
 

@@ -42,7 +42,7 @@ def test_an_empty_section_of_providers_is_no_obstacle() -> None:
 def test_variables_are_replaced_there_too() -> None:
     file = a_file("acme", b"base_url: http://h/v1\ncredentials: ['${ACME}']\n")
     (secret,) = load_settings(None, {"ACME": "s3cret"}, BUILT_IN, files=[file]).providers["acme"].credentials or ()
-    assert secret.get_secret_value() == "s3cret"
+    assert secret.reveal() == "s3cret"
     assert faults(file) == [
         "providers.d/acme.yaml:2:15  providers.acme.credentials.0  the environment variable ACME is not set"
     ]

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import SecretStr
 
 from gateway.errors import ConfigError
+from gateway.secret import Secret
 from gateway.settings.explain import nearest
 from gateway.settings.load import load_settings, with_server
 from gateway.settings.model import ClientKeySettings, ServerSettings, Settings
@@ -335,7 +335,7 @@ def test_client_keys_may_have_names_and_tags(file: Path) -> None:
     text += routes("r: {deployments: [{model: groq/x, tags: [eu]}], rules: [{when: {keys: [team-a]}, use: [eu]}]}")
     keys = load(file, text).server.api_keys
     assert isinstance(keys[1], ClientKeySettings)
-    assert (keys[1].key.get_secret_value(), keys[1].name, keys[1].tags) == ("sk-secret", "team-a", ["gold"])
+    assert (keys[1].key.reveal(), keys[1].name, keys[1].tags) == ("sk-secret", "team-a", ["gold"])
     assert with_server(load(file, text), {"port": 1}).server.api_keys == keys
 
 
@@ -390,8 +390,8 @@ def test_keys_and_sections_that_do_not_go_together_are_faults(file: Path, text: 
 
 
 def test_client_keys_may_be_given_by_a_program() -> None:
-    named = ClientKeySettings(key=SecretStr("k"), name="team-a")
-    assert ServerSettings(api_keys=[SecretStr("j"), named]).api_keys == [SecretStr("j"), named]
+    named = ClientKeySettings(key=Secret("k"), name="team-a")
+    assert ServerSettings(api_keys=[Secret("j"), named]).api_keys == [Secret("j"), named]
 
 
 def test_a_rule_for_a_key_that_does_not_exist_is_a_fault_that_does_not_show_it(file: Path) -> None:
@@ -415,7 +415,7 @@ def test_what_may_hold_a_secret_is_not_shown_in_a_fault(file: Path, section: str
 def test_the_password_of_the_state_is_not_shown(file: Path) -> None:
     url = "redis://user:hunter2@cache.internal:6379/0"
     settings = load(file, f"state: {{url: '{url}'}}\n")
-    assert settings.state.url.get_secret_value() == url
+    assert settings.state.url.reveal() == url
     shown = [repr(settings), str(settings), settings.model_dump_json(), str(settings.model_dump())]
     assert not any("hunter2" in each for each in shown)
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import jsonschema
 import pytest
-from pydantic import SecretStr
 
 import docs.generate.settings as generate
+from gateway.secret import Secret
 from gateway.settings.document import as_mapping, read_document
 from gateway.settings.load import load_settings
 from gateway.settings.model import Settings
@@ -29,7 +29,7 @@ ENVIRON = {
     "DISCORD_PUBLIC_KEY": "0f" * 32,
     "DISCORD_BOT_TOKEN": "bot",
 }
-SECTIONS = ("server", "upstream", "health", "state", "storage", "access", "admin", "discovery")
+SECTIONS = ("server", "upstream", "health", "credentials", "state", "storage", "access", "admin", "discovery")
 
 
 def read(text: str) -> dict[str, object]:
@@ -82,8 +82,8 @@ def test_the_example_shows_the_defaults_where_there_are_any() -> None:
     shown = read(uncommented())
     for name in SECTIONS:
         for setting, field in type(getattr(Settings(), name)).model_fields.items():
-            secret = isinstance(field.default, SecretStr)
-            default = field.default.get_secret_value() if secret else field.default
+            default = field.get_default(call_default_factory=True)
+            default = default.reveal() if isinstance(default, Secret) else default
             assert field.examples or as_mapping(shown[name])[setting] == default, setting
 
 

@@ -6,9 +6,9 @@ import os
 from pathlib import Path
 
 import pytest
-from pydantic import SecretStr
 
 from gateway.errors import ConfigError, Fault
+from gateway.secret import Secret
 from gateway.settings.load import find_config, load_settings, locate, with_server
 from gateway.settings.model import Settings
 
@@ -61,12 +61,12 @@ discovery: {enabled: no}
     )
     assert settings.server.port == 9000
     assert settings.server.access_log == "off"
-    assert settings.server.api_keys == [SecretStr("client-1")]
+    assert settings.server.api_keys == [Secret("client-1")]
     assert settings.providers["my-vllm"].protocol == "openai"
     assert settings.providers["openai"].protocol is None
     keys = settings.providers["openai"].credentials
     assert keys is not None
-    assert [key.get_secret_value() for key in keys] == ["sk-secret-a", "sk-b"]
+    assert [key.reveal() for key in keys] == ["sk-secret-a", "sk-b"]
     assert [each.model for each in settings.routes["fast"].deployments] == [
         "groq/llama-3.3-70b-versatile",
         "my-vllm/org/name",

@@ -1,0 +1,175 @@
+"""Secrets that the file only says the place of: `file:PATH`, `env:NAME`, `cmd:COMMAND`; `literal:TEXT` is the text.
+
+They may stand wherever the settings have a secret, and in this module alone they become one. What was written decides:
+a variable (`${NAME}`) whose value begins so is a secret that begins so.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import stat
+import subprocess
+from collections.abc import Iterator, Mapping
+from pathlib import Path as FilePath
+from typing import Any, Final, cast
+
+from pydantic import ValidationError
+
+from gateway.secret import Secret
+from gateway.settings.anatomy import alternatives, member
+from gateway.settings.document import Document, Path, as_mapping, quoted_variable
+from gateway.settings.model import CredentialsSettings, Settings
+from gateway.settings.scalars import CONFIG
+
+MAX_BYTES: Final = 64 * 1024
+"""Of a file or of what a command prints: more is no secret."""
+_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_OTHERS_READ: Final = "others on this machine may read it; `chmod o-r` takes that away"
+
+
+class Unfetched(Exception):
+    """A secret could not be had; the message says why and shows neither the secret nor what a variable holds."""
+
+
+def fetch_secrets(document: Document, environ: Mapping[str, str]) -> None:
+    """Puts a `Secret` in the place of every text of the document that is one, or says it; notes faults and warnings."""
+    fetcher = _Fetcher(document, environ)
+    for path, holder, key, text in list(_texts(document.root, Settings, ())):
+        if path in document.broken:
+            continue
+        try:
+            holder[key] = fetcher.secret(path, text)
+        except Unfetched as error:
+            document.add(path, str(error))
+
+
+def _texts(value: object, annotation: Any, path: Path) -> Iterator[tuple[Path, Any, str | int, str]]:
+    """Yields each text below `value` that the settings want to be a secret: its path, what it stands in, and where."""
+    if isinstance(value, dict):
+        items: list[tuple[str | int, object]] = list(cast("dict[str | int, object]", value).items())
+    elif isinstance(value, list):
+        items = list(enumerate(cast("list[object]", value)))
+    else:
+        return
+    for key, each in items:
+        inner = member(annotation, key)
+        if inner is None:
+            continue
+        if isinstance(each, str):
+            if Secret in alternatives(inner):
+                yield (*path, key), cast("Any", value), key, each
+        else:
+            yield from _texts(each, inner, (*path, key))
+
+
+class _Fetcher:
+    """Gets the secrets of one document; a command that stands in several places runs once."""
+
+    def __init__(self, document: Document, environ: Mapping[str, str]) -> None:
+        self._document = document
+        self._environ = environ
+        self._rules = _rules(document)
+        self._printed: dict[str, str] = {}
+
+    def secret(self, path: Path, text: str) -> Secret:
+        """Returns what `text` at `path` says; raises Unfetched."""
+        if path not in self._document.references:
+            return Secret(text, CONFIG)
+        scheme, _, rest = text.partition(":")
+        variable = quoted_variable(self._document, path)
+        match scheme:
+            case "file":
+                shown = f"the file that {variable} names" if variable else rest
+                return Secret(self._read(path, rest, shown), f"file {variable or rest}")
+            case "env":
+                return Secret(self._variable("" if variable else rest), f"env {rest}")
+            case "cmd":
+                return self._command(rest, is_shown=not variable)
+            case _:
+                return Secret(rest, CONFIG)
+
+    def _read(self, path: Path, name: str, shown: str) -> str:
+        try:
+            # A pipe would be waited for; and between a look at a file and its reading it may be another one.
+            with open(name, "rb", opener=lambda path, flags: os.open(path, flags | os.O_NONBLOCK)) as file:
+                mode = os.fstat(file.fileno()).st_mode
+                if not stat.S_ISREG(mode):
+                    raise Unfetched(f"{shown} is no regular file")
+                data = file.read(MAX_BYTES + 1)
+        except (OSError, ValueError) as error:
+            reason = (getattr(error, "strerror", None) or "no path").lower()
+            raise Unfetched(f"{shown} cannot be read: {reason}") from None
+        if mode & stat.S_IWOTH:
+            raise Unfetched(f"{shown}: others on this machine may write it; `chmod o-w` takes that away")
+        if mode & stat.S_IROTH:
+            if self._rules.strict:
+                raise Unfetched(f"{shown}: {_OTHERS_READ}")
+            self._document.warnings.append(f"{'.'.join(map(str, path))}: {shown}: {_OTHERS_READ}")
+        return _text(data, shown)
+
+    def _variable(self, name: str) -> str:
+        if not _NAME.fullmatch(name):
+            raise Unfetched("after `env:` comes the name of an environment variable, as it is")
+        value = self._environ.get(name, "")
+        if not value.strip():
+            raise Unfetched(f"the environment variable {name} is not set")
+        return value
+
+    def _command(self, line: str, *, is_shown: bool) -> Secret:
+        if not self._rules.allow_commands:
+            raise Unfetched("commands are not run; set credentials.allow_commands to true, or use `file:` or `env:`")
+        try:
+            words = shlex.split(line)
+        except ValueError as error:
+            raise Unfetched(f"the command cannot be read: {str(error).lower()}") from None
+        if not words:
+            raise Unfetched("after `cmd:` comes a command")
+        program = FilePath(words[0]).name if is_shown else ""
+        if line not in self._printed:
+            self._printed[line] = self._run(words, f"the command `{program}`" if program else "the command")
+        return Secret(self._printed[line], f"cmd {program}".strip())
+
+    def _run(self, words: list[str], shown: str) -> str:
+        # No shell. What it says on its standard error is thrown away: it may quote the secret.
+        seconds = self._rules.command_seconds
+        try:
+            done = subprocess.run(  # noqa: S603 - the operator's own words, and only where the file allows it
+                words,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                env=dict(self._environ),
+                timeout=seconds,
+                check=False,
+            )
+        except subprocess.TimeoutExpired:
+            raise Unfetched(f"{shown} took longer than {seconds:g} s (credentials.command_seconds)") from None
+        except (OSError, ValueError) as error:
+            reason = (getattr(error, "strerror", None) or "it has a null character").lower()
+            raise Unfetched(f"{shown} cannot be run: {reason}") from None
+        if done.returncode:
+            raise Unfetched(f"{shown} ended with status {done.returncode}; run it by hand to see why")
+        return _text(done.stdout, shown)
+
+
+def _rules(document: Document) -> CredentialsSettings:
+    try:
+        return CredentialsSettings.model_validate(as_mapping(document.root.get("credentials")))
+    except ValidationError:  # what is wrong there is told with everything else
+        return CredentialsSettings()
+
+
+def _text(data: bytes, shown: str) -> str:
+    """Returns what a file or a command says, without the newline at its end."""
+    if len(data) > MAX_BYTES:
+        raise Unfetched(f"{shown} has more than {MAX_BYTES} bytes, which is no secret")
+    try:
+        text = data.decode()
+    except UnicodeDecodeError:
+        raise Unfetched(f"{shown} gives no UTF-8 text") from None
+    text = text.removesuffix("\n").removesuffix("\r")
+    if not text.strip():
+        raise Unfetched(f"{shown} gives nothing")
+    return text
