@@ -22,7 +22,7 @@ from gateway.runtime import Runtime
 
 
 class Errand:
-    """One request from admission to record: `run`, and then `settle` in any case."""
+    """One request from admission to record: `run`, and then in any case `settle`, or `release` if it is made again."""
 
     def __init__(self, runtime: Runtime, outcome: Outcome, asked: bytes) -> None:
         """`asked` is the body of the request."""
@@ -49,30 +49,25 @@ class Errand:
             self.kept = runtime.keeper.begin(self._asked)
         return await runtime.executor.run(call, plan, outcome)
 
-    def resume(self, plan: Plan, client: Caller, lease: Lease | None) -> None:
-        """Takes up a request that was admitted before, and of which there is an answer now."""
-        self._plan, self.client, self._lease = plan, client, lease
-        if client.key is not None and client.key.keeps_content:
-            self.kept = self._runtime.keeper.begin(self._asked)
-
-    def settle(self, *, is_request: bool = True) -> None:
-        """Records what was used, unless it was no request yet, and gives back what was taken."""
+    def settle(self) -> None:
+        """Records what was used, and gives back what was taken."""
         self._outcome.ended = time.monotonic()
         try:
-            if is_request and self._outcome.attempts and self._plan is not None:
+            if self._outcome.attempts and self._plan is not None:
                 self._record(self._plan)
         finally:
             if self._lease is not None:
                 self._lease.release()  # does nothing once it is settled
 
+    def release(self) -> None:
+        """Gives back what was taken; nothing was used."""
+        self._outcome.ended = time.monotonic()
+        if self._lease is not None:
+            self._lease.release()
+
     def tell(self) -> None:
         """Counts it as a request that has ended, has its access record written, and tells plugins."""
-        runtime, outcome = self._runtime, self._outcome
-        runtime.metrics.request_ended(outcome)
-        if runtime.access_log is not None:
-            runtime.access_log.write(outcome)
-        if runtime.hooks:
-            runtime.hooks.tell(outcome, self.client.name)
+        tell(self._runtime, self._outcome, self.client)
 
     def _record(self, plan: Plan) -> None:
         record = self._runtime.settler.settle(self._outcome, plan, self.client, self._outcome.request_id)
@@ -83,8 +78,17 @@ class Errand:
             self._lease.settle(record)
 
 
+def tell(runtime: Runtime, outcome: Outcome, client: Caller) -> None:
+    """Counts a request that has ended, has its access record written, and tells plugins."""
+    runtime.metrics.request_ended(outcome)
+    if runtime.access_log is not None:
+        runtime.access_log.write(outcome)
+    if runtime.hooks:
+        runtime.hooks.tell(outcome, client.name)
+
+
 def planned(runtime: Runtime, asking: Asking, client: Caller, outcome: Outcome) -> Plan:
-    """Returns what a request may try; raises GatewayError. The outcome learns of its name."""
+    """Returns what a request of a key may try; raises GatewayError. The outcome learns of its name."""
     model = asking.call.model
     try:
         if not client.may_use(model):

@@ -186,8 +186,12 @@ class KeyCheck:
         for _, known in self._owners:
             if name and known.name == name:
                 return known
-        id = self._picture.id_of(name) if name and self._picture is not None else ""
-        return self.caller(f"{_VIRTUAL}{id}" if name else "")
+        if not name:
+            return self.caller("")
+        id = self._picture.id_of(name) if self._picture is not None else ""
+        if id or (self._picture is not None and self._picture.trouble):
+            return self.caller(f"{_VIRTUAL}{id}")
+        raise Unauthenticated(_UNKNOWN)
 
     def _unknown(self, peer: Peer) -> GatewayError:
         seconds = self.guesses.wait(peer[0]) if self.guesses is not None and peer else 0.0

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Final
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from adapters.batches import NEVER_MADE, Answered, Item
 from adapters.errors import Malformed, Unsupported, UpstreamSaid
@@ -18,7 +19,7 @@ from gateway.batches.running import Done, Ending, Pause, ReadCall, ending_of
 from gateway.domain import Attempt, Outcome
 from gateway.engine.gate import Lease
 from gateway.engine.parts import parts_of
-from gateway.errands import Errand, planned
+from gateway.errands import planned, tell
 from gateway.errors import GatewayError
 from gateway.records import NO_LIMITS
 from gateway.registry.adapters import BATCHES
@@ -109,15 +110,30 @@ class ConsignedLines:
             outcome.status, outcome.error_code = error.status, error.code or error.type
             ending, body = ending_of(error, line, refused(line, outcome.request_id, error)), error.body()
         if isinstance(ending, Done):
-            errand = Errand(runtime, outcome, line.body)
-            errand.resume(plan, client, lease)
-            if errand.kept is not None:
-                errand.kept.add(body)
-            errand.settle()
-            runtime.metrics.request_started()
-            errand.tell()
-            self._told(outcome, client.name)
+            self._record(runtime, outcome, plan, client, line, body, lease)
         return ending
+
+    def _record(
+        self,
+        runtime: Runtime,
+        outcome: Outcome,
+        plan: Plan,
+        client: Caller,
+        line: Line,
+        body: bytes,
+        lease: Lease | None,
+    ) -> None:
+        record = runtime.settler.settle(outcome, plan, client, outcome.request_id)
+        if client.key is not None and client.key.keeps_content:
+            kept = runtime.keeper.begin(line.body)
+            kept.add(body)
+            record = replace(record, content=kept.content())
+        runtime.books.record(record)
+        if lease is not None:
+            lease.settle(record)
+        runtime.metrics.request_started()
+        tell(runtime, outcome, client)
+        self._told(outcome, client.name)
 
     def _planned(
         self, runtime: Runtime, batch: Batch, line: Line, client: Caller, outcome: Outcome | None = None

@@ -93,16 +93,15 @@ class LineRunner:
             outcome.is_cancelled, outcome.status = True, _CLIENT_GONE_STATUS
             raise
         finally:
-            # Cut, or with a cost all the same, a line was a request: it is made again as another.
-            is_request = isinstance(ending, Done) or outcome.usage is not None or outcome.is_cancelled
-            errand.settle(is_request=is_request)
-            if not is_request:
-                runtime.metrics.line_tried(outcome)
-            elif isinstance(ending, Done) or outcome.attempts:
-                # Only now: a line is none of the requests that somebody waits for.
-                runtime.metrics.request_started()
+            if isinstance(ending, Done) or outcome.usage is not None or (outcome.is_cancelled and outcome.attempts):
+                # One that was cut, or has cost something all the same, is a request: it is made again as another.
+                errand.settle()
+                runtime.metrics.request_started()  # only now: a line is none of those that somebody waits for
                 errand.tell()
                 self._told(outcome, errand.client.name)
+            else:
+                errand.release()
+                runtime.metrics.line_tried(outcome)
         return ending
 
     def _call(self, operation: Operation, line: Line) -> Call:
