@@ -84,3 +84,9 @@ def test_a_long_prompt_costs_what_its_tier_says_and_all_of_its_tokens_do() -> No
 )
 def test_an_amount_is_written_exactly_and_without_an_exponent(nano: int, text: str) -> None:
     assert dollars(nano) == text
+
+
+def test_what_a_batch_api_has_answered_costs_half_and_is_rounded_once_to_even() -> None:
+    price = Price(Rates(1_000_000, 3_000_000))
+    assert [cost_nano_usd(Usage(prompt=count), price, is_batched=True) for count in (1, 3, 4)] == [0, 2, 2]
+    assert cost_nano_usd(Usage(prompt=10, completion=21), price, is_batched=True) == 36

@@ -36,6 +36,14 @@ def test_an_option_of_another_protocol_is_a_fault() -> None:
     assert fault.message == "remove `options.api_version`: it is for protocol azure, and 'anthropic' does not know it"
 
 
+def test_batches_of_a_provider_that_has_none_are_a_fault() -> None:
+    with pytest.raises(ConfigError) as refused:
+        build_catalogue(Settings.model_validate({"providers": {"ollama": {"provider_batch": True}}}), {})
+    (fault,) = refused.value.faults
+    assert fault.message.startswith("remove `provider_batch`: we know no batch API of protocol 'ollama'")
+    assert build_catalogue(settings(provider_batch=True), {})
+
+
 def test_every_option_has_a_protocol_that_reads_it() -> None:
     assert set(OPTIONS_OF) == set(OptionsRow.model_fields)
     assert {protocol for known in OPTIONS_OF.values() for protocol in known} <= set(ADAPTERS)
