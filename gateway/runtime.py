@@ -90,7 +90,7 @@ class Runtime:
         self.plugins = load_plugins(settings.plugins, ADAPTERS, before.plugins if before else None)
         self.catalogue = self._catalogue(environ, before)
         self.scrubber = Scrubber([*self.catalogue.secrets(), *_hidden(settings)])
-        self.catalogue.watch(self.scrubber.add)
+        self.catalogue.watch(self.scrubber.add, self.scrubber.keep)
         if before:
             self.catalogue.inherit(before.catalogue)
         self.routes = RouteBook(
@@ -173,9 +173,9 @@ class Runtime:
 
     def _catalogue(self, environ: Mapping[str, str], before: Runtime | None) -> Catalogue:
         directory = data_directory(self.settings.storage.directory, environ)
-        logins = Logins(environ, directory, lambda: self.control)
+        self._logins = Logins(environ, directory, lambda: self.control, before=before._logins if before else None)
         known = before.catalogue.keys if before else None
-        return build_catalogue(self.settings, environ, self.plugins, known, logins)
+        return build_catalogue(self.settings, environ, self.plugins, known, self._logins)
 
     def _executor(self, chance: Callable[[], float]) -> Executor:
         longest = self.settings.upstream.max_response_bytes

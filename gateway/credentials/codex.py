@@ -46,7 +46,7 @@ class CodexLogin:
         tokens = as_object(read_object(self.file, self.remedy).get("tokens"))
         access, refresh = as_text(tokens.get("access_token")), as_text(tokens.get("refresh_token"))
         if not access and not refresh:
-            raise CredentialUnavailable(f"{self.file} has no tokens of a ChatGPT login; {self.remedy}")
+            raise CredentialUnavailable(f"{self.file.name} has no tokens of a ChatGPT login; {self.remedy}")
         claims = _claims(access)
         ends_at = claims.get("exp")
         seconds = float(ends_at) if isinstance(ends_at, int | float) and not isinstance(ends_at, bool) else 0.0

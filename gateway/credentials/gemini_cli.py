@@ -42,7 +42,7 @@ class GeminiCliLogin:
         ends_at = members.get("expiry_date")
         seconds = ends_at / 1000 if isinstance(ends_at, int | float) and not isinstance(ends_at, bool) else 0.0
         if not access and not refresh:
-            raise CredentialUnavailable(f"{self.file} has no tokens; {self.remedy}")
+            raise CredentialUnavailable(f"{self.file.name} has no tokens; {self.remedy}")
         known = Secret(refresh) if self.client_id else NOTHING
         return Tokens(Secret(access), known, seconds - EARLY_SECONDS, seconds)
 

@@ -12,7 +12,7 @@ import hashlib
 import hmac
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, Protocol
 from urllib.parse import urlencode, urlsplit
 
@@ -82,7 +82,8 @@ class Login:
     vault: Vault
     client: Client
     clock: Clock
-    _held: Kept | None = None
+    held: dict[str, Kept] = field(default_factory=dict[str, Kept], repr=False)
+    """What was renewed last, by name, also where it cannot be written down; outlives a configuration."""
 
     async def fetch(self, refused: Token | None) -> Lease[Token]:
         """Returns tokens that serve for a while; raises `CredentialUnavailable`."""
@@ -101,11 +102,16 @@ class Login:
         """Returns the tokens that were renewed last, and what they began with."""
         first = self.vendor.found()
         origin = _origin(first)
-        known = [kept for kept in (self.vault.read(self.name), self._held) if kept and kept.origin == origin]
+        known = [
+            kept for kept in (self.vault.read(self.name), self.held.get(self.name)) if kept and kept.origin == origin
+        ]
         last = max(known, key=lambda kept: kept.ends_at, default=None)
-        if last is None or last.ends_at <= first.ends_at:
+        if last is None:
             return first, first
-        return Tokens(Secret(last.access), Secret(last.refresh), last.renew_at, last.ends_at, first.headers), first
+        tokens = Tokens(Secret(last.access), Secret(last.refresh), last.renew_at, last.ends_at, first.headers)
+        # A refresh token that was replaced is spent, whatever end the access token beside it has.
+        is_newer = last.ends_at > first.ends_at or tokens.refresh != first.refresh
+        return tokens if is_newer else first, first
 
     def _serves(self, tokens: Tokens, refused: Token | None) -> bool:
         return self.clock() < tokens.renew_at and self._is_good(tokens, refused)
@@ -115,15 +121,17 @@ class Login:
         return bool(tokens.access) and not is_refused and self.clock() < tokens.ends_at - MARGIN_SECONDS
 
     async def _renew(self, tokens: Tokens, first: Tokens, refused: Token | None) -> Tokens:
+        # Before the vendor is asked: a reload may wipe meanwhile what this began with, and the answer must be kept.
+        origin, given = _origin(first), first.refresh.digest()
         try:
             made = await self._asked(tokens)
         except CredentialUnavailable:
             if self._is_good(tokens, refused):
                 return tokens
             raise
-        kept = Kept(_origin(first), made.access.reveal(), made.refresh.reveal(), made.renew_at, made.ends_at)
-        self._held = kept
-        if made.refresh != first.refresh:
+        kept = Kept(origin, made.access.reveal(), made.refresh.reveal(), made.renew_at, made.ends_at)
+        self.held[self.name] = kept
+        if made.refresh.digest() != given:
             try:
                 await asyncio.to_thread(self.vault.write, self.name, kept)
             except CredentialUnavailable as error:  # this process goes on; the next one will need another login

@@ -21,17 +21,20 @@ def at_home(text: str, environ: Mapping[str, str]) -> Path:
 
 
 def read_object(path: Path, remedy: str) -> Mapping[str, JSON]:
-    """Returns the members of a file that is one JSON object; raises `CredentialUnavailable` saying what to do."""
+    """Returns the members of a file that is one JSON object; raises `CredentialUnavailable` saying what to do.
+
+    Clients hear of it, and where the file is on this machine is nothing for them.
+    """
     try:
         with path.open("rb") as file:
             data = file.read(_MOST_BYTES)
     except OSError as error:
         reason = (error.strerror or type(error).__name__).lower()
-        raise CredentialUnavailable(f"{path} cannot be read: {reason}; {remedy}") from None
+        raise CredentialUnavailable(f"{path.name} cannot be read: {reason}; {remedy}") from None
     try:
         members = as_object(decode(data))
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
         members = {}
     if not members:
-        raise CredentialUnavailable(f"{path} holds no login; {remedy}")
+        raise CredentialUnavailable(f"{path.name} holds no login; {remedy}")
     return members

@@ -16,7 +16,7 @@ from gateway.credentials.gemini_cli import gemini_cli_login
 from gateway.credentials.login import Client, Login, Vendor
 from gateway.credentials.minimax import PLACEHOLDERS, minimax_login
 from gateway.credentials.renewed import Clock, Renewed
-from gateway.credentials.vault import Vault
+from gateway.credentials.vault import Kept, Vault
 from gateway.domain import LoginKind
 from gateway.secret import Secret
 from gateway.settings.provider import LoginRow
@@ -62,12 +62,17 @@ class Logins:
         client: Client = ControlClient,
         *,
         clock: Clock = time.time,
+        before: Logins | None = None,
     ) -> None:
-        """`directory` is the data directory; `client` gives what tokens are asked for with, when one is."""
+        """`directory` is the data directory; `client` gives what tokens are asked for with, when one is.
+
+        What those of the configuration `before` have renewed is known here as well.
+        """
         self._environ = environ
         self._vault = Vault(directory, environ)
         self._client = client
         self._clock = clock
+        self._held: dict[str, Kept] = before._held if before else {}
 
     def signer(
         self, place: Place, said: LoginRow | None, *, is_named: bool, placeholder: str = ""
@@ -82,7 +87,7 @@ class Logins:
         if vendor is None:
             return None
         self._vault.check()
-        login = Login(place.account, place.provider, vendor, self._vault, self._client, self._clock)
+        login = Login(place.account, place.provider, vendor, self._vault, self._client, self._clock, self._held)
         known = getattr(vendor, "refresh", None)
         token: Renewed[Token] = Renewed(login.fetch, self._clock)
         source = f"login ({place.kind})" if not place.profile else f"login ({place.kind}, profile {place.profile})"

@@ -50,6 +50,13 @@ class Scrubber:
             self._fetched.append(value)
             self._arrange()
 
+    def keep(self, secret: Secret) -> None:
+        """Knows one secret more until it forgets all, such as the key of a place that is first asked for now."""
+        value = secret.reveal()
+        if len(value) >= MIN_SECRET and value not in self._given:
+            self._given |= {value}
+            self._arrange()
+
     def forget(self) -> None:
         """Lets go of every secret, where no text is to be scrubbed any more; looks are still known."""
         self._given = frozenset[str]()

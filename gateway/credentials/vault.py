@@ -94,12 +94,12 @@ class Vault:
         except (FileNotFoundError, NotADirectoryError):
             return None
         except OSError as error:
-            raise CredentialUnavailable(f"{path} cannot be read: {_words(error)}") from None
+            raise CredentialUnavailable(f"{_shown(path)} cannot be read: {_words(error)}") from None
         with os.fdopen(descriptor, "rb") as file:
             mode = stat.S_IMODE(os.fstat(descriptor).st_mode)
             data = file.read(_MOST_BYTES + 1)
         if mode & 0o077:
-            raise CredentialUnavailable(f"others may read {path} (mode {mode:o}): run `chmod 600` on it")
+            raise CredentialUnavailable(f"others may read {_shown(path)} (mode {mode:o}): run `chmod 600` on it")
         try:
             found = msgspec.json.decode(data[:_MOST_BYTES], type=_Sealed)
         except (msgspec.MsgspecError, UnicodeDecodeError):
@@ -122,7 +122,7 @@ class Vault:
             finally:
                 draft.unlink(missing_ok=True)
         except OSError as error:
-            raise CredentialUnavailable(f"{path} cannot be written: {_words(error)}") from None
+            raise CredentialUnavailable(f"{_shown(path)} cannot be written: {_words(error)}") from None
 
     @contextlib.asynccontextmanager
     async def alone(self, name: str) -> AsyncGenerator[None]:
@@ -161,14 +161,16 @@ class Vault:
         if not found.sealed and found.kept is not None:
             return found.kept
         if not self._key:
-            raise CredentialUnavailable(f"{path} is encrypted: set {KEY_VARIABLE} to the key that it was written with")
+            raise CredentialUnavailable(
+                f"{_shown(path)} is encrypted: set {KEY_VARIABLE} to the key that it was written with"
+            )
         try:
             nonce, sealed = base64.b64decode(found.nonce), base64.b64decode(found.sealed)
             plain = self._cipher().decrypt(nonce, sealed, name.encode())
             return msgspec.json.decode(plain, type=Kept)
         except (ValueError, package("cryptography.exceptions").InvalidTag):
             raise CredentialUnavailable(
-                f"{path} was written with another {KEY_VARIABLE}, or is damaged: set the key that it was written with, "
+                f"{_shown(path)} was written with another {KEY_VARIABLE}, or is damaged: set the key that it was written with, "
                 "or remove the file and log in again"
             ) from None
 
@@ -181,7 +183,12 @@ class Vault:
 
 
 def _damaged(path: Path) -> str:
-    return f"{path} is damaged: remove it and log in again, or bring back what it was"
+    return f"{_shown(path)} is damaged: remove it and log in again, or bring back what it was"
+
+
+def _shown(path: Path) -> str:
+    """Returns the place within the data directory: where that is concerns no client who hears of it."""
+    return f"{_FOLDER}/{path.name}"
 
 
 def _locked(lock: int) -> bool:

@@ -80,7 +80,7 @@ class News:
         self._clock = clock
         self._tell_ejected = ejected
         self._of_file = frozenset(deployment.id for deployment in deployments)
-        self._providers = {fingerprint_of(deployment): deployment.provider for deployment in deployments}
+        self._deployments = {fingerprint_of(deployment): deployment for deployment in deployments}
         self._resting: dict[str, tuple[str, KeyState]] = {}
         self._ejected: dict[str, Deployment] = {}
         self._said_at: dict[tuple[str, str, str], float] = {}
@@ -96,8 +96,11 @@ class News:
         self._resting = dict(before._resting)
         self._said_at = dict(before._said_at)
         gone = before._of_file - self._of_file
-        self._ejected = {name: each for name, each in before._ejected.items() if each.id not in gone}
-        for deployment in self._ejected.values():
+        ejected = {name: each for name, each in before._ejected.items() if each.id not in gone}
+        # With the keys of now: those of the configuration before are wiped.
+        ours = {name: self._deployments[name] for name in ejected if name in self._deployments}
+        self._ejected = ejected | ours
+        for deployment in ours.values():
             self._tell_ejected(deployment)
 
     def hear(self, events: Iterable[Event]) -> None:
@@ -129,7 +132,7 @@ class News:
                 state.cool(told.seconds, now, is_told=is_told, failure=failure)
                 self._remember(state, owner)
         else:
-            owner = self._providers.get(told.id, _SOMEBODY)
+            owner = self._deployments[told.id].provider if told.id in self._deployments else _SOMEBODY
             for vitals in self._states_of(told.id):
                 vitals.cool(told.seconds, now, is_told=is_told, reason=reason)
         self._metrics.cooled(owner, told.scope, reason)

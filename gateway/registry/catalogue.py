@@ -137,6 +137,7 @@ class Catalogue:
         """Those that are URLs, by the name that the file has for them."""
         self._found_at: dict[str, str] = {}
         self._learn: Callable[[Secret], None] | None = None
+        self._keep: Callable[[Secret], None] | None = None
         self.keys = keys or KeyBook()
         """What is known of every key."""
         self.listing = Listing()
@@ -176,9 +177,12 @@ class Catalogue:
             yield from ring.signer.secrets if ring.signer else ring.secrets
             yield from (secret for _, secret in ring.also)
 
-    def watch(self, learn: Callable[[Secret], None]) -> None:
-        """Calls `learn` with every upstream secret that is fetched from now on, before it is used."""
-        self._learn = learn
+    def watch(self, learn: Callable[[Secret], None], keep: Callable[[Secret], None]) -> None:
+        """Calls `learn` with every upstream secret that is fetched from now on, before it is used.
+
+        `keep` is called with those that become known because a place is named for the first time.
+        """
+        self._learn, self._keep = learn, keep
         for provider in self._providers.values():
             if provider.key_ring.signer:
                 provider.key_ring.signer.watch(learn)
@@ -405,6 +409,10 @@ class Catalogue:
         return replace(found, source=signer.source, signer=signer) if signer else found
 
     def _key_ring(self, spec: ProviderSpec, found: Resolved, account: str = "") -> KeyRing:
+        if self._keep is not None:
+            known = found.signer.secrets if found.signer else found.secrets
+            for secret in (*known, *(each for _, each in found.also)):
+                self._keep(secret)
         shown = spec if found.auth == spec.auth else replace(spec, auth=found.auth)
         return KeyRing(shown, found.secrets, found.signer, found.also, state_of=self.keys, account=account)
 

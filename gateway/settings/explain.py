@@ -14,7 +14,10 @@ from gateway.settings.document import Document, Path, quoted_variable
 from gateway.settings.model import Settings
 
 _SECRET_PARTS: Final = frozenset(
-    {"api_keys", "credentials", "headers", "base_url", "keys", "key", "url", "pepper", "bot_token"}
+    {
+        *("api_keys", "credentials", "headers", "base_url", "keys", "key", "url", "pepper", "bot_token"),
+        *("login", "profiles", "refresh_token", "client_secret"),
+    }
 )
 """Settings whose values may hold a secret, even where they are of the wrong type."""
 _SHOWN_CHARACTERS = 60

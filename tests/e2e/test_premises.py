@@ -22,21 +22,21 @@ AWAY = "storage:\n  url: postgresql://user:hunter2@127.0.0.1:9/base\n"
 
 
 @pytest.mark.parametrize(
-    ("storage", "place", "reason"),
+    ("storage", "place", "reason", "workers"),
     [
-        ("  url: mysql://user:hunter2@host/base\n", "anyport.yaml:4:8  storage.url", "sqlite:///"),
-        ("  url: postgresql://user:hunt/er2@host/base\n", "anyport.yaml:4:8  storage.url", "as %XX"),
+        ("  url: mysql://user:hunter2@host/base\n", "anyport.yaml:4:8  storage.url", "sqlite:///", "1"),
+        ("  url: postgresql://user:hunt/er2@host/base\n", "anyport.yaml:4:8  storage.url", "as %XX", "2"),
         (
             "  url: postgresql://user:hunter2@127.0.0.1:9/b?sslmode=perhaps\n",
             "anyport.yaml:4:8  storage.url",
             "options",
+            "1",
         ),
-        ("  url: sqlite:///taken/base.db\n", "anyport.yaml:4:8  storage.url", "cannot be written"),
-        ("  url: sqlite:///taken\n", "anyport.yaml:4:8  storage.url", "is broken, or no database"),
-        ("  directory: taken\n", "anyport.yaml:4:14  storage.directory", "taken"),
+        ("  url: sqlite:///taken/base.db\n", "anyport.yaml:4:8  storage.url", "cannot be written", "1"),
+        ("  url: sqlite:///taken\n", "anyport.yaml:4:8  storage.url", "is broken, or no database", "2"),
+        ("  directory: taken\n", "anyport.yaml:4:14  storage.directory", "taken", "1"),
     ],
 )
-@pytest.mark.parametrize("workers", ["1", "2"])
 def test_storage_that_can_never_be_used_lets_nothing_start(
     tmp_path: Path, storage: str, place: str, reason: str, workers: str
 ) -> None:

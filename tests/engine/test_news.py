@@ -55,15 +55,18 @@ class Others:
 class Desk:
     """One gateway's News with one deployment of the file, on a clock that stands."""
 
-    def __init__(self, *, secrets: tuple[Secret, ...] = (Secret(SECRET), Secret("sk-other"))) -> None:
+    def __init__(
+        self, *, secrets: tuple[Secret, ...] = (Secret(SECRET), Secret("sk-other")), vitals: Vitals | None = None
+    ) -> None:
         self.now = 1000.0
         self.others = Others()
         self.metrics = Metrics()
         self.metrics.set_names(models=[], deployments=["openai/gpt"])
         self.keys = KeyBook()
         self.ring = KeyRing(SPEC, secrets, model="gpt", state_of=self.keys)
-        self.deployment = deployment("openai/gpt", self.ring)
-        self.ejected: list[str] = []
+        self.deployment = deployment("openai/gpt", self.ring, vitals=vitals)
+        self.of_clients = deployment("openai/what-a-client-made-up", self.ring)
+        self.asked: list[Deployment] = []
         owners = {state.fingerprint: "openai" for key in self.ring.keys for state in (key.account, key.state)}
         self.news = News(
             metrics=self.metrics,
@@ -73,8 +76,12 @@ class Desk:
             deployments=[self.deployment],
             owners=owners,
             clock=lambda: self.now,
-            ejected=lambda deployment: self.ejected.append(deployment.id),
+            ejected=self.asked.append,
         )
+
+    @property
+    def ejected(self) -> list[str]:
+        return [each.id for each in self.asked]
 
     def fails(self, failure: Failure, key: Key | None = None, at: Deployment | None = None) -> None:
         at = at or self.deployment
@@ -86,9 +93,11 @@ class Desk:
         return [line for line in self.metrics.render().decode().splitlines() if line.startswith(f"{family}{{")]
 
 
-def deployment(id: str, ring: KeyRing, base_url: str = "https://api.example/v1") -> Deployment:
+def deployment(
+    id: str, ring: KeyRing, base_url: str = "https://api.example/v1", vitals: Vitals | None = None
+) -> Deployment:
     target = Target(model="gpt", base_url=base_url, paths={}, has_credential=True)
-    vitals = Vitals(HealthPolicy(consecutive_failures=2))
+    vitals = vitals or Vitals(HealthPolicy(consecutive_failures=2))
     return Deployment(id, "openai", target, ADAPTERS["openai"], ring, vitals)
 
 
@@ -248,6 +257,19 @@ def test_an_ejection_and_its_end_are_told_counted_and_written(said: Callable[[],
     assert said()[1:] == ["openai/gpt: it works again"]
     assert desk.counted("anyport_ejections_total") and desk.counted("anyport_readmissions_total")
     assert desk.others.told == []  # every replica sees for itself
+
+
+def test_what_is_ejected_is_asked_about_with_the_keys_of_now_once_there_are_others() -> None:
+    before = Desk(secrets=(Secret("sk-old"),))
+    for _ in range(2):
+        before.fails(DOWN)
+        before.fails(DOWN, at=before.of_clients)
+    now = Desk(secrets=(Secret("sk-new"),), vitals=before.deployment.vitals)
+    for secret in before.ring.secrets:
+        secret.wipe()  # as a reload does
+    now.news.inherit(before.news)
+    assert [each.key_ring.secrets for each in now.asked] == [(Secret("sk-new"),)]
+    assert len(now.news.resting().ejected) == 2, "what clients have named comes back by itself"
 
 
 def test_a_model_that_the_provider_does_not_have_is_news_only_if_the_file_names_it(

@@ -42,8 +42,7 @@ def test_no_broken_file_has_any_effect_and_each_is_told_with_its_line(start: Sta
     assert gateway.metric("anyport_config_reloads_total", result="ok") == 1
 
 
-@pytest.mark.parametrize(("text", "line"), ONE_OF_EACH)
-@pytest.mark.parametrize("workers", ["1", "2"])
+@pytest.mark.parametrize(("text", "line", "workers"), [*((*each, "1") for each in ONE_OF_EACH), (*ONE_OF_EACH[0], "2")])
 def test_a_start_with_a_broken_file_ends_soon_and_says_where(
     tmp_path: Path, text: str, line: int, workers: str
 ) -> None:

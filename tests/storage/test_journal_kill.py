@@ -19,7 +19,7 @@ from tests.storage.ledger_parts import FAST, Shelf, names, record
 # Each round starts an interpreter, which takes seconds where many tests run at once.
 pytestmark = pytest.mark.timeout(400)
 
-ROUNDS = 50
+ROUNDS = 24
 DRAINING_ROUNDS = 5
 SQLITE_ROUNDS = 4
 _SECONDS = 0.25

@@ -57,9 +57,9 @@ def add_event_path(
 
     async def events(asked: Asked) -> Response:
         kinds = _kinds(asked.query.get("types", ""))
-        key = admin_key()
+        key = _digest(admin_key())
         try:
-            return _Events(feed, feed.listen(kinds), lambda: admin_key() == key, heartbeat_seconds)
+            return _Events(feed, feed.listen(kinds), lambda: _digest(admin_key()) == key, heartbeat_seconds)
         except FeedFull as error:
             message = f"{error}; end one of the others, such as an `anyport top`"
             raise CallerError(message, status=429, code="too_many_listeners") from None
@@ -72,6 +72,11 @@ async def _told(listener: Listener, is_admitted: Callable[[], bool]) -> AsyncGen
     yield b": listening\n\n"  # the head of the response goes out with it
     while (batch := await listener.batch()) and is_admitted():
         yield b"".join(b"event: %b\nid: %d\ndata: %b\n\n" % (t.kind.encode(), t.number, t.data) for t in batch)
+
+
+def _digest(key: Secret | None) -> bytes:
+    """Returns what tells keys apart for longer than they live: a reload wipes the one that somebody came with."""
+    return b"" if key is None else key.digest()
 
 
 def _kinds(text: str) -> list[str]:

@@ -30,7 +30,7 @@ def add_key_paths(door: Door, current: Callable[[], Runtime]) -> None:
             stored.picture,
             is_served=runtime.is_served,
             actor=ACTOR,
-            refuse=lambda owner: refuse_uncountable(owner, runtime.settings.state, runtime.standing),
+            refuse=lambda owner: refuse_uncountable(owner, current().settings.state, runtime.standing),
         )
 
     for path, word in _WORDS.items():

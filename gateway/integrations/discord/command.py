@@ -35,7 +35,7 @@ class Question(Struct, frozen=True):
     token: str
     """With it the messages of the answer are written."""
     guild: str
-    """"" outside of guilds, as in direct messages."""
+    """"" outside of guilds, as in direct messages, and where the guild has not installed the application."""
     prompt: str
     model: str
     """"" if none was chosen."""
@@ -76,14 +76,17 @@ class Interaction(Struct):
             raise InvalidRequest("the interaction's id or token is none", code="invalid_value", param="token")
         options = {option.name: option.value for option in data.options}
         prompt, model = options.get("prompt"), options.get("model")
+        owners, guild = self.authorizing_integration_owners, self.guild_id or ""
+        if owners and owners.get(_GUILD_INSTALL) != guild:
+            guild = ""  # somebody has brought it along: who manages the guild has no say in that, so it does not pay
         return Question(
             id=self.id,
             token=self.token,
-            guild=self.guild_id or "",
+            guild=guild,
             prompt=prompt if isinstance(prompt, str) else "",
             model=model if isinstance(model, str) else "",
             is_private=options.get("private") is True,
-            is_of_guild=_GUILD_INSTALL in self.authorizing_integration_owners,
+            is_of_guild=_GUILD_INSTALL in owners,
         )
 
 

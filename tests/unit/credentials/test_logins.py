@@ -7,7 +7,7 @@ import base64
 import json
 import os
 import stat
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -22,8 +22,9 @@ from gateway.credentials.logins import Logins, Place
 from gateway.credentials.minimax import MiniMaxLogin, minimax_login
 from gateway.credentials.vault import Kept, Vault
 from gateway.domain import LoginKind
+from gateway.secret import Secret
 from gateway.settings.provider import LoginRow
-from gateway.transport.control import ControlClient
+from gateway.transport.control import ControlClient, ControlReply
 
 from .token_endpoint import TokenEndpoint, serving
 
@@ -214,6 +215,33 @@ async def test_a_refused_token_is_renewed_once_and_not_while_it_is_new(
         assert await sent(signer) == "ya29.t2"
 
 
+class Reloading:
+    """A client during whose call the configuration that it was for is let go of."""
+
+    def __init__(self, control: ControlClient) -> None:
+        self._control = control
+        self.known: Iterable[Secret] = ()
+
+    async def send(self, request: HttpRequest, *, timeout_seconds: float) -> ControlReply:
+        reply = await self._control.send(request, timeout_seconds=timeout_seconds)
+        for secret in self.known:
+            secret.wipe()
+        return reply
+
+
+async def test_a_new_refresh_token_is_kept_although_a_reload_has_wiped_the_old_one_meanwhile(
+    tmp_path: Path, clock: Clock, endpoint: TokenEndpoint
+) -> None:
+    async with client() as control:
+        reloading = Reloading(control)
+        house = House(tmp_path, clock, reloading)  # pyright: ignore[reportArgumentType]
+        signer = house.signer(minimax(endpoint))
+        reloading.known = signer.secrets
+        assert await sent(signer) == "ya29.t1"
+    kept = Vault(tmp_path / "data", {}).read("minimax")
+    assert kept is not None and kept.refresh == "refresh-1"
+
+
 async def test_all_tokens_of_a_login_are_learned(tmp_path: Path, clock: Clock, endpoint: TokenEndpoint) -> None:
     learned: set[str] = set()
     async with client() as control:
@@ -338,6 +366,20 @@ async def test_tokens_serve_where_nothing_can_be_written(
     assert "refresh-1" not in caplog.text
 
 
+async def test_after_a_reload_a_refresh_token_that_could_not_be_written_down_is_still_known(
+    tmp_path: Path, clock: Clock, endpoint: TokenEndpoint
+) -> None:
+    (tmp_path / "data").write_text("in the way")
+    async with client() as control:
+        before = House(tmp_path, clock, control)
+        await sent(before.signer(minimax(endpoint)))
+        after = House(tmp_path, clock, control)
+        after.logins = Logins({}, tmp_path / "data", lambda: control, clock=clock, before=before.logins)
+        clock.now += HOUR
+        assert await sent(after.signer(minimax(endpoint))) == "ya29.t2"
+    assert [form["refresh_token"] for form in endpoint.asked] == [REFRESH, "refresh-1"]
+
+
 # Files of other programs.
 
 
@@ -408,6 +450,22 @@ async def test_codex_is_called_for_the_account_of_its_login(
         clock.now += HOUR
         await signer.sign(REQUEST)
     assert [form["refresh_token"] for form in endpoint.asked] == ["codex-refresh", "a-login-since"]
+
+
+async def test_a_refresh_token_that_was_replaced_is_not_used_again_although_the_first_access_token_should_live_longer(
+    tmp_path: Path, clock: Clock, endpoint: TokenEndpoint
+) -> None:
+    clock.now += 9 * HOUR
+    file = codex_file(tmp_path / "auth.json", clock)
+    clock.now -= 9 * HOUR
+    async with client() as control:
+        said = {"file": str(file), "token_url": endpoint.url + "/token"}
+        signer = House(tmp_path, clock, control).signer(said, CODEX)
+        assert signer.refused(await signer.sign(REQUEST)), "it was revoked before its end"
+        assert await sent(signer) == "ya29.t1"
+        clock.now += HOUR
+        assert await sent(signer) == "ya29.t2"
+    assert [form["refresh_token"] for form in endpoint.asked] == ["codex-refresh", "refresh-1"]
 
 
 async def test_a_login_that_has_ended_says_which_command_makes_another(tmp_path: Path, clock: Clock) -> None:

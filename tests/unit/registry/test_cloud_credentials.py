@@ -120,7 +120,7 @@ def test_keys_of_the_file_that_would_stay_here_are_worth_a_warning() -> None:
 async def test_a_fetched_token_is_told_to_whoever_watches(login: Path) -> None:
     made = catalogue(FETCHED, {ADC: str(login)})
     learned: list[Secret] = []
-    made.watch(learned.append)
+    made.watch(learned.append, learned.append)
     await only(made).key_ring.sign(REQUEST)
     assert Secret("ya29.t1") in learned
     assert Secret("ya29.t1") in made.secrets()

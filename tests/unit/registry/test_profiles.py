@@ -100,6 +100,21 @@ async def test_a_route_calls_with_the_account_that_it_names(tmp_path: Path) -> N
         await runtime.aclose()
 
 
+async def test_a_key_of_the_environment_for_a_place_that_a_route_names_is_shown_nowhere(tmp_path: Path) -> None:
+    at = "anthropic-custom:https://proxy.example"
+    environ = {"ANTHROPIC_COMPATIBLE_API_KEY": "canary-of-the-place"}
+    for name in ("fast", "every-*"):
+        routes = {name: {"deployments": [{"provider": at, "model": "m"}]}}
+        runtime = Runtime(settings_of(tmp_path, environ, routes), environ)
+        try:
+            route = runtime.routes.route(name, "")
+            assert not isinstance(route, str)
+            assert ("x-api-key", "canary-of-the-place") in route.deployments[0].key_ring.headers()
+            assert runtime.scrubber.text("it said canary-of-the-place") == "it said ***"
+        finally:
+            await runtime.aclose()
+
+
 @pytest.mark.parametrize("placeholder", ["minimax-oauth", "MiniMax-OAuth-CN"])
 def test_the_word_for_a_login_is_never_sent(placeholder: str, tmp_path: Path) -> None:
     catalogue = made(tmp_path, minimax={"credentials": [placeholder]})

@@ -405,7 +405,14 @@ def test_a_rule_for_a_key_that_does_not_exist_is_a_fault_that_does_not_show_it(f
 
 
 @pytest.mark.parametrize(
-    "section", ["admin: {key: 'sk-shown no'}", "admin: {key: [sk-shown]}", "state: {url: sk-shown}"]
+    "section",
+    [
+        "admin: {key: 'sk-shown no'}",
+        "admin: {key: [sk-shown]}",
+        "state: {url: sk-shown}",
+        "providers: {groq: {login: sk-shown}}",
+        "providers: {groq: {profiles: {work: sk-shown}}}",
+    ],
 )
 def test_what_may_hold_a_secret_is_not_shown_in_a_fault(file: Path, section: str) -> None:
     (fault,) = faults(file, section)
