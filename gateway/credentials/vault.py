@@ -170,8 +170,8 @@ class Vault:
             return msgspec.json.decode(plain, type=Kept)
         except (ValueError, package("cryptography.exceptions").InvalidTag):
             raise CredentialUnavailable(
-                f"{_shown(path)} was written with another {KEY_VARIABLE}, or is damaged: set the key that it was written with, "
-                "or remove the file and log in again"
+                f"{_shown(path)} was written with another {KEY_VARIABLE}, or is damaged: set the key that it was written "
+                "with, or remove the file and log in again"
             ) from None
 
     def _cipher(self) -> _Cipher:

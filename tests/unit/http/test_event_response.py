@@ -97,3 +97,16 @@ async def test_who_came_with_a_former_key_hears_no_more() -> None:
     assert b"event: request" not in client.body
     assert client.sent[-1]["more_body"] is False
     assert not feed.is_heard
+
+
+async def test_who_came_with_a_key_that_stays_listens_on_after_a_reload_has_wiped_it_and_read_it_again() -> None:
+    keys = [Secret("the-key-that-stays")]
+    feed, client = Feed(), Client()
+    serving = served(feed, client, key=lambda: keys[-1])
+    await client.until(b": listening\n\n")
+    keys.append(Secret("the-key-that-stays"))
+    keys[0].wipe()
+    feed.tell("request", {})
+    await client.until(b"event: request")
+    feed.close()
+    await serving
