@@ -66,6 +66,8 @@ class BatchProtocol(Protocol):
     operations: ClassVar[frozenset[Operation]]
     has_names: ClassVar[bool]
     """Whether a batch can be found again by the name that we gave it."""
+    has_lines: ClassVar[bool]
+    """Whether each line of its answers can be read alone."""
 
     def upload(self, target: Target, operation: Operation, items: Sequence[Item], name: str) -> HttpRequest | None:
         """Returns what has to be sent before the batch itself, None if nothing has."""

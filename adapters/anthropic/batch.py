@@ -87,6 +87,7 @@ class AnthropicBatches:
 
     operations: ClassVar[frozenset[Operation]] = frozenset({Operation.CHAT})
     has_names: ClassVar[bool] = False
+    has_lines: ClassVar[bool] = True
 
     def upload(self, target: Target, operation: Operation, items: Sequence[Item], name: str) -> HttpRequest | None:
         """Returns None: the requests come with the batch."""

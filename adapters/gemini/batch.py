@@ -100,6 +100,7 @@ class GeminiBatches:
 
     operations: ClassVar[frozenset[Operation]] = frozenset({Operation.CHAT})
     has_names: ClassVar[bool] = True
+    has_lines: ClassVar[bool] = False
 
     def upload(self, target: Target, operation: Operation, items: Sequence[Item], name: str) -> HttpRequest | None:
         """Returns None: the requests come with the batch."""

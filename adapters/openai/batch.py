@@ -72,6 +72,7 @@ class OpenAIBatches:
 
     operations: ClassVar[frozenset[Operation]] = frozenset(_URLS)
     has_names: ClassVar[bool] = True
+    has_lines: ClassVar[bool] = True
 
     def upload(self, target: Target, operation: Operation, items: Sequence[Item], name: str) -> HttpRequest | None:
         """Returns the upload of the file; `name` is no text that a request could have in it by chance."""

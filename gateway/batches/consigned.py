@@ -12,7 +12,7 @@ from adapters.batches import NEVER_MADE, Answered, Item
 from adapters.errors import Malformed, Unsupported, UpstreamSaid
 from adapters.failures import Failure, FailureKind
 from adapters.types import Call, Head, HttpRequest, Reply
-from gateway.access.keys import Caller
+from gateway.access.keys import ANONYMOUS, Caller
 from gateway.batches.lines import ENDPOINTS, answered, refused
 from gateway.batches.running import Done, Ending, Pause, ReadCall, ending_of
 from gateway.domain import Attempt, Outcome
@@ -60,7 +60,7 @@ class ConsignedLines:
             client = runtime.keys.caller(batch.owner)
             if _has_limits(client):
                 return None  # of so many a minute, or at once: those are about requests that are made one by one
-            asking, plan = self._planned(runtime, batch, line, client)
+            asking, plan = self._planned(runtime, batch, line, client, client)
             first = plan.first
             if not takes_batches(first, asking.call) or len(parts_of(asking.call, plan, first)) > 1:
                 return None
@@ -75,7 +75,7 @@ class ConsignedLines:
     def deployment(self, runtime: Runtime, batch: Batch, line: Line, name: str) -> Deployment | None:
         """Returns the deployment that has a line, None if the configuration has it no more."""
         try:
-            _, plan = self._planned(runtime, batch, line, runtime.keys.known(batch.owner))
+            _, plan = self._planned(runtime, batch, line, runtime.keys.known(batch.owner), ANONYMOUS)
         except GatewayError:
             return None
         every = (each for stage in plan.stages for each in stage.route.deployments)
@@ -96,7 +96,8 @@ class ConsignedLines:
             return _UNDONE
         client = runtime.keys.known(batch.owner)
         outcome = _outcome(f"req_{consignment.id}_{line.number}", batch, consignment, deployment, client)
-        asking, plan = self._planned(runtime, batch, line, client, outcome)
+        # It was let go; what its key may do since has no part in what was used.
+        asking, plan = self._planned(runtime, batch, line, client, ANONYMOUS, outcome)
         reply = _read(deployment, asking.call, said)
         if isinstance(reply, Reply):
             outcome.usage, outcome.response_model, outcome.finish = reply.usage, reply.model, reply.finish
@@ -120,12 +121,19 @@ class ConsignedLines:
         return ending
 
     def _planned(
-        self, runtime: Runtime, batch: Batch, line: Line, client: Caller, outcome: Outcome | None = None
+        self,
+        runtime: Runtime,
+        batch: Batch,
+        line: Line,
+        client: Caller,
+        allowed: Caller,
+        outcome: Outcome | None = None,
     ) -> tuple[Asking, Plan]:
+        """Returns what a line of `client` may try, with the models that `allowed` may use; raises GatewayError."""
         id, operation = f"chatcmpl-{self._next_id()}", ENDPOINTS[batch.endpoint]
         call = self._read_call(operation, line.body, id=id, created=int(time.time()))
         asking = Asking(call, key_name=client.name, key_tags=client.tags)
-        return asking, planned(runtime, asking, client, outcome or Outcome(""))
+        return asking, planned(runtime, asking, allowed, outcome or Outcome(""))
 
 
 def takes_batches(deployment: Deployment, call: Call) -> bool:

@@ -13,21 +13,22 @@ import asyncio
 import logging
 import secrets
 from collections.abc import Callable, Sequence
+from contextlib import aclosing
 from typing import Final
 
 from msgspec.structs import replace
 
 from adapters.batches import Answered, Standing
 from gateway.batches.consigned import ConsignedLines, Prepared, item_of
-from gateway.batches.lines import ENDPOINTS
+from gateway.batches.lines import ENDPOINTS, refused
 from gateway.batches.provider import CALL_SECONDS, ProviderBatches, ProviderRefused, ProviderUnclear
-from gateway.batches.running import Done
+from gateway.batches.running import Done, Ending
 from gateway.credentials.keyring import Key
 from gateway.engine.gate import Lease
-from gateway.errors import GatewayError
+from gateway.errors import GatewayError, Internal
 from gateway.routing.deployment import Deployment
 from gateway.runtime import Runtime
-from gateway.storage.jobs import COMPLETED, Batch, Consignment, Jobs, Line
+from gateway.storage.jobs import COMPLETED, FAILED, Batch, Consignment, Jobs, Line
 
 _MOST_LINES: Final = 2_000
 _MOST_BYTES: Final = 15 * 1024 * 1024
@@ -55,19 +56,28 @@ class Consigner:
     def is_due(self, batch: Batch) -> bool:
         """Says whether there is something to do for a batch."""
         now_ms = self._now_ms()
-        is_ending = _is_ending(batch, now_ms)
-        if batch.lane == "provider" and batch.status == "in_progress" and not is_ending:
+        if batch.lane == "provider" and batch.status == "in_progress" and not _is_ending(batch, now_ms):
             return True
-        return any(
-            each.look_at_ms <= now_ms or (is_ending and each.state in ("new", "there")) for each in batch.consignments
-        )
+        return any(_is_looked_at(each, batch, now_ms) for each in batch.consignments)
+
+    def known(self) -> frozenset[str]:
+        """Returns the consignments for which something is held here."""
+        return frozenset(self._leases)
+
+    def forget(self, known: frozenset[str], batches: Sequence[Batch]) -> None:
+        """Gives back what is held for consignments that others have brought to their end.
+
+        `known` is what was known before it was asked which batches are at work.
+        """
+        for id in known - {each.id for batch in batches for each in batch.consignments}:
+            self._release(id)
 
     async def bring_forward(self, jobs: Jobs, runtime: Runtime, batch: Batch, holder: str) -> None:
         """Sends what is to be sent, and looks at what is due."""
         now_ms = self._now_ms()
         is_ending = _is_ending(batch, now_ms)
         for each in batch.consignments:
-            if each.look_at_ms <= now_ms or (is_ending and each.state in ("new", "there")):
+            if _is_looked_at(each, batch, now_ms):
                 await self._step(jobs, runtime, batch, each, is_ending=is_ending)
         if batch.lane == "provider" and not is_ending:
             while await self._consign(jobs, runtime, batch, holder):
@@ -124,7 +134,8 @@ class Consigner:
     ) -> list[Prepared]:
         """Returns the lines that go to one deployment with the same headers; gives the others back."""
         chosen: list[Prepared] = []
-        leases = self._leases.setdefault(consignment.id, {})
+        self._release(consignment.id)  # of a time before, when storage was away in the middle
+        leases = self._leases[consignment.id] = {}
         for line in lines:
             await asyncio.sleep(0)  # they are many, and somebody may wait
             prepared = await self._lines.prepared(runtime, batch, line)
@@ -171,6 +182,8 @@ class Consigner:
             if is_ending and (key is None or self._now_ms() > batch.expires_at_ms + _PATIENCE_MS):
                 await self._drop(jobs, batch, consignment)  # else the batch would never end
                 return
+            if is_ending and consignment.state == "there":
+                consignment = replace(consignment, since_ms=self._now_ms())
             await jobs.put_consignment(batch.id, replace(consignment, look_at_ms=self._next_look(consignment)))
 
     async def _find(self, jobs: Jobs, batch: Batch, consignment: Consignment, provider: ProviderBatches) -> None:
@@ -200,8 +213,10 @@ class Consigner:
             await self._drop(jobs, batch, consignment)
         elif standing.is_over:
             ids = [f"{consignment.id}-{line.number}" for line in lines] if len(lines) == consignment.count else []
-            answers = await provider.answers(standing, ids)
-            await self._collect(jobs, runtime, batch, consignment, deployment, lines, answers)
+            by_id = {f"{consignment.id}-{line.number}": line for line in lines}
+            async with aclosing(provider.answers(standing, ids)) as parts:
+                async for answers in parts:
+                    await self._collect(jobs, runtime, batch, consignment, deployment, by_id, answers)
             await self._drop(jobs, batch, consignment)
         elif is_ending and consignment.state == "there":
             await provider.cancel(consignment.remote_id)
@@ -218,25 +233,33 @@ class Consigner:
         batch: Batch,
         consignment: Consignment,
         deployment: Deployment,
-        lines: Sequence[Line],
+        by_id: dict[str, Line],
         answers: Sequence[Answered],
     ) -> None:
-        """Ends the lines that were answered; the others are still held."""
-        by_id = {f"{consignment.id}-{line.number}": line for line in lines}
+        """Ends the lines that were answered, and takes them out of `by_id`; the others are still held."""
         leases = self._leases.get(consignment.id, {})
         for said in answers:
             line = by_id.pop(said.id, None)
             if line is None:
                 continue
             lease = leases.get(line.number)
-            ending = self._lines.ending(runtime, batch, consignment, deployment, line, said, lease)
+            try:
+                ending: Ending = self._lines.ending(runtime, batch, consignment, deployment, line, said, lease)
+            except GatewayError:
+                raise
+            except Exception:  # one answer that cannot be read keeps no other back
+                _log.exception("line %d of %s failed inside the gateway", line.number, batch.id)
+                ending = Done(FAILED, refused(line, "", Internal("the gateway failed; its log has details")))
+            result = "again"
             runtime.metrics.batch_line_begun()
-            if isinstance(ending, Done):
-                await jobs.end_line(line, consignment.id, ending.state, ending.result)
-                runtime.metrics.batch_line_ended("completed" if ending.state == COMPLETED else "failed")
-            else:
-                await jobs.give_back(line, consignment.id, 0, is_tried=ending.is_tried)
-                runtime.metrics.batch_line_ended("again")
+            try:
+                if isinstance(ending, Done):
+                    await jobs.end_line(line, consignment.id, ending.state, ending.result)
+                    result = "completed" if ending.state == COMPLETED else "failed"
+                else:
+                    await jobs.give_back(line, consignment.id, 0, is_tried=ending.is_tried)
+            finally:
+                runtime.metrics.batch_line_ended(result)
 
     async def _is_there(self, jobs: Jobs, batch: Batch, consignment: Consignment, standing: Standing) -> None:
         now_ms = self._now_ms()
@@ -247,9 +270,12 @@ class Consigner:
         _log.info("%s has %d lines of %s as %s", there.deployment, there.count, batch.id, there.remote_id)
 
     async def _drop(self, jobs: Jobs, batch: Batch, consignment: Consignment) -> None:
-        for lease in self._leases.pop(consignment.id, {}).values():
-            lease.release()  # does nothing for those that are settled
+        self._release(consignment.id)
         await jobs.drop_consignment(batch.id, consignment.id)
+
+    def _release(self, id: str) -> None:
+        for lease in self._leases.pop(id, {}).values():
+            lease.release()  # does nothing for those that are settled
 
     def _next_look(self, consignment: Consignment) -> int:
         now_ms = self._now_ms()
@@ -259,6 +285,14 @@ class Consigner:
 
 def _is_ending(batch: Batch, now_ms: int) -> bool:
     return batch.status != "in_progress" or batch.expires_at_ms <= now_ms
+
+
+def _is_looked_at(consignment: Consignment, batch: Batch, now_ms: int) -> bool:
+    """Says whether something is to be done: in its time, and at once when the batch has to end, but that once."""
+    if consignment.look_at_ms <= now_ms:
+        return True
+    end_ms = batch.cancelling_at_ms or batch.expires_at_ms
+    return _is_ending(batch, now_ms) and consignment.state in ("new", "there") and consignment.since_ms < end_ms
 
 
 def _key(deployment: Deployment, fingerprint: str) -> Key | None:

@@ -135,7 +135,9 @@ class Scheduler(AbstractAsyncContextManager["Scheduler"]):
     async def _look(self, jobs: Jobs, runtime: Runtime) -> None:
         """Checks what is new and finishes what is done; then waits for a while."""
         self._new.clear()
+        known = self._consigner.known()
         batches = await jobs.at_work()
+        self._consigner.forget(known, batches)
         self._is_busy = bool(batches)
         self._paused = {each.id: self._paused[each.id] for each in batches if each.id in self._paused}
         for batch in batches:
@@ -199,10 +201,11 @@ class Scheduler(AbstractAsyncContextManager["Scheduler"]):
         lease = self._runtimes().lease()
         try:
             held = await jobs.hold(batch_id, self._name, now_ms, now_ms + int(HOLD_SECONDS * 1000))
-            if held is not None and self._consigner.is_due(held):
+            if held is None:  # another one is at it; woken, we would ask for it again and again until that one ends
+                return
+            if self._consigner.is_due(held):
                 await self._consigner.bring_forward(jobs, lease.runtime, held, self._name)
-            if held is not None:
-                await jobs.let_go(batch_id, self._name)
+            await jobs.let_go(batch_id, self._name)
             self.wake()
         except StorageError as error:
             _log.warning("a batch at a provider has to wait: %s", error)
