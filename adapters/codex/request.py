@@ -30,6 +30,8 @@ _HEADERS: Final[Headers] = (
     ("openai-beta", "responses=experimental"),
     ("originator", "anyport"),
 )
+_SILENCE: Final[Object] = {"type": "input_text", "text": ""}
+"""What somebody says who says nothing: an input without items is refused."""
 _NO_PARAMETERS: Final[Object] = {"type": "object", "properties": {}}
 
 
@@ -42,7 +44,8 @@ def chat_request(call: Call, target: Target) -> HttpRequest:
     body["include"] = ["reasoning.encrypted_content"]
     if key := text(call.fields, "prompt_cache_key"):
         body["prompt_cache_key"] = key
-    body["input"] = [item for turn in settle(read_turns(call, report)) for item in _items(turn, report)]
+    items = [item for turn in settle(read_turns(call, report)) for item in _items(turn, report)]
+    body["input"] = items or [{"type": "message", "role": "user", "content": [_SILENCE]}]
     headers = target.headers + _HEADERS + JSON_HEADERS
     try:
         data = encode(body)
@@ -115,7 +118,7 @@ def _items(turn: Turn, report: Report) -> Iterator[Object]:
     content = list(_content(parts, "output_text" if is_answer else "input_text"))
     if content or not (is_answer or turn.role == "system"):
         role = "developer" if turn.role == "system" else turn.role
-        yield {"type": "message", "role": role, "content": content or [{"type": "input_text", "text": ""}]}
+        yield {"type": "message", "role": role, "content": content or [_SILENCE]}
     for call in turn.calls:
         arguments = encode(call.input()).decode() if call.is_custom else call.arguments or "{}"
         yield {"type": "function_call", "call_id": call.id, "name": call.name, "arguments": arguments}

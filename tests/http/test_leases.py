@@ -13,6 +13,7 @@ from gateway.engine.gate import Lease
 from gateway.engine.settle import Settler
 from gateway.http.api.inference import InferenceEndpoint
 from gateway.http.edge import Transaction
+from gateway.http.guard.outbox import Outbox
 from gateway.http.ids import Ids
 from gateway.records import UsageRecord
 from gateway.routing.route import Plan
@@ -26,7 +27,7 @@ UNUSED: Any = None
 class _FullBooks:
     """Books that cannot take a record."""
 
-    def record(self, record: UsageRecord) -> None:
+    def record(self, record: UsageRecord, outbox: Outbox | None = None) -> None:
         raise RuntimeError("no")
 
 
@@ -61,5 +62,5 @@ def test_a_place_is_free_again_although_settling_failed(settler: Settler) -> Non
     transaction = Transaction({"headers": []}, UNUSED, UNUSED, Outcome("req_1", started=0.0))
     transaction.outcome.attempts.append(Attempt(1, "acme/m", 0.0))
     with pytest.raises(RuntimeError):
-        endpoint(settler)._settle(transaction, Plan("m", ()), Lease(counters, "one", ()))
+        endpoint(settler)._settle(transaction, Plan("m", ()), Lease(counters, "one", ()), None)
     assert counters.decide("two", [PLACE]).is_admitted

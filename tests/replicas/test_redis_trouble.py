@@ -234,7 +234,7 @@ async def test_without_redis_replicas_go_by_shares_and_by_the_ledger_and_an_empt
                 admin.script_flush()
         # What is left of each share, less than a request may cost, is one sum again.
         rest = passed(await at_once(ports, keys[0][1], [next(numbers) for _ in range(2 * AT_ONCE)]))
-        assert len(rest) < REPLICAS
+        assert len(rest) <= REPLICAS  # each costs less than it may cost, which is what has to be left
         alone += rest
         async with cut(two[1:], relays[1:]):
             split = await spend_all(two, keys[1][1], numbers)
