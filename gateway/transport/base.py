@@ -50,6 +50,15 @@ class TransportError(Exception):
         self.is_unsent = is_unsent
         """True iff the upstream cannot have seen one byte of the request: nothing was done, and nothing is billed."""
 
+    def again(self) -> TransportError:
+        """Returns the same without a traceback: an error that was raised and is kept keeps all that was at work there.
+
+        A request with its body would stay until the collector comes.
+        """
+        return TransportError(
+            self.fault, self.message, setting=self.setting, replayable=self.replayable, is_unsent=self.is_unsent
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Timeouts:

@@ -149,7 +149,7 @@ class Exchange:
             raise
         if self._error is not None and not self.has_head:
             self.release()
-            raise self._error
+            raise self._error.again()
 
     async def next(self) -> bytes:
         """Returns what has arrived since the last call, waiting for at least one byte; b"" at the end.
@@ -163,7 +163,7 @@ class Exchange:
             if self.has_arrived:
                 return b""
             if self._error is not None:
-                raise self._error
+                raise self._error.again()
             deadline = self.deadline = self._loop.time() + self._idle_seconds
             self._sweeper.expect(deadline)
             self._waiter = self._loop.create_future()
@@ -296,7 +296,7 @@ class Exchange:
     def fail(self, error: TransportError) -> None:
         """Gives the reader `error` after what has arrived; the first error counts, none after the end."""
         if self._error is None and not self.has_arrived:
-            self._error = error
+            self._error = error.again()
         self._wake()
 
     # Inner workings.
@@ -340,7 +340,7 @@ class Exchange:
                     return b""
                 if not self._chunks:
                     if self._error is not None:
-                        raise self._error
+                        raise self._error.again()
                     self._set_deadline(self._idle_seconds)
                     await self._wait()
                 inflater.push(self._take())
@@ -356,7 +356,7 @@ class Exchange:
 
     def _give_up(self, error: TransportError) -> TransportError:
         """Closes the connection at once because of `error`, and returns it."""
-        self._error = self._error or error
+        self._error = self._error or error.again()
         self.is_persistent = False
         self.release()
         self._wake()

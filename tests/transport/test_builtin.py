@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import socket
 import time
+import weakref
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from math import inf
 
 import pytest
@@ -16,7 +19,7 @@ from gateway.transport.builtin import BuiltinTransport
 from gateway.transport.connection import Connection
 from gateway.transport.sweeper import TICK_SECONDS, Sweeper
 from tests.transport.contract import MIB, OK, SLACK_SECONDS, TIMEOUTS, fault_of, fetch, get, post, took
-from tests.upstreams.scripted import STALL, Answer, Recorded, ScriptedUpstream, raw, response
+from tests.upstreams.scripted import FIN, STALL, Answer, Recorded, ScriptedUpstream, raw, response
 
 
 @pytest.fixture
@@ -312,3 +315,79 @@ async def test_the_sweeper_rests_while_nothing_is_watched(monkeypatch: pytest.Mo
     count = len(ticks)
     await asyncio.sleep(3 * TICK_SECONDS)
     assert 1 <= count == len(ticks)
+
+
+# Heads that come again.
+
+AGAIN = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: %b\r\n\r\n%b"
+FIRST = AGAIN % (b"5", b"hello")
+
+
+@pytest.mark.parametrize(
+    "second",
+    [
+        AGAIN % (b"5", b"world"),
+        AGAIN % (b"12", b"twelve bytes"),
+        AGAIN % (b"007", b"bond 7!"),
+        AGAIN % (b"0", b""),
+        AGAIN % (b"5", b"worlds apart"),
+        AGAIN % (b"9", b"short"),
+        AGAIN % (b"+5", b"world"),
+        AGAIN % (b"5 ", b"world"),
+        AGAIN % (b"5\r\nContent-Length: 5", b"world"),
+        AGAIN % (b"5\r\nContent-Length: 6", b"world!"),
+        AGAIN % (b"5\r\nTransfer-Encoding: chunked", b"5\r\nworld\r\n0\r\n\r\n"),
+        AGAIN % (b"18446744073709551621", b"world"),
+        AGAIN % (b"5", b"world") + AGAIN % (b"5", b"other"),
+        b"HTTP/1.1 100 Continue\r\n\r\n" + AGAIN % (b"5", b"world"),
+        (AGAIN % (b"5", b"world")).replace(b"200 OK", b"204 No Content"),
+        (AGAIN % (b"5", b"world")).replace(b"1.1", b"1.0"),
+    ],
+)
+async def test_a_response_with_the_head_of_the_last_one_is_read_as_if_it_came_alone(second: bytes) -> None:
+    async def read(answers: list[bytes]) -> list[object]:
+        transport = BuiltinTransport()
+        found: list[object] = []
+        script = [raw(answer) if answer == FIRST else raw(answer, FIN) for answer in answers]
+        async with ScriptedUpstream(script) as upstream:
+            for _ in answers:
+                try:
+                    response = await transport.send(get(upstream), TIMEOUTS)
+                    try:
+                        found.append((response.head.status, dict(response.head.headers), await response.read()))
+                    finally:
+                        response.release()
+                except TransportError as error:
+                    found.append((error.fault, error.message))
+        await transport.aclose()
+        return found
+
+    assert (await read([FIRST, second]))[1:] == await read([second])
+
+
+class _Mark:
+    """Something that a request has."""
+
+
+@pytest.mark.parametrize("said", [b"", b"nonsense\r\n\r\n", FIRST[:-2]], ids=["nothing", "nonsense", "cut short"])
+async def test_a_request_that_failed_holds_nothing_until_the_collector_comes(said: bytes) -> None:
+    async def fail(transport: BuiltinTransport, upstream: ScriptedUpstream) -> weakref.ref[_Mark]:
+        mark = _Mark()
+        with suppress(TransportError):
+            response = await transport.send(get(upstream), TIMEOUTS)
+            try:
+                await response.read()
+            finally:
+                response.release()
+        return weakref.ref(mark)
+
+    transport = BuiltinTransport()
+    gc.disable()
+    try:
+        async with ScriptedUpstream([raw(said, FIN)]) as upstream:
+            mark = await fail(transport, upstream)
+            await asyncio.sleep(0)
+            assert mark() is None
+    finally:
+        gc.enable()
+        await transport.aclose()
