@@ -14,7 +14,7 @@ from gateway.access.keys import ANONYMOUS, Caller
 from gateway.domain import Attempt, Outcome, Price, Rates
 from gateway.engine.cost import Prices
 from gateway.engine.settle import Settler
-from gateway.records import Project, Team, UsageRecord, VirtualKey
+from gateway.records import AttemptRecord, Project, Team, UsageRecord, VirtualKey
 from gateway.registry.facts import UNKNOWN, ModelFacts
 from gateway.routing.route import Plan, Route, Stage
 from tests.engine.fleet import Fleet
@@ -144,3 +144,55 @@ def test_metrics_hear_of_the_cost_and_of_an_unknown_one(facts: ModelFacts, cost:
 def test_the_echo_of_the_demo_costs_nothing() -> None:
     echo = replace(Fleet().add("demo/echo"), provider="demo")
     assert Prices(lambda provider, model, at: UNKNOWN).of(echo, 0.0) == (Price(Rates(0, 0)), "")
+
+
+def test_every_member_of_a_record_has_what_belongs_there() -> None:
+    attempts = [
+        Attempt(1, "other/m", 10.0, Failure(FailureKind.SERVER, "no", 500), ended=10.5, route="fast"),
+        Attempt(2, NAME, 10.5, ended=11.0, route="fast", is_hedge=True),
+    ]
+    record = settle(
+        client=Caller(key=VirtualKey("k1", "laptop", b""), project=Project("p1", "web"), team=Team("t1", "shop")),
+        provider="acme",
+        response_model="m-2025",
+        stream=True,
+        error_code="upstream_error",
+        usage=Usage(100, 50, cached_prompt=40, cache_write=10, reasoning=20),
+        first_byte=10.75,
+        upstream_seconds=0.25,
+        fallback="slow",
+        attempts=attempts,
+        finish="stop",
+        is_cancelled=True,
+    )
+    tried = (AttemptRecord("other/m", "server", 500, 500.0), AttemptRecord(NAME, "ok", None, 500.0, is_hedge=True))
+    assert record == UsageRecord(
+        id="req_1",
+        at_ms=1_000_000,
+        operation="chat",
+        route="fast",
+        status=200,
+        key_id="k1",
+        team_id="t1",
+        project_id="p1",
+        deployment=NAME,
+        provider="acme",
+        model="m-2025",
+        stream=True,
+        error="upstream_error",
+        input_tokens=100,
+        cached_tokens=40,
+        cache_write_tokens=10,
+        output_tokens=50,
+        reasoning_tokens=20,
+        usage_source="reported",
+        cost_nano_usd=400,
+        price_version="prices 1",
+        ttft_ms=750.0,
+        total_ms=2500.0,
+        overhead_ms=500.0,
+        attempts=tried,
+        fallback="slow",
+        hedged=NAME,
+        is_cancelled=True,
+    )
