@@ -12,7 +12,7 @@ from itertools import pairwise
 from typing import Any, Final
 
 import pytest
-from hypothesis import given, reject
+from hypothesis import example, given, reject
 from hypothesis import strategies as st
 
 from adapters.errors import Unsupported
@@ -90,6 +90,7 @@ def made_of(protocol: str, target: Target, call: Call) -> HttpRequest | None:
 
 @pytest.mark.fuzz
 @given(members=requests(), number=NUMBERS, has_cache=st.booleans())
+@example(members={"messages": [{"role": "assistant", "content": ""}]}, number=0, has_cache=False)
 def test_any_chat_is_made_in_order_or_refused_by_name(members: Object, number: int, has_cache: bool) -> None:
     call = call_of(members)
     before = {name: bytes(value) for name, value in call.fields.items()}

@@ -249,12 +249,18 @@ def test_a_message_that_was_deleted_ends_the_request(fake: FakeDiscord, gateway:
 
 def test_another_configuration_is_served_while_an_answer_goes_on(fake: FakeDiscord, gateway: House) -> None:
     told = fake.ask(gateway.port, GUILD, {"pieces": words(15), "gap": 0.1})
+    file = gateway.directory / "anyport.yaml"
+    before = file.read_text()
     changed = configuration(fake)
     changed["integrations"]["discord"]["elsewhere"] = {"key": "guild", "model": "smart"}
-    (gateway.directory / "anyport.yaml").write_text(json.dumps(changed))
-    assert gateway.admin("POST", "/admin/reload").status == 200
-    assert fake.wait(fake.ask(gateway.port, None, {"pieces": ["new"]}), "new") == ["new"]
-    assert fake.wait(told, "word00014") == ["".join(words(15)).strip()]
+    file.write_text(json.dumps(changed))
+    try:
+        assert gateway.admin("POST", "/admin/reload").status == 200
+        assert fake.wait(fake.ask(gateway.port, None, {"pieces": ["new"]}), "new") == ["new"]
+        assert fake.wait(told, "word00014") == ["".join(words(15)).strip()]
+    finally:
+        file.write_text(before)
+        assert gateway.admin("POST", "/admin/reload").status == 200
 
 
 def test_at_the_end_of_the_process_short_answers_end_and_long_ones_are_told_so(
