@@ -43,7 +43,8 @@ class Place:
     @property
     def account(self) -> str:
         """Names it among the logins of all providers, also as a file."""
-        return self.provider + (f".{self.profile}" if self.profile else "") + (f"@{self.region}" if self.region else "")
+        # An id may hold dots, and neither of these.
+        return self.provider + (f"+{self.profile}" if self.profile else "") + (f"@{self.region}" if self.region else "")
 
     @property
     def setting(self) -> str:

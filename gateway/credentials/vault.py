@@ -90,14 +90,13 @@ class Vault:
         """Returns what is kept under a name, None if nothing is; raises `CredentialUnavailable`."""
         path = self._path(name)
         try:
-            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            with path.open("rb") as file:
+                mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
+                data = file.read(_MOST_BYTES + 1)
         except (FileNotFoundError, NotADirectoryError):
             return None
         except OSError as error:
             raise CredentialUnavailable(f"{_shown(path)} cannot be read: {_words(error)}") from None
-        with os.fdopen(descriptor, "rb") as file:
-            mode = stat.S_IMODE(os.fstat(descriptor).st_mode)
-            data = file.read(_MOST_BYTES + 1)
         if mode & 0o077:
             raise CredentialUnavailable(f"others may read {_shown(path)} (mode {mode:o}): run `chmod 600` on it")
         try:
@@ -170,8 +169,8 @@ class Vault:
             return msgspec.json.decode(plain, type=Kept)
         except (ValueError, package("cryptography.exceptions").InvalidTag):
             raise CredentialUnavailable(
-                f"{_shown(path)} was written with another {KEY_VARIABLE}, or is damaged: set the key that it was written "
-                "with, or remove the file and log in again"
+                f"{_shown(path)} was written with another {KEY_VARIABLE}, or is damaged: set the key that it was "
+                "written with, or remove the file and log in again"
             ) from None
 
     def _cipher(self) -> _Cipher:

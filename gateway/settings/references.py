@@ -126,7 +126,8 @@ class _Fetcher:
             raise Unfetched(f"the command cannot be read: {str(error).lower()}") from None
         if not words:
             raise Unfetched("after `cmd:` comes a command")
-        program = FilePath(words[0]).name if is_shown else ""
+        # `TOKEN=... command` is what a shell would take: here the token would be the program.
+        program = FilePath(words[0]).name if is_shown and "=" not in words[0] else ""
         if line not in self._printed:
             self._printed[line] = self._run(words, f"the command `{program}`" if program else "the command")
         return Secret(self._printed[line], f"cmd {program}".strip())

@@ -326,6 +326,16 @@ async def test_a_damaged_file_is_said_and_not_written_over(
     assert endpoint.asked == []
 
 
+def test_what_is_no_file_is_said(tmp_path: Path) -> None:
+    file_of(tmp_path).mkdir(parents=True)
+    with pytest.raises(CredentialUnavailable, match=r"^logins/minimax\.json cannot be read: is a directory$"):
+        Vault(tmp_path / "data", {}).read("minimax")
+
+
+def test_a_profile_shares_no_file_with_a_provider_whose_id_looks_like_it() -> None:
+    assert place(profile="work").account != place(provider="minimax.work").account
+
+
 def test_tokens_of_one_login_do_not_open_as_those_of_another(tmp_path: Path) -> None:
     vault = Vault(tmp_path / "data", {"ANYPORT_TOKEN_KEY": KEY})
     vault.write("minimax", KEPT)

@@ -116,6 +116,7 @@ def test_keys_are_compared_as_they_are_and_not_as_they_are_written(tmp_path: Pat
         ("cmd:", "after `cmd:` comes a command"),
         ('cmd:sh "x', "no closing quotation"),
         ("cmd:no-such-program x", "the command `no-such-program` cannot be run: no such file"),
+        ("cmd:TOKEN=sk-no x", "the command cannot be run: no such file"),
         ("cmd:true", "the command `true` gives nothing"),
         ("cmd:false", "the command `false` ended with status 1"),
         ("cmd:cat {}/long", "which is no secret"),
