@@ -269,6 +269,7 @@ class Runtime:
         self._is_closed = True
         await self.rest()
         await self.mirror.aclose()
+        await self._logins.finish()
         await self.shared.release()
 
     def is_served(self, model: str) -> bool:

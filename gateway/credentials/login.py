@@ -13,7 +13,7 @@ import hmac
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 from urllib.parse import urlencode, urlsplit
 
 import msgspec
@@ -84,6 +84,8 @@ class Login:
     clock: Clock
     held: dict[str, Kept] = field(default_factory=dict[str, Kept], repr=False)
     """What was renewed last, by name, also where it cannot be written down; outlives a configuration."""
+    renewing: set[asyncio.Task[Any]] = field(default_factory=set[asyncio.Task[Any]], repr=False)
+    """Tasks that hold, or are given, what stands nowhere else yet."""
 
     async def fetch(self, refused: Token | None) -> Lease[Token]:
         """Returns tokens that serve for a while; raises `CredentialUnavailable`."""
@@ -93,7 +95,7 @@ class Login:
             async with self.vault.alone(self.name):
                 tokens, origin = await asyncio.to_thread(self._newest)
                 if not self._serves(tokens, refused):
-                    before, tokens = tokens, await self._renew(tokens, origin, refused)
+                    before, tokens = tokens, await self._renewed(tokens, origin, refused)
                     is_new = tokens is not before
         ends_at = tokens.ends_at - MARGIN_SECONDS
         return Lease(Token(tokens.access, tokens.headers), _secrets(tokens), tokens.renew_at, ends_at, is_new)
@@ -119,6 +121,15 @@ class Login:
     def _is_good(self, tokens: Tokens, refused: Token | None) -> bool:
         is_refused = refused is not None and hmac.compare_digest(refused.secret.digest(), tokens.access.digest())
         return bool(tokens.access) and not is_refused and self.clock() < tokens.ends_at - MARGIN_SECONDS
+
+    async def _renewed(self, tokens: Tokens, first: Tokens, refused: Token | None) -> Tokens:
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101 - a coroutine runs in one
+        self.renewing.add(task)
+        try:
+            return await self._renew(tokens, first, refused)
+        finally:
+            self.renewing.discard(task)
 
     async def _renew(self, tokens: Tokens, first: Tokens, refused: Token | None) -> Tokens:
         # Before the vendor is asked: a reload may wipe meanwhile what this began with, and the answer must be kept.

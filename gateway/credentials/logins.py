@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import Final
+from typing import Any, Final
 
 from gateway.credentials.bearer import BearerSigner, Token
 from gateway.credentials.codex import codex_login
@@ -27,6 +28,8 @@ _PRIVATE: Final[Mapping[LoginKind, str]] = MappingProxyType(
 )
 """Logins that were made for the vendor's own program: used only if the file names the provider."""
 _SUBSCRIPTION: Final = "sk-ant-oat01-"
+_LAST_SECONDS: Final = 3.0
+"""How long the end of a configuration, or of the process, waits for renewals."""
 _UNSAID: Final = LoginRow()
 
 
@@ -74,6 +77,7 @@ class Logins:
         self._client = client
         self._clock = clock
         self._held: dict[str, Kept] = before._held if before else {}
+        self._renewing: set[asyncio.Task[Any]] = set()
 
     def signer(
         self, place: Place, said: LoginRow | None, *, is_named: bool, placeholder: str = ""
@@ -88,11 +92,18 @@ class Logins:
         if vendor is None:
             return None
         self._vault.check()
-        login = Login(place.account, place.provider, vendor, self._vault, self._client, self._clock, self._held)
+        login = Login(
+            place.account, place.provider, vendor, self._vault, self._client, self._clock, self._held, self._renewing
+        )
         known = getattr(vendor, "refresh", None)
         token: Renewed[Token] = Renewed(login.fetch, self._clock)
         source = f"login ({place.kind})" if not place.profile else f"login ({place.kind}, profile {place.profile})"
         return BearerSigner(source, token, (known,) if isinstance(known, Secret) else ())
+
+    async def finish(self) -> None:
+        """Lets renewals end that are under way: what the vendor is about to answer may be the only refresh token."""
+        if self._renewing:
+            await asyncio.wait(tuple(self._renewing), timeout=_LAST_SECONDS)
 
     def _vendor(self, place: Place, kind: LoginKind, said: LoginRow, placeholder: str) -> Vendor | None:
         own = {"HOME": self._environ.get("HOME", "/")} if place.profile else self._environ

@@ -221,9 +221,13 @@ class Reloading:
     def __init__(self, control: ControlClient) -> None:
         self._control = control
         self.known: Iterable[Secret] = ()
+        self.has_come = asyncio.Event()
+        self.may_go = asyncio.Event()
 
     async def send(self, request: HttpRequest, *, timeout_seconds: float) -> ControlReply:
         reply = await self._control.send(request, timeout_seconds=timeout_seconds)
+        self.has_come.set()
+        await self.may_go.wait()
         for secret in self.known:
             secret.wipe()
         return reply
@@ -237,7 +241,14 @@ async def test_a_new_refresh_token_is_kept_although_a_reload_has_wiped_the_old_o
         house = House(tmp_path, clock, reloading)  # pyright: ignore[reportArgumentType]
         signer = house.signer(minimax(endpoint))
         reloading.known = signer.secrets
-        assert await sent(signer) == "ya29.t1"
+        asking = asyncio.create_task(sent(signer))
+        await reloading.has_come.wait()
+        finishing = asyncio.create_task(house.logins.finish())
+        await asyncio.sleep(0)
+        assert not finishing.done(), "nothing is closed while the only refresh token is on its way"
+        reloading.may_go.set()
+        await finishing
+        assert await asking == "ya29.t1"
     kept = Vault(tmp_path / "data", {}).read("minimax")
     assert kept is not None and kept.refresh == "refresh-1"
 
