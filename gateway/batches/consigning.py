@@ -32,7 +32,7 @@ from gateway.storage.jobs import COMPLETED, FAILED, Batch, Consignment, Jobs, Li
 
 _MOST_LINES: Final = 2_000
 _MOST_BYTES: Final = 15 * 1024 * 1024
-"""Of one consignment: what is sent, and what comes back, is in memory at once."""
+"""Of one consignment: what is sent is in memory at once."""
 _SHORTEST_MS: Final = 10_000
 _LONGEST_MS: Final = 300_000
 """Between two looks at a consignment; they become longer the longer it takes."""
