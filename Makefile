@@ -9,7 +9,7 @@ serve: $(VENV)/.serve
 	@$(BIN)/anyport serve $(ARGS)
 
 test: $(VENV)/.dev
-	$(BIN)/pytest -n 3 $(ARGS)
+	$(BIN)/pytest -n 3 --dist worksteal $(ARGS)
 
 check: $(VENV)/.dev
 	$(BIN)/ruff check .
