@@ -417,7 +417,7 @@ def build_catalogue(
 
 def _unspoken(protocol: str, adapters: Mapping[str, Adapter]) -> str:
     near = nearest(protocol, adapters) or f"; known are {', '.join(sorted(adapters))}"
-    return f"nothing speaks the protocol {protocol!r}{near}. One of a plugin needs that plugin under `plugins`"
+    return f"nothing speaks the protocol {protocol!r}{near} (one of a plugin needs that plugin under `plugins`)"
 
 
 def _refuse(wrong: Mapping[str, str]) -> None:

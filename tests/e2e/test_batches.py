@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import httpx2
 import openai
@@ -259,6 +259,8 @@ def test_what_is_no_upload_and_no_batch_is_refused_with_the_reason(house: Ledger
     for more in ({"endpoint": "/v1/images"}, {"completion_window": "1h"}, {"input_file_id": "file-none"}):
         wish = {"input_file_id": "x", "endpoint": CHAT, "completion_window": "24h", **more}
         assert sent("batches", json.dumps(wish).encode(), "application/json")[0] in (400, 404)
+    with pytest.raises(openai.BadRequestError, match="completion_window must be '24h'"):
+        client.batches.create(input_file_id="x", endpoint=CHAT, completion_window=cast(Any, "1h"))
     with pytest.raises(openai.BadRequestError):
         client.files.create(file=("a", b"{}"), purpose="fine-tune")
     with pytest.raises(openai.APIStatusError) as refusal:

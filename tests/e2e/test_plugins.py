@@ -120,7 +120,7 @@ def test_what_is_installed_but_not_named_does_not_run(site: Path, tmp_path: Path
     code, said = run_gateway(tmp_path, config=config, environ=environ(site, tmp_path))
     assert code == 2
     assert "providers.toy.protocol  nothing speaks the protocol 'toy'" in said
-    assert "One of a plugin needs that plugin under `plugins`" in said
+    assert "one of a plugin needs that plugin under `plugins`" in said
 
 
 def test_a_plugin_that_is_not_installed_or_cannot_be_made_is_a_fault(site: Path, tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final
 
 import msgspec
 from msgspec import Meta, Struct
@@ -34,7 +34,7 @@ _Value = Annotated[str, Meta(max_length=512)]
 class _Wish(Struct, forbid_unknown_fields=True):
     input_file_id: str
     endpoint: str
-    completion_window: Literal["24h"]
+    completion_window: str
     metadata: Annotated[dict[_Key, _Value], Meta(max_length=16)] | None = None
 
 
@@ -85,6 +85,9 @@ class BatchesEndpoint:
         if wish.endpoint not in ENDPOINTS:
             message = f"endpoint must be one of {', '.join(ENDPOINTS)}"
             raise InvalidRequest(message, code="invalid_value", param="endpoint")
+        if wish.completion_window != _WINDOW:
+            message = f"completion_window must be {_WINDOW!r}: a batch has no other"
+            raise InvalidRequest(message, code="invalid_value", param="completion_window")
         file = await jobs.file(owner, wish.input_file_id)
         if file is None or file.purpose != INPUT_PURPOSE:
             message = "there is no such file of purpose `batch`; upload one with POST /v1/files"
