@@ -42,7 +42,9 @@ def _doubtful(catalogue: Catalogue, routes: RouteBook) -> Iterator[tuple[str, st
 
 def _missing(settings: Settings, catalogue: Catalogue) -> Iterator[tuple[str, str]]:
     """Yields providers of the file that have no credential, and what to set."""
-    for name in settings.providers:
+    for name, row in settings.providers.items():
+        if row.profiles and row.credentials is None:
+            continue  # its accounts are profiles: a deployment that names none, or an empty one, is told with its route
         provider = catalogue.find(name)
         if not isinstance(provider, str) and (lack := catalogue.lack(provider)):
             yield f"providers.{name}", lack

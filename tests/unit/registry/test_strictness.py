@@ -87,3 +87,15 @@ async def test_a_missing_credential_is_a_warning_or_a_reason_not_to_start(tmp_pa
         "providers.together": LACK,
         "routes.r.deployments.1": "mistral has no credential; set MISTRAL_API_KEY",
     }
+
+
+async def test_accounts_that_are_all_profiles_lack_nothing_but_a_deployment_without_one_does(tmp_path: Path) -> None:
+    providers = {"acme": {"base_url": "https://acme.example/v1", "profiles": {"one": {"credentials": ["k-one"]}}}}
+    routes: dict[str, Any] = {"r": {"deployments": [{"model": "acme/m", "profile": "one"}]}}
+    said = {"credentials": {"strict": True}, "providers": providers, "routes": routes}
+    runtime = made(said, tmp_path)
+    assert not [each for each in runtime.warnings if "acme" in each]
+    await runtime.aclose()
+    routes["r"]["deployments"].append({"model": "acme/m2"})
+    (fault,) = faults(said, tmp_path).items()
+    assert fault[0].startswith("routes.r.deployments.1") and "acme has no credential" in fault[1]
