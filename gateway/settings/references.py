@@ -9,9 +9,12 @@ from __future__ import annotations
 import os
 import re
 import shlex
+import signal
 import stat
 import subprocess
+import threading
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path as FilePath
 from typing import Any, Final, cast
 
@@ -134,25 +137,51 @@ class _Fetcher:
 
     def _run(self, words: list[str], shown: str) -> str:
         # No shell. What it says on its standard error is thrown away: it may quote the secret.
-        seconds = self._rules.command_seconds
         try:
-            done = subprocess.run(  # noqa: S603 - the operator's own words, and only where the file allows it
+            process = subprocess.Popen(  # noqa: S603 - the operator's own words, and only where the file allows it
                 words,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
                 env=dict(self._environ),
-                timeout=seconds,
-                check=False,
+                start_new_session=True,
             )
-        except subprocess.TimeoutExpired:
-            raise Unfetched(f"{shown} took longer than {seconds:g} s (credentials.command_seconds)") from None
         except (OSError, ValueError) as error:
             reason = (getattr(error, "strerror", None) or "it has a null character").lower()
             raise Unfetched(f"{shown} cannot be run: {reason}") from None
-        if done.returncode:
-            raise Unfetched(f"{shown} ended with status {done.returncode}; run it by hand to see why")
-        return _text(done.stdout, shown)
+        seconds = self._rules.command_seconds
+        printed, is_late = _printed(process, seconds)
+        if is_late:
+            raise Unfetched(f"{shown} took longer than {seconds:g} s (credentials.command_seconds)")
+        if process.returncode and len(printed) <= MAX_BYTES:
+            raise Unfetched(f"{shown} ended with status {process.returncode}; run it by hand to see why")
+        return _text(printed, shown)
+
+
+def _printed(process: subprocess.Popen[bytes], seconds: float) -> tuple[bytes, bool]:
+    """Returns what a command prints, cut after `MAX_BYTES`, and whether it took too long; it has ended then."""
+    late = threading.Event()
+
+    def end() -> None:
+        late.set()
+        _kill(process)
+
+    timer = threading.Timer(seconds, end)
+    timer.daemon = True
+    timer.start()
+    with process:
+        printed = process.stdout.read(MAX_BYTES + 1) if process.stdout else b""
+        if len(printed) > MAX_BYTES:
+            _kill(process)
+    timer.cancel()
+    return printed, late.is_set()
+
+
+def _kill(process: subprocess.Popen[bytes]) -> None:
+    """Ends a command and what it has started, which would go on without it."""
+    if process.returncode is None:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
 
 
 def _rules(document: Document) -> CredentialsSettings:

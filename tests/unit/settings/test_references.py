@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 
 import pytest
@@ -135,6 +136,20 @@ def test_what_cannot_be_had_is_a_fault_that_says_why(tmp_path: Path, text: str, 
 def test_a_command_that_takes_too_long_is_ended(tmp_path: Path) -> None:
     text = "credentials: {allow_commands: true, command_seconds: 0.05}\n" + named("cmd:sleep 60")
     assert "took longer than 0.05 s" in fault(tmp_path, text)
+
+
+def test_with_a_command_that_takes_too_long_ends_what_it_has_started(tmp_path: Path) -> None:
+    pid = tmp_path / "pid"
+    line = f'cmd:sh -c "sleep 60 & echo $! > {pid}; wait"'
+    text = "credentials: {allow_commands: true, command_seconds: 1}\n" + named(line)
+    assert "took longer than 1 s" in fault(tmp_path, text)
+    deadline = time.monotonic() + 10
+    while (ended := Path("/proc", pid.read_text().strip(), "stat")).exists() and ended.read_text().split()[2] != "Z":
+        assert time.monotonic() < deadline, "it goes on"
+
+
+def test_of_a_command_that_prints_without_end_no_more_is_read(tmp_path: Path) -> None:
+    assert "the command `yes` has more than 65536 bytes" in fault(tmp_path, ALLOWED + named("cmd:yes"))
 
 
 def test_what_a_command_says_on_its_standard_error_is_shown_to_nobody(
