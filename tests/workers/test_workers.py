@@ -275,11 +275,13 @@ def is_alive(pid: int) -> bool:
 
 
 def test_a_start_that_fails_ends_as_with_one_process(tmp_path: Path) -> None:
-    code, said = run_gateway(tmp_path, "--workers", "2", config="routes: {r: {deployments: [{model: nobody/m}]}}")
+    code, said = run_gateway(
+        tmp_path, "--workers", "2", "--port", "0", config="routes: {r: {deployments: [{model: nobody/m}]}}"
+    )
     assert code == 2
     assert said.count("unknown provider 'nobody'") == 1
     wrong = "providers: {mine: {base_url: 'http://127.0.0.1:1/v1', protocol: anthropic, rules: {drop: [user]}}}"
-    code, said = run_gateway(tmp_path, "--workers", "2", config=wrong)
+    code, said = run_gateway(tmp_path, "--workers", "2", "--port", "0", config=wrong)
     assert code == 2, said
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
