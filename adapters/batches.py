@@ -7,9 +7,10 @@ the ordinary adapter makes, and each answer is what that one reads.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
-from typing import ClassVar, Final, Protocol
+from collections.abc import Callable, Iterator, Sequence
+from typing import ClassVar, Final, Protocol, TypeVar
 
+import msgspec
 from msgspec import Struct
 
 from adapters.errors import Malformed
@@ -17,8 +18,10 @@ from adapters.types import HttpRequest, Operation, Target
 
 NEVER_MADE = 0
 """In place of a status: the request expired or was cancelled before its turn came; it costs nothing."""
-
-
+BATCH: Final = "the provider's batch"
+LIST: Final = "the provider's list of batches"
+LINE: Final = "a line of the provider's answers"
+T = TypeVar("T")
 _PLAIN: Final = re.compile(r"[0-9A-Za-z_-]{1,200}")
 
 
@@ -27,6 +30,19 @@ def plain_id(id: str) -> str:
     if _PLAIN.fullmatch(id) is None:
         raise Malformed("the provider's batch has an id that is none")
     return id
+
+
+def read(decode: Callable[[bytes], T], body: bytes, what: str) -> T:
+    """Returns what an answer says; raises Malformed, which says of what it is."""
+    try:
+        return decode(body)
+    except msgspec.DecodeError as error:
+        raise Malformed(f"{what} cannot be read: {error}") from None
+
+
+def read_lines(decode: Callable[[bytes], T], body: bytes) -> Iterator[T]:
+    """Yields the lines of answers that are not blank; raises Malformed."""
+    return (read(decode, text, LINE) for text in body.split(b"\n") if text.strip())
 
 
 class Item(Struct, frozen=True):

@@ -14,9 +14,8 @@ from typing import ClassVar, Final
 import msgspec
 from msgspec import Raw, Struct, field
 
-from adapters.batches import NEVER_MADE, Answered, Item, Standing, plain_id
+from adapters.batches import BATCH, LINE, LIST, NEVER_MADE, Answered, Item, Standing, plain_id, read, read_lines
 from adapters.codec import encode
-from adapters.errors import Malformed
 from adapters.types import JSON_HEADERS, HttpRequest, Operation, Target
 
 _VERSION: Final = ("anthropic-version", "2023-06-01")
@@ -114,17 +113,11 @@ class AnthropicBatches:
 
     def standing(self, body: bytes) -> Standing:
         """Reads a batch."""
-        try:
-            return _standing(_batch(body))
-        except msgspec.DecodeError as error:
-            raise Malformed(f"the provider's batch cannot be read: {error}") from None
+        return _standing(read(_batch, body, BATCH))
 
     def found(self, body: bytes) -> Sequence[Standing]:
         """Reads a list of batches."""
-        try:
-            return [_standing(each) for each in _list(body).data]
-        except msgspec.DecodeError as error:
-            raise Malformed(f"the provider's list of batches cannot be read: {error}") from None
+        return [_standing(each) for each in read(_list, body, LIST).data]
 
     def results(self, target: Target, standing: Standing) -> Sequence[HttpRequest]:
         """Returns what gets the answers: below our own URL, since a credential goes nowhere else."""
@@ -132,21 +125,16 @@ class AnthropicBatches:
 
     def answers(self, body: bytes, ids: Sequence[str]) -> Iterator[Answered]:
         """Reads the lines of answers."""
-        for text in body.split(b"\n"):
-            if not text.strip():
-                continue
-            try:
-                line = _line(text)
-                result = line.result
-                if result.type == "succeeded":
-                    yield Answered(line.custom_id, 200, bytes(result.message))
-                elif result.type == "errored":
-                    said = bytes(result.error)
-                    yield Answered(line.custom_id, _STATUS.get(_error(said).error.type, _UNKNOWN), said)
-                else:
-                    yield Answered(line.custom_id, NEVER_MADE)
-            except msgspec.DecodeError as error:
-                raise Malformed(f"a line of the provider's answers cannot be read: {error}") from None
+        for line in read_lines(_line, body):
+            result = line.result
+            if result.type == "succeeded":
+                yield Answered(line.custom_id, 200, bytes(result.message))
+            elif result.type == "errored":
+                said = bytes(result.error)
+                kind = read(_error, said, LINE).error.type
+                yield Answered(line.custom_id, _STATUS.get(kind, _UNKNOWN), said)
+            else:
+                yield Answered(line.custom_id, NEVER_MADE)
 
 
 def _url(target: Target) -> str:

@@ -13,9 +13,8 @@ from typing import ClassVar, Final
 import msgspec
 from msgspec import Raw, Struct, field
 
-from adapters.batches import NEVER_MADE, Answered, Item, Standing, plain_id
+from adapters.batches import BATCH, LIST, NEVER_MADE, Answered, Item, Standing, plain_id, read
 from adapters.codec import encode
-from adapters.errors import Malformed
 from adapters.gemini.request import model_path
 from adapters.types import JSON_HEADERS, HttpRequest, Operation, Target
 
@@ -129,17 +128,11 @@ class GeminiBatches:
 
     def standing(self, body: bytes) -> Standing:
         """Reads an operation."""
-        try:
-            return _standing(_one_standing(body))
-        except msgspec.DecodeError as error:
-            raise Malformed(f"the provider's batch cannot be read: {error}") from None
+        return _standing(read(_one_standing, body, BATCH))
 
     def found(self, body: bytes) -> Sequence[Standing]:
         """Reads a list of operations."""
-        try:
-            return [_standing(each) for each in _list(body).operations]
-        except msgspec.DecodeError as error:
-            raise Malformed(f"the provider's list of batches cannot be read: {error}") from None
+        return [_standing(each) for each in read(_list, body, LIST).operations]
 
     def results(self, target: Target, standing: Standing) -> Sequence[HttpRequest]:
         """Returns what gets the operation, which the answers are in."""
@@ -147,10 +140,7 @@ class GeminiBatches:
 
     def answers(self, body: bytes, ids: Sequence[str]) -> Iterator[Answered]:
         """Reads the answers; they stand in the order of the requests, and say whose they are if all is well."""
-        try:
-            every = _operation(body).response.inlined_responses.inlined_responses
-        except msgspec.DecodeError as error:
-            raise Malformed(f"the provider's answers cannot be read: {error}") from None
+        every = read(_operation, body, "the provider's answers").response.inlined_responses.inlined_responses
         in_order = ids if len(ids) == len(every) else [""] * len(every)
         for one, id in zip(every, in_order, strict=True):
             id = one.metadata.key or id

@@ -12,7 +12,7 @@ from typing import ClassVar, Final
 import msgspec
 from msgspec import Raw, Struct, field
 
-from adapters.batches import NEVER_MADE, Answered, Item, Standing, plain_id
+from adapters.batches import BATCH, LIST, NEVER_MADE, Answered, Item, Standing, plain_id, read, read_lines
 from adapters.codec import encode
 from adapters.errors import Malformed
 from adapters.types import JSON_HEADERS, HttpRequest, Operation, Target
@@ -111,17 +111,11 @@ class OpenAIBatches:
 
     def standing(self, body: bytes) -> Standing:
         """Reads a batch."""
-        try:
-            return _standing(_batch(body))
-        except msgspec.DecodeError as error:
-            raise Malformed(f"the provider's batch cannot be read: {error}") from None
+        return _standing(read(_batch, body, BATCH))
 
     def found(self, body: bytes) -> Sequence[Standing]:
         """Reads a list of batches."""
-        try:
-            return [_standing(each) for each in _list(body).data]
-        except msgspec.DecodeError as error:
-            raise Malformed(f"the provider's list of batches cannot be read: {error}") from None
+        return [_standing(each) for each in read(_list, body, LIST).data]
 
     def results(self, target: Target, standing: Standing) -> Sequence[HttpRequest]:
         """Returns what gets the file of answers, and that of errors."""
@@ -129,18 +123,11 @@ class OpenAIBatches:
 
     def answers(self, body: bytes, ids: Sequence[str]) -> Iterator[Answered]:
         """Reads the lines of such a file."""
-        for text in body.split(b"\n"):
-            if not text.strip():
-                continue
-            try:
-                line = _line(text)
-            except msgspec.DecodeError as error:
-                raise Malformed(f"a line of the provider's answers cannot be read: {error}") from None
-            response = line.response
-            if response is None:
+        for line in read_lines(_line, body):
+            if line.response is None:
                 yield Answered(line.custom_id, NEVER_MADE)
             else:
-                yield Answered(line.custom_id, response.status_code, bytes(response.body))
+                yield Answered(line.custom_id, line.response.status_code, bytes(line.response.body))
 
 
 def _standing(batch: _Batch) -> Standing:

@@ -21,7 +21,7 @@ from gateway.records import AttemptRecord, UsageRecord
 from gateway.routing.deployment import Deployment
 from gateway.routing.route import Plan
 from gateway.telemetry.access_log import clean_name
-from gateway.telemetry.counts import overhead_seconds
+from gateway.telemetry.counts import milliseconds, overhead_seconds
 
 _NOTHING: Final = Usage()
 _BYTES_PER_TOKEN: Final = 4
@@ -87,9 +87,9 @@ class Settler:
             "none" if usage is None else "estimated" if usage.estimated else "reported",
             cost,
             version,
-            None if outcome.first_byte is None else _milliseconds(outcome.first_byte - outcome.started),
-            _milliseconds(total_seconds),
-            _milliseconds(_overhead_seconds(outcome, now)),
+            None if outcome.first_byte is None else milliseconds(outcome.first_byte - outcome.started),
+            milliseconds(total_seconds),
+            milliseconds(_overhead_seconds(outcome, now)),
             tuple([_attempt(each, now) for each in outcome.attempts]),
             outcome.fallback,
             _hedged(outcome.attempts) if len(outcome.attempts) > 1 else "",
@@ -183,10 +183,6 @@ def _attempt(attempt: Attempt, now: float) -> AttemptRecord:
         attempt.deployment,
         kind,
         None if failure is None else failure.status,
-        _milliseconds(ended - attempt.started),
+        milliseconds(ended - attempt.started),
         attempt.is_hedge,
     )
-
-
-def _milliseconds(seconds: float) -> float:
-    return int(seconds * 1_000_000 + 0.5) / 1000 if seconds > 0 else 0.0

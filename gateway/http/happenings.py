@@ -15,6 +15,7 @@ from gateway.resilience.consequences import Event, Turn
 from gateway.runtime import Runtime
 from gateway.state.base import CoolDown
 from gateway.telemetry.access_log import clean
+from gateway.telemetry.counts import milliseconds
 from gateway.telemetry.feed import Feed
 
 LOOK_SECONDS: Final = 0.5
@@ -172,14 +173,10 @@ def tell_request(feed: Feed, outcome: Outcome, client: str) -> None:
             "cached_tokens": usage.cached_prompt,
             "reasoning_tokens": usage.reasoning,
             "cost_usd": None if cost is None else dollars(cost),
-            "ttft_ms": None if first is None else _milliseconds(first - outcome.started),
-            "total_ms": _milliseconds(outcome.ended - outcome.started),
+            "ttft_ms": None if first is None else milliseconds(first - outcome.started),
+            "total_ms": milliseconds(outcome.ended - outcome.started),
             "cancelled": outcome.is_cancelled,
         },
     )
     if not attempts and outcome.status in _REFUSALS:
         feed.tell("refusal", {**who, **what, "limit": outcome.limit or None, "of": outcome.limit_of or None})
-
-
-def _milliseconds(seconds: float) -> float:
-    return round(max(seconds, 0.0) * 1000, 3)

@@ -11,7 +11,7 @@ import msgspec
 
 from adapters.types import Usage
 from gateway.domain import Outcome
-from gateway.telemetry.counts import overhead_seconds
+from gateway.telemetry.counts import milliseconds, overhead_seconds
 from gateway.telemetry.writer import QUEUE_RECORDS, LineWriter, Sink
 
 MAX_VALUE_CHARS: Final = 200
@@ -105,10 +105,10 @@ class AccessLog:
             counts.cached_prompt,
             counts.reasoning,
             "none" if usage is None else "estimated" if usage.estimated else "reported",
-            None if first is None else _milliseconds(first - started),
-            _milliseconds(outcome.ended - started),
-            _milliseconds(outcome.upstream_seconds),
-            _milliseconds(overhead_seconds(outcome)),
+            None if first is None else milliseconds(first - started),
+            milliseconds(outcome.ended - started),
+            milliseconds(outcome.upstream_seconds),
+            milliseconds(overhead_seconds(outcome)),
             outcome.bytes_in,
             outcome.bytes_out,
             None if outcome.finish is None else clean_name(outcome.finish),
@@ -141,8 +141,3 @@ def clean(value: str, limit: int = MAX_VALUE_CHARS) -> str:
 def clean_name(value: str) -> str:
     """Returns what `clean` does, for what is the same in most requests."""
     return clean(value)
-
-
-def _milliseconds(seconds: float) -> float:
-    # Four times cheaper than round(seconds * 1000, 3).
-    return int(seconds * 1_000_000 + 0.5) / 1000 if seconds > 0 else 0.0

@@ -24,6 +24,12 @@ FEWEST_SECONDS: Final = 0.001
 """What is shorter between two attempts is our own work and no pause."""
 
 
+def milliseconds(seconds: float) -> float:
+    """Returns a span in milliseconds to the microsecond, 0.0 for what clocks made negative."""
+    # Four times cheaper than round(seconds * 1000, 3).
+    return int(seconds * 1_000_000 + 0.5) / 1000 if seconds > 0 else 0.0
+
+
 def overhead_seconds(outcome: Outcome) -> float:
     """Returns the time that was not spent waiting for an upstream; of a stream, up to its first byte.
 
