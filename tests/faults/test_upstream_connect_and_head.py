@@ -129,10 +129,13 @@ async def test_a_kept_connection_that_closes_at_the_moment_of_sending_costs_the_
 async def test_the_keep_alive_race_is_replayed_only_once(stage: Stage) -> None:
     assert (await stage.plays(fine()).ask()).status == 200
     scene = stage.plays(raw(RESET))
+    before = len(stage.upstream.connections)
     answer = await scene.ask()
     assert_error(answer, 502, "upstream_disconnected")
-    assert len(scene.requests) == 3, "the kept connection, its replay, and one more attempt"
-    await stage.settled(answer, error="upstream_disconnected", attempts=3)
+    # Tests before this one may have left several kept connections: the second attempt may get one, too.
+    was_kept = [request.connection < before for request in scene.requests]
+    assert was_kept in ([True, False, False], [True, False, True, False]), "a replay takes a new connection, once"
+    await stage.settled(answer, error="upstream_disconnected", attempts=len(was_kept))
 
 
 async def test_one_byte_of_an_answer_on_a_kept_connection_forbids_the_replay(stage: Stage) -> None:
