@@ -34,10 +34,11 @@ from gateway.plugins.hooks import Hooks
 from gateway.plugins.loading import Plugins, load_plugins
 from gateway.registry.adapters import ADAPTERS, BATCHES, OPTIONS_OF, RULED
 from gateway.registry.builtin import layer, load_builtin, starting_row, to_spec
-from gateway.registry.catalogue import DEMO, DEMO_MODEL, Catalogue
+from gateway.registry.catalogue import Catalogue
 from gateway.registry.discovery import Discovery, Probe
 from gateway.registry.generic import generic_of
 from gateway.registry.probing import Prober
+from gateway.registry.provider import DEMO, DEMO_MODEL
 from gateway.registry.registry import Registry
 from gateway.registry.routes import RouteBook
 from gateway.registry.strictness import warnings_of

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from gateway.cli.configuration import load_configuration, located
 
 if TYPE_CHECKING:
-    from gateway.registry.catalogue import Provider
+    from gateway.registry.provider import Provider
     from gateway.registry.registry import Registry
 
 
