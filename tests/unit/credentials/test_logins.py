@@ -30,6 +30,9 @@ HOUR = 3600.0
 REFUSED = {"error": "invalid_grant", "error_description": "Token has been revoked: " + REFRESH}
 
 
+# MiniMax's refresh grant.
+
+
 async def test_a_refresh_token_becomes_an_access_token(tmp_path: Path, clock: Clock, endpoint: TokenEndpoint) -> None:
     async with client() as control:
         signer = House(tmp_path, clock, control).signer(minimax(endpoint))
@@ -71,6 +74,9 @@ async def test_a_200_without_success_is_a_refusal(tmp_path: Path, clock: Clock) 
             with pytest.raises(CredentialUnavailable, match=r"login fail.*set providers\.minimax\.login") as caught:
                 await sent(signer)
     assert REFRESH not in str(caught.value)
+
+
+# Whoever has renewed last is believed.
 
 
 async def test_the_refresh_token_that_an_answer_gives_is_used_the_next_time(
@@ -218,6 +224,9 @@ async def test_after_a_reload_a_refresh_token_that_could_not_be_written_down_is_
     assert [form["refresh_token"] for form in endpoint.asked] == [REFRESH, "refresh-1"]
 
 
+# Files of other programs.
+
+
 def gemini_file(path: Path, clock: Clock, **more: Any) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     creds = {"access_token": "ya29.of-the-cli", "refresh_token": "1//cli", "expiry_date": (clock.now + HOUR) * 1000}
@@ -321,6 +330,9 @@ async def test_a_file_without_a_login_says_so(content: str | None, tmp_path: Pat
         signer = House(tmp_path, clock, control).signer({"file": "~/auth.json"}, CODEX)
         with pytest.raises(CredentialUnavailable, match=r"auth\.json .*run `codex login`"):
             await sent(signer)
+
+
+# Who asked for it.
 
 
 def test_logins_of_other_programs_are_used_only_if_the_file_names_the_provider(tmp_path: Path, clock: Clock) -> None:
