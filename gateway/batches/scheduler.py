@@ -101,6 +101,7 @@ class Scheduler(AbstractAsyncContextManager["Scheduler"]):
         if self._running:
             await asyncio.wait(tuple(self._running), timeout=_LAST_SECONDS)
         await end_all((*self._running, *self._consigning.values()))
+        self._consigner.close()
         await end_all([hold])
 
     def wake(self) -> None:
