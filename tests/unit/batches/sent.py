@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -74,3 +76,14 @@ async def costs(house: Works) -> list[tuple[int | None, str]]:
     assert await house.runtime.books.drain(10)
     found = await (await house.storage()).records(RecordsQuery(limit=100))
     return sorted((each.cost_nano_usd, each.price_version) for each in found)
+
+
+async def scraped(house: Works, wanted: dict[str, int]) -> bool:
+    """Says whether metrics tell of so many consignments in each state, and since when there are any."""
+    text = house.runtime.metrics.render().decode()
+    found = re.findall(r'anyport_batch_consignments\{provider="up",state="(\w+)"\} (\d+)', text)
+    since = re.findall(r'anyport_batch_consignment_oldest_timestamp_seconds\{provider="up"\} (\S+)', text)
+    now = time.time()
+    return {state: int(count) for state, count in found} == wanted and (
+        not wanted or now - 60 < float(since[0]) <= now + 1
+    )

@@ -15,7 +15,7 @@ from gateway.batches.scheduler import HOLD_SECONDS
 from gateway.records import VirtualKey
 from gateway.storage.base import DAY_MS
 from gateway.storage.jobs import Batch
-from tests.unit.batches.sent import APIS, FULL_NANO_USD, api_of, costs, house_of, pass_time, there
+from tests.unit.batches.sent import APIS, FULL_NANO_USD, api_of, costs, house_of, pass_time, scraped, there
 from tests.unit.batches.works import ANSWER, OWNER, lines
 from tests.upstreams.batch_apis import GeminiApi, OpenAIApi
 from tests.upstreams.scripted import Answer, Recorded, json_response
@@ -29,11 +29,13 @@ async def test_lines_go_to_the_providers_own_batches_at_half_the_price(tmp_path:
         async with house.scheduler() as scheduler:
             await there(house, batch)
             assert (len(api.batches), api.alone) == (1, [])
+            await house.until(lambda: scraped(house, {"there": 1}))
             pass_time(house, scheduler)
             await asyncio.sleep(0.2)
             api.end()
             pass_time(house, scheduler)
             done = await house.seen(batch)
+            await house.until(lambda: scraped(house, {}))
         assert (done.status, done.completed, done.failed, done.consignments) == ("completed", 2, 1, ())
         written = await house.written(done.output_file_id)
         assert [each["custom_id"] for each in written] == ["a", "b"]
