@@ -85,6 +85,7 @@ class Collector:
         name = consignment.deployment
         _log.warning("%s has taken no batch of %s; its lines are made one by one", name, visit.batch.id)
         await self.drop(visit, consignment)
+        await provider.withdraw(consignment.uploaded.encode())
 
     async def _look(self, visit: Visit, way: Way, lines: Sequence[Line], provider: ProviderBatches) -> None:
         consignment = way.consignment

@@ -35,6 +35,8 @@ _SENDING_MS: Final = int(2 * CALL_SECONDS * 1000)
 """How long after it was about to be sent nobody else asks what became of that."""
 _READ_MS: Final = 15_000
 """After that every replica has read what was written down of a consignment."""
+_LONGEST_UPLOADED: Final = 4_000
+"""An answer to an upload has some hundred bytes; the document of a batch is no place for longer ones."""
 _log = logging.getLogger("anyport.batches")
 
 
@@ -119,7 +121,7 @@ class Consigner:
         uploaded = b""
         try:
             uploaded = await provider.upload(operation, items, consignment.id)
-            sending = await self._begin(visit, consignment, chosen, key)
+            sending = await self._begin(visit, replace(consignment, uploaded=_short(uploaded)), chosen, key)
             for line in others:
                 await visit.jobs.give_back(line, consignment.id, 0, is_tried=False)
             standing = await provider.submit(operation, items, consignment.id, uploaded)
@@ -182,6 +184,10 @@ class Consigner:
                 prepared.lease.release()
             others.append(line)
         return chosen, others
+
+
+def _short(uploaded: bytes) -> str:
+    return uploaded.decode(errors="replace") if len(uploaded) <= _LONGEST_UPLOADED else ""
 
 
 def _go_together(one: Prepared, other: Prepared) -> bool:

@@ -76,6 +76,8 @@ class Consignment(Struct, frozen=True):
     sent_ms: int = 0
     count: int = 0
     """How many requests were sent."""
+    uploaded: str = ""
+    """What the provider said to an upload that came before, if it is short."""
     remote_id: str = ""
     """What the provider calls it."""
     reserved_nano_usd: dict[str, int] = {}

@@ -7,7 +7,7 @@ import asyncio
 from msgspec.structs import replace
 
 from gateway.storage.base import Storage
-from gateway.storage.jobs import COMPLETED, FAILED, Batch, Line, Page, StoredFile
+from gateway.storage.jobs import COMPLETED, FAILED, Batch, Consignment, Line, Page, StoredFile
 from tests.storage.values import opened
 
 NOW = 1_800_000_000_000
@@ -138,6 +138,26 @@ async def test_after_a_cancellation_nothing_is_taken_and_no_check_goes_on(storag
     made = await running(storage)
     await jobs.cancel("key:a", made.id, NOW)
     assert await jobs.take(made.id, "one", 9, NOW, LATER) == []
+
+
+async def test_who_lost_its_hold_changes_nothing_of_a_consignment(storage: Storage) -> None:
+    jobs = storage.jobs
+    made = await running(storage, lines=3)
+    assert await jobs.hold(made.id, "one", NOW, LATER)
+    new = Consignment("c1", "", "new", NOW)
+    assert len(await jobs.consign(made.id, "one", new, 2, 1000, NOW)) == 2
+    assert await jobs.hold(made.id, "two", LATER, LATER + 1)
+    sending = replace(new, state="sending", reserved_nano_usd={"key:k1": 70, "team:t1": 70})
+    assert await jobs.put_consignment(made.id, sending, "one") is None
+    assert not await jobs.drop_consignment(made.id, "c1", "one")
+    assert await storage.reserved() == {}
+    found = await jobs.put_consignment(made.id, sending, "two")
+    assert found is not None and found.consignments == (sending,)
+    assert await storage.reserved() == {"key:k1": {"c1": 70}, "team:t1": {"c1": 70}}
+    assert await jobs.unfinished(made.id, LATER) == (3, 2)
+    assert await jobs.drop_consignment(made.id, "c1", "two")
+    assert await storage.reserved() == {}
+    assert await jobs.unfinished(made.id, LATER) == (3, 0)
 
 
 async def test_what_is_old_goes_but_not_a_batch_at_work(storage: Storage) -> None:

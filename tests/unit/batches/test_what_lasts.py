@@ -221,5 +221,20 @@ async def test_a_file_of_which_no_batch_was_begun_is_deleted(tmp_path: Path) -> 
         assert (done.completed, len(api.alone), api.deleted) == (1, 1, ["file-0"])
 
 
+async def test_a_file_is_deleted_also_if_it_is_found_out_later_that_no_batch_was_begun(tmp_path: Path) -> None:
+    api = api_of("openai")
+    assert isinstance(api, OpenAIApi)
+    api.is_deaf = True
+    async with house_of(tmp_path, api) as house:
+        batch = await house.put(lines(["a"]))
+        async with house.scheduler() as running:
+            await house.seen(batch, lambda each: [c.state for c in each.consignments] == ["sending"])
+            await house.until(lambda: _so(bool(api.batches)))
+            api.batches.clear()  # as if it had never arrived
+            pass_time(house, running)
+            done = await house.seen(batch)
+        assert (done.completed, len(api.alone), api.deleted) == (1, 1, ["file-0"])
+
+
 async def _so(it: bool) -> bool:
     return it
