@@ -264,8 +264,8 @@ class Jobs(Protocol):
         """Returns how many lines are not done, and how many of them somebody holds."""
         ...
 
-    async def results(self, batch_id: str, after: int, limit: int) -> list[LineResult]:
-        """Returns what became of the lines behind a number, in their order."""
+    async def results(self, batch_id: str, after: int, limit: int, most_bytes: int) -> list[LineResult]:
+        """Returns what became of the lines behind a number, in their order: within both bounds, one at least."""
         ...
 
     async def finish(self, batch: Batch, holder: str, was: Status, new: Sequence[StoredFile]) -> bool:

@@ -114,7 +114,9 @@ async def test_holding_is_made_longer_and_a_batch_is_finished_by_its_holder(stor
     held = await jobs.hold(made.id, "one", LATER, LATER + 30_000)
     assert held is not None
     assert await jobs.hold(made.id, "two", LATER, LATER + 30_000) is None
-    assert [each.result for each in await jobs.results(made.id, -1, 10)] == [b"yes\n", b"no\n"]
+    assert [each.result for each in await jobs.results(made.id, -1, 10, 1_000)] == [b"yes\n", b"no\n"]
+    for most_bytes, count in ((0, 1), (6, 1), (7, 2)):
+        assert len(await jobs.results(made.id, -1, 10, most_bytes)) == count
     await jobs.begin_file(file("file-out"))
     await jobs.add_part("file-out", 0, b"yes\n")
     ended = replace(held, status="completed", completed=1, failed=1, output_file_id="file-out")
@@ -122,7 +124,7 @@ async def test_holding_is_made_longer_and_a_batch_is_finished_by_its_holder(stor
     assert await jobs.finish(ended, "one", "in_progress", [file("file-out", bytes=4)])
     assert await jobs.batch("key:a", made.id) == ended
     assert await jobs.file("key:a", "file-out") == file("file-out", bytes=4)
-    assert (await jobs.at_work(), await jobs.results(made.id, -1, 10)) == ([], [])
+    assert (await jobs.at_work(), await jobs.results(made.id, -1, 10, 1_000)) == ([], [])
 
 
 async def test_after_a_cancellation_nothing_is_taken_and_no_check_goes_on(storage: Storage) -> None:
