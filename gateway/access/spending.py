@@ -108,7 +108,7 @@ class Spending:
         return sum(nano_usd for id, nano_usd in found.items() if id not in self.held_here)
 
     def forget(self, consignment: str) -> None:
-        """Counts a consignment no more whose cost the counters know: before the next look, and if one is under way."""
+        """Counts a consignment no more whose cost the counters know; a look under way may count it once more."""
         self._reserved = {
             owner: {id: nano_usd for id, nano_usd in found.items() if id != consignment}
             for owner, found in self._reserved.items()
