@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections.abc import Callable
 from typing import Final
@@ -27,6 +28,7 @@ from gateway.records import NO_LIMITS
 from gateway.registry.adapters import BATCHES
 from gateway.routing.asking import Asking
 from gateway.routing.deployment import Deployment
+from gateway.routing.route import Plan, Route, Stage
 from gateway.storage.jobs import COMPLETED, Batch, Consignment, Line
 
 _ANSWERED: Final = 200
@@ -48,8 +50,8 @@ class Way(Struct, frozen=True):
     consignment: Consignment
     deployment: Deployment
     key: Key
-    model: str
-    """What its lines ask for now, in place of what stands in them; empty for that."""
+    is_route_gone: bool
+    """The deployment is that of `provider/model`, at the price that the route had."""
 
 
 class ConsignedLines:
@@ -99,8 +101,11 @@ class ConsignedLines:
             for each in (each for stage in plan.stages for each in stage.route.deployments):
                 is_it = public_model(each) == model if model else each.id == consignment.deployment
                 key = key_of(each, consignment.key)
-                if is_it and key is not None and each.adapter.protocol in BATCHES:
-                    return Way(consignment, each, key, model)
+                if not is_it or key is None or each.adapter.protocol not in BATCHES:
+                    continue
+                if model and consignment.price is not None:
+                    each = dataclasses.replace(each, price=consignment.price, is_price_own=True)
+                return Way(consignment, each, key, bool(model))
         return None
 
     def ending(self, visit: Visit, way: Way, line: Line, said: Answered, lease: Lease | None) -> Ending:
@@ -111,10 +116,12 @@ class ConsignedLines:
         client = runtime.keys.known(visit.batch.owner)
         outcome = _outcome(visit.batch, way, line, client)
         # It was let go; what its key may do since has no part in what was used.
-        asking = self._asking(visit, line, client, way.model)
-        plan = planned(runtime, asking, ANONYMOUS, outcome)
-        if way.model:
-            outcome.model = runtime.router.show(self._asking(visit, line, client).call.model)
+        asking = self._asking(visit, line, client)
+        if way.is_route_gone:
+            outcome.model = runtime.router.show(asking.call.model)
+            plan = Plan(outcome.model, (Stage(Route(deployment.id, (deployment,))),))
+        else:
+            plan = planned(runtime, asking, ANONYMOUS, outcome)
         reply = _read(deployment, asking.call, said)
         if isinstance(reply, Reply):
             outcome.usage, outcome.response_model, outcome.finish = reply.usage, reply.model, reply.finish

@@ -155,6 +155,7 @@ class Consigner:
             look_at_ms=now_ms + _SENDING_MS,
             provider=deployment.provider,
             model=public_model(deployment),
+            price=deployment.price if deployment.is_price_own else None,
             key=key.account.fingerprint,
             sent_ms=now_ms,
             count=len(chosen),

@@ -12,6 +12,8 @@ from typing import Final, Literal, Protocol
 
 from msgspec import Struct
 
+from gateway.domain import Price
+
 PART_BYTES: Final = 256 * 1024
 """Of a file, in one row."""
 WAITING: Final = 0
@@ -71,6 +73,8 @@ class Consignment(Struct, frozen=True):
     provider: str = ""
     model: str = ""
     """As `provider/model`: what it can be asked by when the route has gone."""
+    price: Price | None = None
+    """The one that the route says; None for that of the model."""
     key: str = ""
     """Fingerprint of the credential that it was sent with."""
     sent_ms: int = 0

@@ -17,7 +17,7 @@ from gateway.http.api.inbound import read_call
 from gateway.records import Budget, VirtualKey, Window
 from gateway.routing.asking import Asking
 from gateway.storage.base import DAY_MS, HOUR_MS
-from tests.unit.batches.sent import api_of, costs, house_of, pass_time, there
+from tests.unit.batches.sent import FULL_NANO_USD, api_of, costs, house_of, pass_time, there
 from tests.unit.batches.works import ANSWER, Works, line, lines
 from tests.upstreams.batch_apis import OpenAIApi
 from tests.upstreams.scripted import Answer, Recorded
@@ -154,6 +154,7 @@ async def test_answers_are_fetched_also_if_the_route_is_there_no_more(tmp_path: 
             done = await house.seen(batch)
         assert (done.status, done.completed, api.alone) == ("completed", 2, [])
         assert [(each.model, each.deployment) for each in house.told] == [("r", "up/m")] * 2
+        assert await costs(house) == [(FULL_NANO_USD // 2, "configuration/batch")] * 2
 
 
 async def test_answers_wait_for_the_credential_that_they_were_asked_with(
