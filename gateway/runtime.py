@@ -196,6 +196,7 @@ class Runtime:
         gate = Gate(
             self.shared.admissions.thing,
             self.shared.stored.thing.spending.spent,
+            self.shared.stored.thing.spending.reserved,
             prices=prices,
             wall=time.time,
             assumed_output_tokens=self.settings.access.assumed_output_tokens,
