@@ -280,9 +280,9 @@ class KeyRing:
         headers = self.headers(key)
         return headers if self.signer is None else headers + await self.signer.sign(request)
 
-    def refused(self, headers: Headers) -> bool:
-        """Notes that what `sign` returned was answered with 401; returns whether it can return something else."""
-        return self.signer is not None and self.signer.refused(headers)
+    def refused(self, headers: Headers, failure: Failure) -> bool:
+        """Notes that a request with what `sign` returned was refused; returns whether something else may be let in."""
+        return self.signer is not None and self.signer.refused(headers, failure)
 
     def copy(self, state_of: Callable[[KeyState], KeyState]) -> KeyRing:
         """Returns a ring with the same secrets and turn, and other states."""

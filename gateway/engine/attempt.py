@@ -91,9 +91,9 @@ class Attempter:
             head = response.head
             learn(order.key.state, head.headers, order.attempt.first_byte)
             if not 200 <= head.status < 300:
-                # The same request may be let in with another token.
-                is_stale = head.status == 401 and not ring.is_static and ring.refused(headers)
                 failure = await self._refusal(deployment, response, deadline)
+                # The same request may be let in with another token.
+                is_stale = not ring.is_static and ring.refused(headers, failure)
                 raise AttemptFailed(failure, is_replayable=is_stale, passed=passed_on(head))
             if order.call.stream:
                 stream = await self._first_content(order, response, deadline)
