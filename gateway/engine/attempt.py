@@ -78,11 +78,15 @@ class Attempter:
         deployment = order.deployment
         deadline = _deadline(order, order.begin_by)
         ring = deployment.key_ring
-        headers = ring.headers(order.key) if ring.is_static else await self._signature(order, deadline)
+        request = order.request
+        if ring.is_static:
+            headers = ring.headers(order.key)
+        else:
+            request, headers = await self._authenticated(order, deadline)
         timeouts = self._timeouts(order, deadline)
         try:
             transport = self._transport_for(deployment)
-            response = await transport.send(signed(order.request, headers), timeouts, fresh=fresh)
+            response = await transport.send(signed(request, headers), timeouts, fresh=fresh)
         except TransportError as error:
             raise AttemptFailed(self._failure(error, deadline), is_replayable=error.replayable) from None
         order.attempt.first_byte = self._clock()
@@ -117,11 +121,13 @@ class Attempter:
             return replace(deadline.passed(), is_unsent=error.is_unsent)
         return from_transport(error)
 
-    async def _signature(self, order: Order, deadline: Deadline) -> Headers:
-        """Returns the headers of a credential that depends on the request, or has to be fetched."""
+    async def _authenticated(self, order: Order, deadline: Deadline) -> tuple[HttpRequest, Headers]:
+        """Returns the request, and the headers of a credential that depends on it, or has to be fetched."""
+        ring = order.deployment.key_ring
         try:
             async with asyncio.timeout(max(deadline.at - self._clock(), 0)):
-                return await order.deployment.key_ring.sign(order.request, order.key)
+                request = await ring.completed(order.request)
+                return request, await ring.sign(request, order.key)
         except CredentialUnavailable as error:
             failure = Failure(FailureKind.AUTH, error.message, code=NO_CREDENTIAL, is_unsent=True)
             raise AttemptFailed(failure) from None
