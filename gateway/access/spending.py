@@ -4,7 +4,8 @@ Theory. The figure of an owner is as old as its last look; what this process has
 what other replicas have spent, the shared ones. So an old figure is no fault, and none at all is: of an owner whose
 spending was never read nothing is known, and whoever asks hears that. So nothing is read before storage has what
 processes before this one wrote down, which no counter knows. In each turn of the task all new owners are read, those
-that were asked for, and some of the others.
+that were asked for, and some of the others. An owner that was made while all this runs is read before anybody may come
+in its name: else its first requests would be refused for nothing.
 
 What lines of batches at providers may cost yet is read from storage, too: whoever had them admitted may be gone. It is
 read before the sums, and taken out of storage after the records are in: so what a line costs is in one of the two, or
@@ -13,7 +14,9 @@ for a moment in both.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence, Set
+from contextlib import suppress
 from typing import Final, Protocol
 
 from gateway.access.admission import Owner, Span, owner_id, span
@@ -21,6 +24,8 @@ from gateway.access.looks import REFRESH_SECONDS, Looks
 from gateway.records import Window
 from gateway.storage.base import StorageUnavailable
 
+_FORESIGHT_SECONDS: Final = 1.0
+"""How long new owners wait until their spending is read, and those that were disabled beside them."""
 _OTHERS: Final = 200
 """Owners nobody asked for that are read in one turn."""
 
@@ -75,6 +80,8 @@ class Spending:
         self._looks = Looks(self._look, what="what was spent of budgets", refresh_seconds=refresh_seconds)
         self._known: dict[str, _Figures] = {}
         """Those that were read longest ago are first."""
+        self._coming: Sequence[Owner] = ()
+        """New owners, whom nobody sees yet."""
         self._asked: set[str] = set()
         self._reserved: Mapping[str, Mapping[str, int]] = {}
         """Owner -> consignment -> nano-dollars."""
@@ -120,10 +127,19 @@ class Spending:
             self._is_complete = is_complete
         await self._looks.start()
 
-    async def follow(self) -> None:
-        """Looks again if it has started: before that, storage may lack what a process before this one wrote down."""
-        if self._looks.has_started:
-            await self._looks.refresh()
+    async def foresee(self, owners: Sequence[Owner]) -> None:
+        """Reads what new owners have spent, before anybody sees these, for a second at most.
+
+        Not before it has started: until then storage may lack what a process before this one wrote down.
+        """
+        self._coming = [each for each in owners if each.budgets and not self._knows(owner_id(each), each)]
+        try:
+            if self._coming and self._looks.has_started:
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(_FORESIGHT_SECONDS):
+                        await self._looks.refresh()
+        finally:
+            self._coming = ()
 
     async def aclose(self) -> None:
         """Ends the task."""
@@ -134,7 +150,7 @@ class Spending:
         await self._looks.refresh()
 
     async def _look(self) -> None:
-        owners = {owner_id(each): each for each in self._owners()}
+        owners = {owner_id(each): each for each in (*self._owners(), *self._coming)}
         if owners and not self._is_complete():
             raise StorageUnavailable("older records are not in storage yet")
         self._known = {id: known for id, known in self._known.items() if id in owners}

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from gateway.settings.model import Settings
     from gateway.settings.provider_files import ProviderFile
+    from gateway.settings.references import SecretFile
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +40,15 @@ def load_configuration(
     path = find_config(explicit, os.environ, Path()) if data is None else explicit or Path(CONFIG_NAME)
     files = read_provider_files(directory_beside(path)) if files is None else files
     return Configuration(path, load_settings(path, os.environ, known_providers(), data=data, files=files), os.environ)
+
+
+def files_of_secrets(explicit: Path | None) -> Sequence[SecretFile]:
+    """Returns the files that secrets of the same configuration stand in; raises ConfigError."""
+    from gateway.settings.load import files_of_secrets, find_config
+    from gateway.settings.provider_files import directory_beside, read_provider_files
+
+    path = find_config(explicit, os.environ, Path())
+    return files_of_secrets(path, os.environ, read_provider_files(directory_beside(path)))
 
 
 def known_providers() -> Mapping[str, str]:

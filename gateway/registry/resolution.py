@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 
+from gateway.credentials.asked import Asked
 from gateway.credentials.errors import CredentialUnavailable, InvalidCredential
 from gateway.credentials.keyring import KeyBook, KeyRing
 from gateway.credentials.logins import Logins, Place, placeholder_in, terms_warning
@@ -16,8 +17,10 @@ from gateway.credentials.resolve import (
     resolve_base_url,
     resolve_credentials,
 )
+from gateway.credentials.sign import Signer
 from gateway.credentials.variables import first
 from gateway.domain import ProviderSpec
+from gateway.registry.adapters import PRELUDES
 from gateway.registry.generic import NO_GENERIC, Generic
 from gateway.registry.provider import Provider
 from gateway.secret import Secret
@@ -143,7 +146,7 @@ class Resolution:
         self._providers[spec.id, region, profile] = Provider(
             spec=spec,
             base_url=place.url,
-            key_ring=self._key_ring(spec, found, account),
+            key_ring=self._key_ring(spec, found, account, place.url),
             source=found.source,
             base_url_source=place.source,
             is_configured=row is not None or place.source.startswith("env "),
@@ -174,13 +177,23 @@ class Resolution:
         signer = self._logins.signer(place, login, is_named=row is not None, placeholder=placeholder)
         return replace(found, source=signer.source, signer=signer) if signer else found
 
-    def _key_ring(self, spec: ProviderSpec, found: Resolved, account: str = "") -> KeyRing:
+    def _key_ring(self, spec: ProviderSpec, found: Resolved, account: str = "", base_url: str = "") -> KeyRing:
         if self._keep is not None:
             known = found.signer.secrets if found.signer else found.secrets
             for secret in (*known, *(each for _, each in found.also)):
                 self._keep(secret)
         shown = spec if found.auth == spec.auth else replace(spec, auth=found.auth)
-        return KeyRing(shown, found.secrets, found.signer, found.also, state_of=self._keys, account=account)
+        asked = self._asked(spec, base_url, found.signer)
+        return KeyRing(
+            shown, found.secrets, found.signer, found.also, state_of=self._keys, account=account, asked=asked
+        )
+
+    def _asked(self, spec: ProviderSpec, base_url: str, signer: Signer | None) -> Asked | None:
+        """Returns what asks an account for what its requests need, None if they need nothing or the row says it."""
+        prelude = PRELUDES.get(spec.protocol)
+        if prelude is None or signer is None or self._logins is None or getattr(spec.options, prelude.option):
+            return None
+        return self._logins.asked(spec.id, prelude, prelude.question(base_url, spec.headers), signer)
 
     def _has_variable(self, spec: ProviderSpec) -> bool:
         return first(self._environ, *spec.credential_envs) is not None

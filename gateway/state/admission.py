@@ -85,6 +85,23 @@ class Check(Struct, frozen=True):
         force_setattr(self, "capacity", self.limit * UNIT if is_rate(self.kind) else free)
 
 
+class Filled(Struct, frozen=True):
+    """How far a rate is filled, as one replica knows it."""
+
+    name: str
+    """Of its counter."""
+    limit: int
+    level: int
+    """When the counter of all was last heard of, less what has leaked since."""
+    alone: int
+    """What was taken without it since, of which nobody else knows."""
+
+    @property
+    def share(self) -> float:
+        """How full it is; 0 if it is empty."""
+        return (self.level + self.alone) / self.limit if self.limit else 0.0
+
+
 class Charges(Struct, frozen=True):
     """What a request really took."""
 

@@ -130,6 +130,7 @@ class SharedCounters:
         self._own.settle(lease, charges)
         checks = self._leases.pop(lease, None)
         if checks is not None:
+            self._own.correct(checks, charges)
             self._lane.tell(self._scripts.settlement(lease, checks, charges))
 
     def release(self, lease: str) -> None:
@@ -178,6 +179,7 @@ class SharedCounters:
                 name = f"lately:{check.name}"
                 life = self._ledger_seconds
                 commands.append(self._scripts.holding(name, [check], self._own.spent_nano_usd, life_seconds=life))
+            commands += self._scripts.filling(self._own.rates())
         return [command for command in commands if command is not None]
 
     def _hear(self, answers: Sequence[Answer], was_away: bool) -> Standing:

@@ -289,6 +289,12 @@ async def test_money_that_a_dead_replica_held_is_free_again(server: RedisServer)
     await dead.aclose()
 
 
+async def test_a_second_start_begins_nothing(server: RedisServer) -> None:
+    async with asker(server.url) as one:
+        await one.admissions.start()
+        assert [task.get_name() for task in asyncio.all_tasks()].count("admissions") == 1
+
+
 async def test_replicas_count_each_other(server: RedisServer) -> None:
     async with asker(server.url) as one, asker(server.url) as other:
         await eventually(lambda: [getattr(each.admissions, "replicas", 0) for each in (one, other)] == [2, 2])

@@ -6,11 +6,13 @@ import asyncio
 import base64
 import json
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from adapters.failures import Failure, FailureKind
 from adapters.types import HttpRequest
 from gateway.credentials.errors import CredentialUnavailable
 from gateway.credentials.logins import Logins
@@ -134,17 +136,21 @@ async def test_a_token_that_is_still_good_serves_while_the_vendor_is_down(
             await sent(other)
 
 
+REVOKED = Failure(FailureKind.AUTH, "revoked", status=401)
+
+
 async def test_a_refused_token_is_renewed_once_and_not_while_it_is_new(
     tmp_path: Path, clock: Clock, endpoint: TokenEndpoint
 ) -> None:
     async with client() as control:
         signer = House(tmp_path, clock, control).signer(minimax(endpoint))
         headers = await signer.sign(REQUEST)
-        assert not signer.refused(headers), "it was fetched a moment ago"
+        assert not signer.refused(headers, REVOKED), "it was fetched a moment ago"
         clock.now += 60
-        assert signer.refused(headers)
+        assert not signer.refused(headers, replace(REVOKED, status=403)), "that is about what the account may do"
+        assert signer.refused(headers, REVOKED)
         assert await sent(signer) == "ya29.t2"
-        assert signer.refused(headers), "others have that one no more: there is a newer"
+        assert signer.refused(headers, REVOKED), "others have that one no more: there is a newer"
         assert await sent(signer) == "ya29.t2"
 
 
@@ -305,7 +311,7 @@ async def test_a_refresh_token_that_was_replaced_is_not_used_again_although_the_
     async with client() as control:
         said = {"file": str(file), "token_url": endpoint.url + "/token"}
         signer = House(tmp_path, clock, control).signer(said, CODEX)
-        assert signer.refused(await signer.sign(REQUEST)), "it was revoked before its end"
+        assert signer.refused(await signer.sign(REQUEST), REVOKED), "it was revoked before its end"
         assert await sent(signer) == "ya29.t1"
         clock.now += HOUR
         assert await sent(signer) == "ya29.t2"
