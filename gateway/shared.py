@@ -113,7 +113,7 @@ class Stored:
             coming=lambda owners: self.spending.foresee(owners),
             is_absent=self.is_absent,
         )
-        self.spending = Spending(lambda: self.storage, self.picture.budgeted, now_ms=self.picture.now_ms)
+        self.spending: Spending = Spending(lambda: self.storage, self.picture.budgeted, now_ms=self.picture.now_ms)
         """What owners of budgets have spent, as the ledger has it."""
         self._settings = settings.storage
         self._storage: Storage | None = None
