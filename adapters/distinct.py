@@ -20,6 +20,9 @@ class Distinct:
 
     def give(self, wanted: str, numbered: Callable[[int], str]) -> str:
         """Returns `wanted`, or the first of `numbered(1)`, `numbered(2)`, ... that was not given before."""
+        if wanted not in self._given:
+            self._given.add(wanted)
+            return wanted
         found = wanted
         count = self._counts.get(wanted, 0)
         while found in self._given:

@@ -30,6 +30,8 @@ def wire_id(id: str, ids: Distinct) -> str:
 
 
 def _clean(text: str, longest: int) -> str:
+    if len(text) <= longest and text.isascii() and text.isidentifier():  # most are, and that is told soonest
+        return text
     cleaned = _FORBIDDEN.sub("_", text)
     if cleaned == text and len(text) <= longest:
         return text

@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from adapters.anthropic.answer import Form, decide
 from adapters.anthropic.caching import place_marks
-from adapters.anthropic.history import History, build_history
+from adapters.anthropic.history import History, blocks_of, build_history
 from adapters.anthropic.host import DIRECT, Host
 from adapters.anthropic.media import FILES_BETA
 from adapters.anthropic.table import FIDELITY, NATIVE
@@ -109,7 +109,7 @@ def build_body(call: Call, target: Target, report: Report, host: Host = DIRECT) 
         history.system.append({"type": "text", "text": form.prompt})
     tools = [form.tool] if form.tool is not None else build_tools(offered(toolbox), known, report)
     place_marks(
-        tools, history.system, history.messages, report,
+        tools, history, report,
         is_wanted=target.options.prompt_cache and known.is_known,
         has_automatic=members(fields, "cache_control") is not None,
     )  # fmt: skip
@@ -125,7 +125,10 @@ def build_body(call: Call, target: Target, report: Report, host: Host = DIRECT) 
     offer: Object = {"tool_choice": choice, "tools": tools} if tools else {}
     system = _plain(history.system) if history.system else None
     body |= _present({"thinking": thinking, "output_config": output or None, **offer, "system": system})
-    body["messages"] = [{**message, "content": _plain(message["content"])} for message in history.messages]
+    for message in history.messages:
+        if not isinstance(content := message["content"], str):
+            message["content"] = _plain(content)
+    body["messages"] = history.messages
     return Built(body, tuple(_betas(fields, history, thinking)))
 
 
@@ -154,7 +157,7 @@ def _choice(asked: Asked, history: History, report: Report) -> Object | None:
         if asked.claude.has_inner_system and last["role"] == "user":
             history.messages.append({"role": "system", "content": [note]})
         else:
-            last["content"].append(note)
+            blocks_of(last).append(note)
     return build_choice(choice, parallel=asked.toolbox.parallel, may_force=asked.may_force)
 
 
@@ -229,6 +232,6 @@ def _betas(fields: Fields, history: History, thinking: Object | None) -> list[st
 
 def _plain(blocks: list[Object]) -> str | list[Object]:
     """Returns one plain text as a string, which every server that speaks the protocol takes."""
-    if all(block["type"] == "text" and len(block) == 2 for block in blocks) and len(blocks) == 1:
+    if len(blocks) == 1 and len(blocks[0]) == 2 and blocks[0]["type"] == "text":
         return blocks[0]["text"]
     return blocks

@@ -193,13 +193,13 @@ class Writer:
         """Returns a turn of calls or results in words."""
         if turn.role == "tool":
             head = Text(f"Result of the tool {turn.tool_name}: " if turn.tool_name else "Result of a tool: ")
-            return Turn("user", turn.where, (head, *turn.parts), cache=turn.cache)
+            return Turn("user", turn.index, rich=(head, *turn.parts), cache=turn.cache)
         if not turn.calls:
             return turn
         for _ in turn.thinking:
             self._report.drop("messages.reasoning_details")
         called = tuple(Text(f"Called the tool {call.name} with {call.arguments or '{}'}") for call in turn.calls)
-        return Turn("assistant", turn.where, (*turn.parts, *called), name=turn.name, cache=turn.cache)
+        return Turn("assistant", turn.index, rich=(*turn.parts, *called), name=turn.name, cache=turn.cache)
 
     def _ends(self, *, may_prefill: bool) -> None:
         """Makes the conversation begin with the user and end as the model can go on."""
