@@ -357,5 +357,7 @@ def _block(item: Object, member: str) -> Thinking:
 
 def leading_system(turns: Sequence[Turn]) -> tuple[list[Turn], list[Turn]]:
     """Returns the system turns that the conversation begins with, and the rest."""
-    count = next((index for index, turn in enumerate(turns) if turn.role != "system"), len(turns))
+    count = 0
+    while count < len(turns) and turns[count].role == "system":
+        count += 1
     return list(turns[:count]), list(turns[count:])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any, Final
 
 from msgspec import Struct
@@ -15,7 +16,7 @@ from adapters.anthropic.history import History, blocks_of, build_history
 from adapters.anthropic.host import DIRECT, Host
 from adapters.anthropic.media import FILES_BETA
 from adapters.anthropic.table import FIDELITY, NATIVE
-from adapters.anthropic.thought import Thought, decide_thinking, native_thinking, sampling
+from adapters.anthropic.thought import SAMPLING, Thought, decide_thinking, native_thinking, sampling
 from adapters.anthropic.toolset import build_choice, build_tools, demand, is_forced, offered
 from adapters.claude import Claude, claude
 from adapters.codec import encode
@@ -35,6 +36,7 @@ _BETA: Final = re.compile(r"[a-z0-9][a-z0-9.-]{0,99}")
 MOST_BETAS: Final = 32
 """They travel in one header."""
 _LONGEST_USER: Final = 256
+_SIMPLE: Final = frozenset({"stop", "metadata", "safety_identifier", "user", "service_tier", *NATIVE})
 
 
 class Built(Struct, frozen=True):
@@ -82,7 +84,12 @@ def build_request(call: Call, target: Target, host: Host = DIRECT) -> HttpReques
 
 def build_headers(target: Target, betas: Sequence[str]) -> Headers:
     """Returns the headers of a request: the row's own, the version, and the betas of both, each once."""
-    named = dict(target.headers)
+    return _headers(target.headers, tuple(betas))
+
+
+@lru_cache(maxsize=256)
+def _headers(own: Headers, betas: tuple[str, ...]) -> Headers:
+    named = dict(own)
     wanted = [beta.strip() for beta in named.pop("anthropic-beta", "").split(",") if beta.strip()]
     headers = {**named, "anthropic-version": named.get("anthropic-version", API_VERSION)}
     if every := dict.fromkeys([*wanted, *betas]):
@@ -119,7 +126,8 @@ def build_body(call: Call, target: Target, report: Report, host: Host = DIRECT) 
     body["max_tokens"] = thought.max_tokens
     if call.stream:
         body["stream"] = True
-    body |= sampling(fields, known, thought, report)
+    if not SAMPLING.isdisjoint(fields):
+        body |= sampling(fields, known, thought, report)
     body |= _simple(fields, report)
     output = _output(fields, thought, form)
     offer: Object = {"tool_choice": choice, "tools": tools} if tools else {}
@@ -172,7 +180,7 @@ def _bound(thought: Thought, history: History, known: Claude, host: Host) -> Obj
 
 
 def _output(fields: Fields, thought: Thought, form: Form) -> Object:
-    made = dict(members(fields, "output_config") or {})
+    made = dict(members(fields, "output_config") or {}) if "output_config" in fields else {}
     if thought.effort is not None:
         made.setdefault("effort", thought.effort)
     if form.schema is not None:
@@ -183,6 +191,8 @@ def _output(fields: Fields, thought: Thought, form: Form) -> Object:
 def _simple(fields: Fields, report: Report) -> Object:
     """Returns the fields that depend on nothing else."""
     made: Object = {}
+    if _SIMPLE.isdisjoint(fields):
+        return made
     stops = texts(fields, "stop")
     kept = [stop for stop in stops if stop.strip()]
     if len(kept) < len(stops):
@@ -217,7 +227,7 @@ def _user(fields: Fields, report: Report) -> str:
 
 
 def _betas(fields: Fields, history: History, thinking: Object | None) -> list[str]:
-    found = texts(fields, "betas")
+    found = texts(fields, "betas") if "betas" in fields else []
     if len(found) > MOST_BETAS:
         raise Unsupported("betas", f"betas may hold at most {MOST_BETAS} names, got {len(found)}")
     for beta in found:
