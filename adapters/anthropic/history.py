@@ -100,7 +100,9 @@ class _Writer:
             role, words = turn.role, turn.words
             if role == "tool" and words is not None:
                 self._plain_result(words)
-            elif not words or words.isspace() or role == "tool" or role == "system" or turn.calls:
+            elif words is not None and turn.calls:
+                self._plain_calls(words, turn)
+            elif not words or words.isspace() or role == "tool" or role == "system":
                 self._turn(turn, following)
             elif messages and messages[-1]["role"] == role:
                 blocks_of(messages[-1]).append({"type": "text", "text": words})
@@ -168,6 +170,12 @@ class _Writer:
             self._awaited.append(id)
             blocks.append({"type": "tool_use", "id": id, "name": wire_name(call.name), "input": call.input()})
         return blocks
+
+    def _plain_calls(self, words: str, turn: Turn) -> None:
+        content = self._open("assistant")
+        if not _is_blank(words):
+            content.append({"type": "text", "text": words})
+        content += self._calls(turn)
 
     def _plain_result(self, words: str) -> None:
         block: Block = {"type": "tool_result", "tool_use_id": self._awaited.popleft()}

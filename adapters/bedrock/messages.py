@@ -100,6 +100,10 @@ class Writer:
         self.system.extend(self._parts(turn))
 
     def _turn(self, turn: Turn) -> None:
+        words, role = turn.words, turn.role
+        if words and not words.isspace() and (role == "user" or role == "assistant") and not turn.calls:
+            self._say(role, [{"text": words}])
+            return
         note_losses(turn, self._report, "name", "audio")
         if turn.role == "assistant":
             self._say("assistant", self._answer(turn))
