@@ -150,11 +150,12 @@ def _plain_turns(messages: Sequence[PlainMessage]) -> list[Turn]:
     names: dict[str, str] = {}
     for index, message in enumerate(messages):
         role, words = _ROLES[message.role], message.content
+        if isinstance(words, str) and role != "tool" and not message.tool_calls and not message.name:
+            turns.append(Turn(role, index, words))
+            continue
         calls: tuple[ToolCall, ...] = ()
         if role == "assistant" and message.tool_calls:
-            calls = _plain_calls(message.tool_calls, index)
-            for call in calls:
-                names[call.id] = call.name
+            calls = _plain_calls(message.tool_calls, index, names)
         rich: tuple[Part, ...] = ()
         if isinstance(words, list):
             rich = tuple([Text(part.text) for part in words])
@@ -172,12 +173,16 @@ def _plain_turns(messages: Sequence[PlainMessage]) -> list[Turn]:
     return turns
 
 
-def _plain_calls(calls: Sequence[PlainCall], index: int) -> tuple[ToolCall, ...]:
-    made = tuple([ToolCall(call.id, call.function.name, call.function.arguments) for call in calls])
-    for position, call in enumerate(made):
-        if not call.name:
-            _called({}, f"messages[{index}].tool_calls[{position}].function")
-    return made
+def _plain_calls(calls: Sequence[PlainCall], index: int, names: dict[str, str]) -> tuple[ToolCall, ...]:
+    """Returns the calls of one message, and notes in `names` what they call."""
+    made: list[ToolCall] = []
+    for call in calls:
+        id, name = call.id, call.function.name
+        if not name:
+            raise _nameless(f"messages[{index}].tool_calls[{len(made)}].function")
+        names[id] = name
+        made.append(ToolCall(id, name, call.function.arguments))
+    return tuple(made)
 
 
 _SIMPLE: Final = frozenset({"role", "content", "tool_calls", "tool_call_id"})
@@ -313,8 +318,12 @@ def _called(item: Object, where: str) -> str:
     """Returns the name of what was called, without which no provider takes a call."""
     name = as_text(item.get("name"))
     if not name:
-        raise Unsupported(f"{where}.name", f"{where}.name is missing")
+        raise _nameless(where)
     return name
+
+
+def _nameless(where: str) -> Unsupported:
+    return Unsupported(f"{where}.name", f"{where}.name is missing")
 
 
 def _arguments(value: JSON) -> str:

@@ -18,11 +18,15 @@ class Distinct:
         self._given: set[str] = set()
         self._counts: dict[str, int] = {}
 
+    def take(self, wanted: str) -> bool:
+        """Returns whether `wanted` was free; it is given out then."""
+        if wanted in self._given:
+            return False
+        self._given.add(wanted)
+        return True
+
     def give(self, wanted: str, numbered: Callable[[int], str]) -> str:
         """Returns `wanted`, or the first of `numbered(1)`, `numbered(2)`, ... that was not given before."""
-        if wanted not in self._given:
-            self._given.add(wanted)
-            return wanted
         found = wanted
         count = self._counts.get(wanted, 0)
         while found in self._given:

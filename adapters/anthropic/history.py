@@ -86,6 +86,8 @@ class _Writer:
         self._host = host
         self._report = report
         self._ids = Distinct()
+        self._names: dict[str, str] = {}
+        """Names of tools -> the wire's, of those that were called."""
         self._awaited: deque[str] = deque()
         """Ids of the latest calls, in the order in which their results come."""
 
@@ -99,7 +101,10 @@ class _Writer:
         for turn, following in zip_longest(turns, turns[1:]):
             role, words = turn.role, turn.words
             if role == "tool" and words is not None:
-                self._plain_result(words)
+                block: Block = {"type": "tool_result", "tool_use_id": self._awaited.popleft()}
+                if not _is_blank(words):
+                    block["content"] = words
+                self._open("user").append(block)
             elif words is not None and turn.calls:
                 self._plain_calls(words, turn)
             elif not words or words.isspace() or role == "tool" or role == "system":
@@ -168,7 +173,10 @@ class _Writer:
         for call in turn.calls:
             id = wire_id(call.id, self._ids)
             self._awaited.append(id)
-            blocks.append({"type": "tool_use", "id": id, "name": wire_name(call.name), "input": call.input()})
+            name = self._names.get(call.name)
+            if name is None:
+                name = self._names[call.name] = wire_name(call.name)
+            blocks.append({"type": "tool_use", "id": id, "name": name, "input": call.input()})
         return blocks
 
     def _plain_calls(self, words: str, turn: Turn) -> None:
@@ -176,12 +184,6 @@ class _Writer:
         if not _is_blank(words):
             content.append({"type": "text", "text": words})
         content += self._calls(turn)
-
-    def _plain_result(self, words: str) -> None:
-        block: Block = {"type": "tool_result", "tool_use_id": self._awaited.popleft()}
-        if not _is_blank(words):
-            block["content"] = words
-        self._open("user").append(block)
 
     def _result(self, turn: Turn) -> None:
         block: Block = {"type": "tool_result", "tool_use_id": self._awaited.popleft()}

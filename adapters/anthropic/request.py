@@ -134,7 +134,8 @@ def build_body(call: Call, target: Target, report: Report, host: Host = DIRECT) 
     system = _plain(history.system) if history.system else None
     body |= _present({"thinking": thinking, "output_config": output or None, **offer, "system": system})
     for message in history.messages:
-        if not isinstance(content := message["content"], str):
+        content = message["content"]
+        if not isinstance(content, str) and len(content) == 1:
             message["content"] = _plain(content)
     body["messages"] = history.messages
     return Built(body, tuple(_betas(fields, history, thinking)))
