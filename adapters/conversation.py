@@ -17,8 +17,10 @@ import msgspec
 from msgspec import Struct
 
 from adapters.codec import JSON, as_list, as_object, as_text, decode
+from adapters.contents import Media, Part, Text, read_parts
 from adapters.errors import Unsupported
 from adapters.fidelity import Report
+from adapters.plain import PlainCall, PlainMessage, decode_plain
 from adapters.types import Call
 
 Object = dict[str, Any]
@@ -31,35 +33,7 @@ _ROLES: Final[dict[str, Role]] = {
     "tool": "tool",
     "function": "tool",
 }
-
-
-class Text(Struct, frozen=True):
-    """A piece of text."""
-
-    text: str
-    cache: JSON = None
-    """`cache_control`, as the client wrote it on the part; OpenAI's `prompt_cache_breakpoint` in the same words."""
-
-
-class Media(Struct, frozen=True):
-    """An image, a sound, a video or a file: inline data, an address, or an id at some provider."""
-
-    kind: Literal["image", "audio", "video", "file"]
-    where: str
-    """Path of the part, for errors: `messages[2].content[0]`."""
-    data: str = ""
-    """Base64, without the `data:` head."""
-    media_type: str = ""
-    """Lower case, such as `image/png`; empty if nobody said."""
-    url: str = ""
-    file_id: str = ""
-    name: str = ""
-    detail: str = ""
-    """OpenAI's `image_url.detail`."""
-    cache: JSON = None
-
-
-Part = Text | Media
+_decode_object: Final = msgspec.json.Decoder(Object).decode
 
 
 class ToolCall(Struct, frozen=True):
@@ -75,15 +49,18 @@ class ToolCall(Struct, frozen=True):
 
     def input(self) -> Object:
         """Returns the arguments as an object, whatever the model wrote; never raises."""
-        if self.is_custom:
-            return {"input": self.arguments}
+        try:
+            return {"input": self.arguments} if self.is_custom else _decode_object(self.arguments)
+        except (msgspec.DecodeError, RecursionError):
+            return self._odd_input()
+
+    def _odd_input(self) -> Object:
         if not self.arguments.strip():
             return {}
         try:
-            found: JSON = decode(self.arguments)
+            return {"value": decode(self.arguments)}
         except (msgspec.DecodeError, RecursionError):
             return {"_raw_arguments": self.arguments}
-        return as_object(found) if isinstance(found, dict) else {"value": found}
 
 
 class Thinking(Struct, frozen=True):
@@ -102,10 +79,13 @@ class Turn(Struct, frozen=True):
     """One message."""
 
     role: Role
-    where: str
-    """`messages[3]`, for errors."""
-    parts: tuple[Part, ...] = ()
+    index: int
+    """Its place in `messages`."""
+    words: str | None = None
+    """The text of a turn that has nothing beside it but calls or the id of one, as most have; None for any other."""
     calls: tuple[ToolCall, ...] = ()
+    rich: tuple[Part, ...] = ()
+    """What was said, where `words` is None."""
     thinking: tuple[Thinking, ...] = ()
     call_id: str = ""
     """Of a tool turn: the call that it answers."""
@@ -124,14 +104,28 @@ class Turn(Struct, frozen=True):
     """OpenAI's `audio.id`: an answer that was spoken, and that only its vendor still has."""
 
     @property
+    def where(self) -> str:
+        """`messages[3]`, for errors."""
+        return f"messages[{self.index}]"
+
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        """What was said: text and media."""
+        if self.words is None:
+            return self.rich
+        return (Text(self.words),) if self.words else ()
+
+    @property
     def text(self) -> str:
         """The text parts, joined without a separator."""
-        return "".join(part.text for part in self.parts if isinstance(part, Text))
+        if self.words is not None:
+            return self.words
+        return "".join([part.text for part in self.rich if isinstance(part, Text)])
 
     @property
     def media(self) -> tuple[Media, ...]:
         """The parts that are no text."""
-        return tuple(part for part in self.parts if isinstance(part, Media))
+        return () if self.words is not None else tuple([part for part in self.rich if isinstance(part, Media)])
 
 
 def read_turns(call: Call, report: Report | None = None) -> list[Turn]:
@@ -139,18 +133,67 @@ def read_turns(call: Call, report: Report | None = None) -> list[Turn]:
 
     Members of a message that no protocol knows are told to `report`: no turn has a place for them.
     """
-    messages = as_list(decode(call.fields["messages"])) if "messages" in call.fields else []
-    reader = _Reader(report)
-    return [reader.turn(as_object(message), f"messages[{index}]") for index, message in enumerate(messages)]
+    member = call.fields.get("messages")
+    if member is None:
+        return []
+    try:
+        messages = decode_plain(member)
+    except (msgspec.MsgspecError, RecursionError):
+        reader = _Reader(report)
+        return [reader.turn(as_object(message), index) for index, message in enumerate(as_list(decode(member)))]
+    return _plain_turns(messages)
 
 
-_MEMBERS: Final = frozenset(
-    {"role", "content", "name", "refusal", "audio", "tool_calls", "tool_call_id", "function_call", "cache_control"}
-    | {"prefix", "extra_content", "provider_specific_fields", "is_error", "annotations", "citations"}
+def _plain_turns(messages: Sequence[PlainMessage]) -> list[Turn]:
+    """Returns what `_Reader` would, of messages that have nothing rare."""
+    turns: list[Turn] = []
+    names: dict[str, str] = {}
+    for index, message in enumerate(messages):
+        role, words = _ROLES[message.role], message.content
+        if isinstance(words, str) and role != "tool" and not message.tool_calls and not message.name:
+            turns.append(Turn(role, index, words))
+            continue
+        calls: tuple[ToolCall, ...] = ()
+        if role == "assistant" and message.tool_calls:
+            calls = _plain_calls(message.tool_calls, index, names)
+        rich: tuple[Part, ...] = ()
+        if isinstance(words, list):
+            rich = tuple([Text(part.text) for part in words])
+            words = rich[0].text or None if len(rich) == 1 else None
+        elif words is None:
+            words = ""
+        if role == "tool":
+            id = message.tool_call_id or ""
+            turns.append(Turn(role, index, words, (), rich, (), id, names.get(id, message.name or "")))
+        elif message.name:
+            rich = rich or ((Text(words),) if words else ())
+            turns.append(Turn(role, index, None, calls, rich, name=message.name))
+        else:
+            turns.append(Turn(role, index, words, calls, rich))
+    return turns
+
+
+def _plain_calls(calls: Sequence[PlainCall], index: int, names: dict[str, str]) -> tuple[ToolCall, ...]:
+    """Returns the calls of one message, and notes in `names` what they call."""
+    made: list[ToolCall] = []
+    for call in calls:
+        id, name = call.id, call.function.name
+        if not name:
+            raise _nameless(f"messages[{index}].tool_calls[{len(made)}].function")
+        names[id] = name
+        made.append(ToolCall(id, name, call.function.arguments))
+    return tuple(made)
+
+
+_SIMPLE: Final = frozenset({"role", "content", "tool_calls", "tool_call_id"})
+"""What most messages are made of."""
+_MEMBERS: Final = (
+    _SIMPLE
+    | {"name", "refusal", "audio", "function_call", "cache_control", "annotations", "citations"}
+    | {"prefix", "extra_content", "provider_specific_fields", "is_error"}
     | {"reasoning_content", "reasoning", "reasoning_details", "thinking_blocks"}
 )
 """What a turn is made of. `annotations` and `citations` are words about an answer that the client sends back."""
-_PLAIN: Final = frozenset({"user", "assistant", "system", "developer"})
 
 
 class _Reader:
@@ -162,27 +205,29 @@ class _Reader:
         self._open: defaultdict[str, deque[str]] = defaultdict(deque)
         """Function name -> ids of old function calls that have no result yet."""
 
-    def turn(self, message: Object, where: str) -> Turn:
-        role = _ROLES.get(str(message.get("role")))
+    def turn(self, message: Object, index: int) -> Turn:
+        said = message.get("role")
+        role = _ROLES.get(said) if isinstance(said, str) else None
         content = message.get("content")
-        if len(message) == 2 and isinstance(content, str) and role in _PLAIN:  # most messages are nothing else
-            return Turn(role, where, (Text(content),) if content else ())
+        if role is not None and (content is None or isinstance(content, str)) and message.keys() <= _SIMPLE:
+            return self._simple(role, content or "", message, index)
         if self._report is not None and not message.keys() <= _MEMBERS:
             others = (name for name, value in message.items() if name not in _MEMBERS and value is not None)
             self._report.drop(*(f"messages.{name}" for name in others))
+        where = f"messages[{index}]"
         if role is None:
-            raise Unsupported(f"{where}.role", f"{where}.role {message.get('role')!r} is not known")
-        parts = _parts(message.get("content"), f"{where}.content")
+            raise Unsupported(f"{where}.role", f"{where}.role {said!r} is not known")
+        parts = read_parts(content, f"{where}.content")
         if role == "tool":
-            return self._result(message, where, parts)
+            return self._result(message, index, parts)
         refusal = message.get("refusal")
         if role == "assistant" and isinstance(refusal, str) and refusal and not parts:
             parts = (Text(refusal),)
         return Turn(
             role=role,
-            where=where,
-            parts=parts,
-            calls=self._calls(message, where) if role == "assistant" else (),
+            index=index,
+            rich=parts,
+            calls=self._calls(message, index) if role == "assistant" else (),
             thinking=_thinking(message) if role == "assistant" else (),
             name=as_text(message.get("name")),
             cache=message.get("cache_control"),
@@ -191,30 +236,46 @@ class _Reader:
             audio_id=as_text(as_object(message.get("audio")).get("id")) if role == "assistant" else "",
         )
 
-    def _calls(self, message: Object, where: str) -> tuple[ToolCall, ...]:
+    def _simple(self, role: Role, words: str, message: Object, index: int) -> Turn:
+        """Reads a message that has one text, or none, and nothing that is rare."""
+        if role == "tool":
+            id = as_text(message.get("tool_call_id"))
+            return Turn(role, index, words, call_id=id, tool_name=self._names.get(id, ""))
+        if role != "assistant" or "tool_calls" not in message:
+            return Turn(role, index, words)
+        calls = self._calls(message, index)
+        if any([call.extra is not None for call in calls]):
+            return Turn(role, index, None, calls, (Text(words),) if words else ())
+        return Turn(role, index, words, calls)
+
+    def _calls(self, message: Object, index: int) -> tuple[ToolCall, ...]:
         calls = tuple(
-            _tool_call(as_object(item), f"{where}.tool_calls[{index}]")
-            for index, item in enumerate(as_list(message.get("tool_calls")))
+            [
+                _tool_call(as_object(item), index, position)
+                for position, item in enumerate(as_list(message.get("tool_calls")))
+            ]
         )
         old = as_object(message.get("function_call"))
         if old and not calls:
+            where = f"messages[{index}]"
             name = _called(old, f"{where}.function_call")
             # A stable id: the same history must give the same bytes each turn, or no prefix cache ever hits.
             id = "call_" + hashlib.sha256(f"{where}:{name}".encode()).hexdigest()[:24]
             self._open[name].append(id)
             calls = (ToolCall(id, name, _arguments(old.get("arguments"))),)
-        self._names.update((each.id, each.name) for each in calls)
+        for each in calls:
+            self._names[each.id] = each.name
         return calls
 
-    def _result(self, message: Object, where: str, parts: tuple[Part, ...]) -> Turn:
+    def _result(self, message: Object, index: int, parts: tuple[Part, ...]) -> Turn:
         id = as_text(message.get("tool_call_id"))
         name = as_text(message.get("name"))
         if not id and (waiting := self._open.get(name)):
             id = waiting.popleft()
         return Turn(
             role="tool",
-            where=where,
-            parts=parts,
+            index=index,
+            rich=parts,
             call_id=id,
             tool_name=self._names.get(id, name),
             is_error=message.get("is_error") is True,
@@ -232,24 +293,37 @@ def _extra(item: Object) -> JSON:
     return extra
 
 
-def _tool_call(item: Object, where: str) -> ToolCall:
+_RARE: Final = ("custom", "extra_content", "provider_specific_fields")
+"""Members of a call that few calls have."""
+
+
+def _tool_call(item: Object, index: int, position: int) -> ToolCall:
+    id, function = item.get("id"), as_object(item.get("function"))
+    name, arguments = function.get("name"), function.get("arguments")
+    is_rare = not name or not item.keys().isdisjoint(_RARE)
+    if not is_rare and isinstance(id, str) and isinstance(name, str) and isinstance(arguments, str):
+        return ToolCall(id, name, arguments)
+    where = f"messages[{index}].tool_calls[{position}]"
     extra = _extra(item)
     custom = as_object(item.get("custom"))
     if custom:
         text = as_text(custom.get("input"))
         name = _called(custom, f"{where}.custom")
-        return ToolCall(as_text(item.get("id")), name, text, is_custom=True, extra=extra)
-    function = as_object(item.get("function"))
+        return ToolCall(as_text(id), name, text, is_custom=True, extra=extra)
     name = _called(function, f"{where}.function")
-    return ToolCall(as_text(item.get("id")), name, _arguments(function.get("arguments")), extra=extra)
+    return ToolCall(as_text(id), name, _arguments(arguments), extra=extra)
 
 
 def _called(item: Object, where: str) -> str:
     """Returns the name of what was called, without which no provider takes a call."""
     name = as_text(item.get("name"))
     if not name:
-        raise Unsupported(f"{where}.name", f"{where}.name is missing")
+        raise _nameless(where)
     return name
+
+
+def _nameless(where: str) -> Unsupported:
+    return Unsupported(f"{where}.name", f"{where}.name is missing")
 
 
 def _arguments(value: JSON) -> str:
@@ -290,108 +364,9 @@ def _block(item: Object, member: str) -> Thinking:
     return Thinking(as_text(inner), as_text(item.get("signature")), as_text(item.get("data")), member=member)
 
 
-def _parts(content: JSON, where: str) -> tuple[Part, ...]:
-    if content is None:
-        return ()
-    if isinstance(content, str):
-        return (Text(content),) if content else ()
-    found = [_part(as_object(item), f"{where}[{index}]") for index, item in enumerate(as_list(content))]
-    return tuple(part for part in found if part is not None)
-
-
-_BREAKPOINT: Final = {"type": "ephemeral"}
-
-
-def _part(item: Object, where: str) -> Part | None:
-    kind = item.get("type")
-    cache: JSON = item.get("cache_control") or (_BREAKPOINT if item.get("prompt_cache_breakpoint") else None)
-    if kind in ("text", "input_text", "output_text"):
-        return Text(as_text(item.get("text")), cache)
-    if kind == "refusal":
-        return Text(as_text(item.get("refusal")), cache)
-    if kind in ("thinking", "redacted_thinking", "reference"):
-        return None  # reasoning is read from the message; references point into a document that is not sent back
-    reader = _MEDIA.get(str(kind))
-    if reader is None:
-        raise Unsupported(where, f"{where}: parts of type {kind!r} cannot be sent to this provider")
-    return msgspec.structs.replace(reader(item, where), cache=cache)
-
-
-def _image(item: Object, where: str) -> Media:
-    inner: JSON = item.get("image_url") or item.get("image") or item.get("url")
-    members = as_object(inner)
-    url = as_text(inner) or as_text(members.get("url"))
-    detail = as_text(members.get("detail")) or as_text(item.get("detail"))
-    return _addressed(Media("image", where, detail=detail, file_id=as_text(item.get("file_id"))), url)
-
-
-def _video(item: Object, where: str) -> Media:
-    inner: JSON = item.get("video_url") or item.get("video")
-    return _addressed(Media("video", where), as_text(inner) or as_text(as_object(inner).get("url")))
-
-
-def _audio(item: Object, where: str) -> Media:
-    inner = as_object(item.get("input_audio") or item.get("audio") or item.get("audio_url"))
-    if url := as_text(inner.get("url")):
-        return _addressed(Media("audio", where), url)
-    format = as_text(inner.get("format")).lower() or "wav"
-    return Media("audio", where, data=as_text(inner.get("data")), media_type=_SOUNDS.get(format, f"audio/{format}"))
-
-
-def _file(item: Object, where: str) -> Media:
-    inner = as_object(item.get("file")) or item
-    url = as_text(inner.get("file_url")) or as_text(inner.get("url")) or as_text(inner.get("document_url"))
-    data = as_text(inner.get("file_data"))
-    name = as_text(inner.get("filename")) or as_text(inner.get("name")) or as_text(inner.get("document_name"))
-    file = Media("file", where, file_id=as_text(inner.get("file_id")), name=name)
-    if data and not data.startswith("data:"):
-        return msgspec.structs.replace(file, data=data, media_type=_type_of_name(name))
-    return _addressed(file, data or url)
-
-
-_MEDIA: Final = {
-    "image_url": _image,
-    "input_image": _image,
-    "image": _image,
-    "video_url": _video,
-    "video": _video,
-    "input_audio": _audio,
-    "audio": _audio,
-    "audio_url": _audio,
-    "file": _file,
-    "input_file": _file,
-    "file_url": _file,
-    "document_url": _file,
-}
-_SOUNDS: Final = {"mp3": "audio/mpeg", "wav": "audio/wav"}
-_TYPES: Final = {
-    "pdf": "application/pdf",
-    "txt": "text/plain",
-    "md": "text/markdown",
-    "csv": "text/csv",
-    "html": "text/html",
-    "json": "application/json",
-}
-
-
-def _type_of_name(name: str) -> str:
-    return _TYPES.get(name.rpartition(".")[2].lower(), "application/pdf" if not name else "")
-
-
-def _addressed(media: Media, url: str) -> Media:
-    """Returns `media` at an address, or with the data that a `data:` URL holds."""
-    if not url and not media.file_id:
-        raise Unsupported(media.where, f"{media.where} has neither data nor an address")
-    if not url.startswith("data:"):
-        return msgspec.structs.replace(media, url=url)
-    head, comma, data = url[5:].partition(",")
-    media_type, _, encoding = head.partition(";")
-    if not comma or not encoding.endswith("base64"):
-        raise Unsupported(media.where, f"{media.where}: a data URL must be `data:TYPE;base64,DATA`")
-    return msgspec.structs.replace(media, data=data, media_type=media_type.strip().lower())
-
-
 def leading_system(turns: Sequence[Turn]) -> tuple[list[Turn], list[Turn]]:
     """Returns the system turns that the conversation begins with, and the rest."""
-    count = next((index for index, turn in enumerate(turns) if turn.role != "system"), len(turns))
+    count = 0
+    while count < len(turns) and turns[count].role == "system":
+        count += 1
     return list(turns[:count]), list(turns[count:])

@@ -18,6 +18,13 @@ class Distinct:
         self._given: set[str] = set()
         self._counts: dict[str, int] = {}
 
+    def take(self, wanted: str) -> bool:
+        """Returns whether `wanted` was free; it is given out then."""
+        if wanted in self._given:
+            return False
+        self._given.add(wanted)
+        return True
+
     def give(self, wanted: str, numbered: Callable[[int], str]) -> str:
         """Returns `wanted`, or the first of `numbered(1)`, `numbered(2)`, ... that was not given before."""
         found = wanted

@@ -136,11 +136,10 @@ def survey(fields: Mapping[str, Raw], table: Table) -> Report:
     report = Report()
     for name, value in fields.items():
         treatment = table.get(name)
-        if treatment is not None and treatment.fate not in (Fate.DROPPED, Fate.REFUSED):
+        fate = Fate.DROPPED if treatment is None else treatment.fate
+        if (fate is not Fate.DROPPED and fate is not Fate.REFUSED) or is_neutral(name, value):
             continue
-        if is_neutral(name, value):
-            continue
-        if treatment is not None and treatment.fate is Fate.REFUSED:
+        if treatment is not None and fate is Fate.REFUSED:
             raise Unsupported(name, f"{name}: {treatment.note}")
         report.drop(name)
     return report

@@ -33,7 +33,10 @@ def value(fields: Fields, name: str) -> JSON:
 
 def number(fields: Fields, name: str) -> int | float | None:
     """Returns a number."""
-    found = value(fields, name)
+    member = fields.get(name)
+    if member is None:
+        return None
+    found: JSON = decode(member)
     if found is None or (isinstance(found, int | float) and not isinstance(found, bool)):
         return found
     raise Unsupported(name, f"{name} must be a number")
@@ -51,7 +54,10 @@ def integer(fields: Fields, name: str) -> int | None:
 
 def boolean(fields: Fields, name: str) -> bool | None:
     """Returns true or false."""
-    found = value(fields, name)
+    member = fields.get(name)
+    if member is None:
+        return None
+    found: JSON = decode(member)
     if found is None or isinstance(found, bool):
         return found
     raise Unsupported(name, f"{name} must be true or false")
@@ -59,7 +65,10 @@ def boolean(fields: Fields, name: str) -> bool | None:
 
 def text(fields: Fields, name: str) -> str | None:
     """Returns a string."""
-    found = value(fields, name)
+    member = fields.get(name)
+    if member is None:
+        return None
+    found: JSON = decode(member)
     if found is None or isinstance(found, str):
         return found
     raise Unsupported(name, f"{name} must be a string")
@@ -78,7 +87,10 @@ def texts(fields: Fields, name: str) -> list[str]:
 
 def members(fields: Fields, name: str) -> dict[str, Any] | None:
     """Returns an object."""
-    found = value(fields, name)
+    member = fields.get(name)
+    if member is None:
+        return None
+    found: JSON = decode(member)
     if found is None or isinstance(found, dict):
         return None if found is None else as_object(found)
     raise Unsupported(name, f"{name} must be an object")
@@ -87,7 +99,7 @@ def members(fields: Fields, name: str) -> dict[str, Any] | None:
 def max_tokens(fields: Fields) -> int | None:
     """Returns the limit of the answer's length: `max_completion_tokens`, else its older name."""
     for name in ("max_completion_tokens", "max_tokens"):
-        limit = integer(fields, name)
+        limit = integer(fields, name) if name in fields else None
         if limit is not None:
             if limit < 1:
                 raise Unsupported(name, f"{name} must be at least 1")

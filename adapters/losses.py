@@ -20,6 +20,8 @@ _HAS: Final[Mapping[str, Callable[[Turn], bool]]] = {
 
 def note_losses(turn: Turn, report: Report, *names: str) -> None:
     """Reports those of the named members that the turn has: `name`, `cache_control`, `audio`, ..."""
+    if turn.words is not None:
+        return
     for name in names:
         if _HAS[name](turn):
             report.drop(f"messages.{name}")

@@ -17,6 +17,8 @@ NO_RESULT: Final = "No result: the call was not carried out."
 def settle(turns: Iterable[Turn]) -> list[Turn]:
     """Returns the turns with every call answered at once: results moved up, made up where missing, orphans as text."""
     waiting = list(turns)
+    if _is_settled(waiting):
+        return waiting
     results, orphans = _matched(waiting)
     settled: list[Turn] = []
     for position, turn in enumerate(waiting):
@@ -29,6 +31,26 @@ def settle(turns: Iterable[Turn]) -> list[Turn]:
             result = results.get((position, call.id))
             settled.append(result or _no_result(turn, call))
     return settled
+
+
+def _is_settled(turns: Sequence[Turn]) -> bool:
+    """True if nothing has to be done, as for most conversations: each call has its result in its place, and no more."""
+    calls: tuple[ToolCall, ...] = ()
+    answered = 0
+    for turn in turns:
+        if turn.role == "tool":
+            if answered == len(calls) or calls[answered].id != turn.call_id:
+                return False
+            answered += 1
+        elif answered < len(calls):
+            return False
+        elif turn.calls:
+            calls, answered = turn.calls, 0
+            if len(calls) > 1 and len({call.id for call in calls}) < len(calls):
+                return False
+        elif calls:
+            calls, answered = (), 0
+    return answered == len(calls)
 
 
 def _matched(turns: Sequence[Turn]) -> tuple[dict[tuple[int, str], Turn], set[int]]:
@@ -53,10 +75,10 @@ def _matched(turns: Sequence[Turn]) -> tuple[dict[tuple[int, str], Turn], set[in
 
 
 def _no_result(turn: Turn, call: ToolCall) -> Turn:
-    return Turn("tool", turn.where, (Text(NO_RESULT),), call_id=call.id, tool_name=call.name, is_error=True)
+    return Turn("tool", turn.index, rich=(Text(NO_RESULT),), call_id=call.id, tool_name=call.name, is_error=True)
 
 
 def _orphan(turn: Turn) -> Turn:
     """A result without its call, told as what it is: text."""
     head = f"Result of the tool {turn.tool_name}: " if turn.tool_name else "Result of a tool: "
-    return Turn("user", turn.where, (Text(head), *turn.parts), cache=turn.cache)
+    return Turn("user", turn.index, rich=(Text(head), *turn.parts), cache=turn.cache)

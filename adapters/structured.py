@@ -36,7 +36,7 @@ TEXT = Format()
 
 def read_format(fields: Fields) -> Format:
     """Returns the form that the answer shall have; raises Unsupported for one that nobody knows."""
-    wanted = members(fields, "response_format")
+    wanted = members(fields, "response_format") if "response_format" in fields else None
     if wanted is None or wanted.get("type") == "text":
         return TEXT
     if wanted.get("type") == "json_object":

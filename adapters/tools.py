@@ -58,8 +58,14 @@ class Toolbox(Struct, frozen=True):
     """The client wrote `functions`, so the answer must be a `function_call`."""
 
 
+NO_TOOLS: Final = Toolbox()
+_FIELDS: Final = frozenset({"tools", "functions", "tool_choice", "function_call", "parallel_tool_calls"})
+
+
 def read_tools(fields: Fields) -> Toolbox:
     """Returns the tools of a request; raises Unsupported naming the one that cannot be read."""
+    if _FIELDS.isdisjoint(fields):
+        return NO_TOOLS
     tools = tuple(_tool(as_object(item), f"tools[{index}]") for index, item in enumerate(_items(fields, "tools")))
     is_legacy = False
     named, choice = "tool_choice", value(fields, "tool_choice")

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
+from adapters.anthropic.history import History, blocks_of
 from adapters.fidelity import Report
 
 Block = dict[str, Any]
@@ -22,22 +23,16 @@ _MARK: Final = {"type": "ephemeral"}
 
 
 def place_marks(
-    tools: Sequence[Block],
-    system: Sequence[Block],
-    messages: Sequence[Block],
-    report: Report,
-    *,
-    is_wanted: bool,
-    has_automatic: bool,
+    tools: Sequence[Block], history: History, report: Report, *, is_wanted: bool, has_automatic: bool
 ) -> None:
     """Marks blocks if that is wanted and the client marked none, and takes away what is more than four.
 
     `has_automatic` says that the client asked for the vendor's own mark at the end, which counts.
     """
-    marked = [block for block in _blocks(tools, system, messages) if "cache_control" in block]
+    marked = [block for block in _blocks(tools, history) if "cache_control" in block]
     if not marked and not has_automatic:
         if is_wanted:
-            _place(tools, system, messages)
+            _place(tools, history.system, history.messages)
         return
     most = MOST_MARKS - has_automatic
     if len(marked) > most:
@@ -52,11 +47,13 @@ def _place(tools: Sequence[Block], system: Sequence[Block], messages: Sequence[B
     if sum(len(block["text"]) for block in system) > LONG_SYSTEM:
         system[-1]["cache_control"] = _MARK
     if len(messages) > LONG_CONVERSATION:
-        messages[-1]["content"][-1]["cache_control"] = _MARK
+        blocks_of(messages[-1])[-1]["cache_control"] = _MARK
 
 
-def _blocks(tools: Sequence[Block], system: Sequence[Block], messages: Sequence[Block]) -> Iterable[Block]:
+def _blocks(tools: Sequence[Block], history: History) -> Iterable[Block]:
+    """Yields the blocks that may be marked."""
     yield from tools
-    yield from system
-    for message in messages:
-        yield from message["content"]
+    if history.has_marks:
+        yield from history.system
+        for message in history.messages:
+            yield from blocks_of(message)

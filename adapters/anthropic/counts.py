@@ -35,8 +35,10 @@ class Counts:
         """Takes a `usage` object, or whatever stands in its place."""
         members = as_object(value)
         self._take(members, "input_tokens", "output_tokens", "cache_read_input_tokens", "cache_creation_input_tokens")
-        self._take(as_object(members.get("cache_creation")), "ephemeral_1h_input_tokens")
-        self._take(as_object(members.get("output_tokens_details")), "thinking_tokens")
+        if "cache_creation" in members:
+            self._take(as_object(members["cache_creation"]), "ephemeral_1h_input_tokens")
+        if "output_tokens_details" in members:
+            self._take(as_object(members["output_tokens_details"]), "thinking_tokens")
 
     def _take(self, members: dict[str, Any], *names: str) -> None:
         for name in names:

@@ -26,10 +26,12 @@ def wire_name(name: str) -> str:
 def wire_id(id: str, ids: Distinct) -> str:
     """Returns a call's id as the protocol takes it, and none of the `ids` before, since they must be unique."""
     cleaned = _clean(id, 256) if id else "call"
-    return ids.give(cleaned, lambda count: f"{cleaned}-{count}")
+    return cleaned if ids.take(cleaned) else ids.give(cleaned, lambda count: f"{cleaned}-{count}")
 
 
 def _clean(text: str, longest: int) -> str:
+    if len(text) <= longest and text.isascii() and text.isidentifier():  # most are, and that is told soonest
+        return text
     cleaned = _FORBIDDEN.sub("_", text)
     if cleaned == text and len(text) <= longest:
         return text

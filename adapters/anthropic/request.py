@@ -5,17 +5,18 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any, Final
 
 from msgspec import Struct
 
 from adapters.anthropic.answer import Form, decide
 from adapters.anthropic.caching import place_marks
-from adapters.anthropic.history import History, build_history
+from adapters.anthropic.history import History, blocks_of, build_history
 from adapters.anthropic.host import DIRECT, Host
 from adapters.anthropic.media import FILES_BETA
 from adapters.anthropic.table import FIDELITY, NATIVE
-from adapters.anthropic.thought import Thought, decide_thinking, native_thinking, sampling
+from adapters.anthropic.thought import SAMPLING, Thought, decide_thinking, native_thinking, sampling
 from adapters.anthropic.toolset import build_choice, build_tools, demand, is_forced, offered
 from adapters.claude import Claude, claude
 from adapters.codec import encode
@@ -35,6 +36,7 @@ _BETA: Final = re.compile(r"[a-z0-9][a-z0-9.-]{0,99}")
 MOST_BETAS: Final = 32
 """They travel in one header."""
 _LONGEST_USER: Final = 256
+_SIMPLE: Final = frozenset({"stop", "metadata", "safety_identifier", "user", "service_tier", *NATIVE})
 
 
 class Built(Struct, frozen=True):
@@ -82,7 +84,12 @@ def build_request(call: Call, target: Target, host: Host = DIRECT) -> HttpReques
 
 def build_headers(target: Target, betas: Sequence[str]) -> Headers:
     """Returns the headers of a request: the row's own, the version, and the betas of both, each once."""
-    named = dict(target.headers)
+    return _headers(target.headers, tuple(betas))
+
+
+@lru_cache(maxsize=256)
+def _headers(own: Headers, betas: tuple[str, ...]) -> Headers:
+    named = dict(own)
     wanted = [beta.strip() for beta in named.pop("anthropic-beta", "").split(",") if beta.strip()]
     headers = {**named, "anthropic-version": named.get("anthropic-version", API_VERSION)}
     if every := dict.fromkeys([*wanted, *betas]):
@@ -109,7 +116,7 @@ def build_body(call: Call, target: Target, report: Report, host: Host = DIRECT) 
         history.system.append({"type": "text", "text": form.prompt})
     tools = [form.tool] if form.tool is not None else build_tools(offered(toolbox), known, report)
     place_marks(
-        tools, history.system, history.messages, report,
+        tools, history, report,
         is_wanted=target.options.prompt_cache and known.is_known,
         has_automatic=members(fields, "cache_control") is not None,
     )  # fmt: skip
@@ -119,13 +126,18 @@ def build_body(call: Call, target: Target, report: Report, host: Host = DIRECT) 
     body["max_tokens"] = thought.max_tokens
     if call.stream:
         body["stream"] = True
-    body |= sampling(fields, known, thought, report)
+    if not SAMPLING.isdisjoint(fields):
+        body |= sampling(fields, known, thought, report)
     body |= _simple(fields, report)
     output = _output(fields, thought, form)
     offer: Object = {"tool_choice": choice, "tools": tools} if tools else {}
     system = _plain(history.system) if history.system else None
     body |= _present({"thinking": thinking, "output_config": output or None, **offer, "system": system})
-    body["messages"] = [{**message, "content": _plain(message["content"])} for message in history.messages]
+    for message in history.messages:
+        content = message["content"]
+        if not isinstance(content, str) and len(content) == 1:
+            message["content"] = _plain(content)
+    body["messages"] = history.messages
     return Built(body, tuple(_betas(fields, history, thinking)))
 
 
@@ -154,7 +166,7 @@ def _choice(asked: Asked, history: History, report: Report) -> Object | None:
         if asked.claude.has_inner_system and last["role"] == "user":
             history.messages.append({"role": "system", "content": [note]})
         else:
-            last["content"].append(note)
+            blocks_of(last).append(note)
     return build_choice(choice, parallel=asked.toolbox.parallel, may_force=asked.may_force)
 
 
@@ -169,7 +181,7 @@ def _bound(thought: Thought, history: History, known: Claude, host: Host) -> Obj
 
 
 def _output(fields: Fields, thought: Thought, form: Form) -> Object:
-    made = dict(members(fields, "output_config") or {})
+    made = dict(members(fields, "output_config") or {}) if "output_config" in fields else {}
     if thought.effort is not None:
         made.setdefault("effort", thought.effort)
     if form.schema is not None:
@@ -180,6 +192,8 @@ def _output(fields: Fields, thought: Thought, form: Form) -> Object:
 def _simple(fields: Fields, report: Report) -> Object:
     """Returns the fields that depend on nothing else."""
     made: Object = {}
+    if _SIMPLE.isdisjoint(fields):
+        return made
     stops = texts(fields, "stop")
     kept = [stop for stop in stops if stop.strip()]
     if len(kept) < len(stops):
@@ -214,7 +228,7 @@ def _user(fields: Fields, report: Report) -> str:
 
 
 def _betas(fields: Fields, history: History, thinking: Object | None) -> list[str]:
-    found = texts(fields, "betas")
+    found = texts(fields, "betas") if "betas" in fields else []
     if len(found) > MOST_BETAS:
         raise Unsupported("betas", f"betas may hold at most {MOST_BETAS} names, got {len(found)}")
     for beta in found:
@@ -229,6 +243,6 @@ def _betas(fields: Fields, history: History, thinking: Object | None) -> list[st
 
 def _plain(blocks: list[Object]) -> str | list[Object]:
     """Returns one plain text as a string, which every server that speaks the protocol takes."""
-    if all(block["type"] == "text" and len(block) == 2 for block in blocks) and len(blocks) == 1:
+    if len(blocks) == 1 and len(blocks[0]) == 2 and blocks[0]["type"] == "text":
         return blocks[0]["text"]
     return blocks

@@ -23,6 +23,7 @@ LEAST_BUDGET: Final = 1_024
 _EFFORTS: Final = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
 _NATIVE: Final = ("type", "budget_tokens", "display", "block_binding")
 _KINDS: Final = ("enabled", "adaptive", "disabled", "between_tools")
+SAMPLING: Final = frozenset({"temperature", "top_p", "top_k"})
 _DEFAULT_TOP_P: Final = 0.99
 """Models that refuse sampling still take values from here on (platform.claude.com, 2026-08-22)."""
 _THINKING_TOP_P: Final = 0.95

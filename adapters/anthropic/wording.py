@@ -28,7 +28,7 @@ _FINISH: Final[Mapping[str, str]] = {
 }
 REFUSAL: Final = "The provider's safety system stopped this answer."
 """Stands for a refusal without an explanation."""
-_TOUCHED: Final = ("tools", "functions", "response_format")
+_TOUCHED: Final = frozenset({"tools", "functions", "response_format"})
 
 
 class Reading(Struct, frozen=True):
@@ -53,7 +53,7 @@ PLAIN: Final = Reading()
 
 def read_reading(call: Call, target: Target) -> Reading:
     """Returns how to read the answer to `call`."""
-    if not any(name in call.fields for name in _TOUCHED):
+    if _TOUCHED.isdisjoint(call.fields):
         return PLAIN
     asked = read_asked(call.fields, target.model)
     tools = asked.toolbox.tools

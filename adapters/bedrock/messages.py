@@ -100,6 +100,10 @@ class Writer:
         self.system.extend(self._parts(turn))
 
     def _turn(self, turn: Turn) -> None:
+        words, role = turn.words, turn.role
+        if words and not words.isspace() and (role == "user" or role == "assistant") and not turn.calls:
+            self._say(role, [{"text": words}])
+            return
         note_losses(turn, self._report, "name", "audio")
         if turn.role == "assistant":
             self._say("assistant", self._answer(turn))
@@ -193,13 +197,13 @@ class Writer:
         """Returns a turn of calls or results in words."""
         if turn.role == "tool":
             head = Text(f"Result of the tool {turn.tool_name}: " if turn.tool_name else "Result of a tool: ")
-            return Turn("user", turn.where, (head, *turn.parts), cache=turn.cache)
+            return Turn("user", turn.index, rich=(head, *turn.parts), cache=turn.cache)
         if not turn.calls:
             return turn
         for _ in turn.thinking:
             self._report.drop("messages.reasoning_details")
         called = tuple(Text(f"Called the tool {call.name} with {call.arguments or '{}'}") for call in turn.calls)
-        return Turn("assistant", turn.where, (*turn.parts, *called), name=turn.name, cache=turn.cache)
+        return Turn("assistant", turn.index, rich=(*turn.parts, *called), name=turn.name, cache=turn.cache)
 
     def _ends(self, *, may_prefill: bool) -> None:
         """Makes the conversation begin with the user and end as the model can go on."""

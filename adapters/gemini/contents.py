@@ -60,13 +60,20 @@ class _Builder:
         results: list[Object] = []
         shown: list[Object] = []
         for turn in turns:
+            words, role = turn.words, turn.role
+            if words and (role == "user" or role == "assistant") and not turn.calls:
+                if results:
+                    made += _results_content(results, shown)
+                made.append({"role": "user" if role == "user" else "model", "parts": [{"text": words}]})
+                continue
             note_losses(turn, self._report, *_LOST)
             if turn.role == "tool":
                 result, extra = self._result(turn)
                 results.append(result)
                 shown += extra
                 continue
-            made += _results_content(results, shown)
+            if results:
+                made += _results_content(results, shown)
             if parts := list(self._parts(turn)):
                 made.append({"role": "model" if turn.role == "assistant" else "user", "parts": parts})
         made += _results_content(results, shown)
@@ -104,7 +111,7 @@ class _Builder:
 
     def _answer(self, turn: Turn) -> Iterator[Object]:
         """The parts of an earlier answer: thoughts that are signed, text, calls."""
-        signatures = [found] if (found := signature_of(turn.extra)) else []
+        signatures = [found] if turn.extra is not None and (found := signature_of(turn.extra)) else []
         for thought in turn.thinking:
             if signature := self._signature(thought):
                 if thought.text:
@@ -136,7 +143,7 @@ class _Builder:
             if call.id:
                 made = {"id": call.id, **made}
             part: Object = {"functionCall": made}
-            signature = signature_of(call.extra)
+            signature = "" if call.extra is None else signature_of(call.extra)
             if not signature and index == 0 and self._model.needs_signatures:
                 signature = STAND_IN
             if signature:
@@ -149,7 +156,7 @@ class _Builder:
         if turn.call_id:
             made = {"id": turn.call_id, **made}
         made["response"] = {"error": turn.text} if turn.is_error else _response(turn.text)
-        shown = list(self._shown(turn.media))
+        shown = list(self._shown(turn.media)) if turn.words is None else []
         if shown and self._model.has_media_in_results:
             made["parts"] = shown
             shown = []

@@ -39,11 +39,14 @@ IN_GENERATION: Final[Mapping[str, str]] = {
 ONLY_VERTEX: Final[Mapping[str, str]] = {"labels": "labels"}
 NESTS: Final = ("extra_body", "google")
 _KNOWN: Final[Mapping[str, str]] = {**AT_TOP, **IN_GENERATION, **ONLY_VERTEX}
+_ALL: Final = frozenset({*_KNOWN, *NESTS})
 
 
 def read_extras(fields: Fields, report: Report, *, is_vertex: bool) -> Object:
     """Returns Google's own fields under the names of the wire; what is nested and not known is reported."""
     found: Object = {}
+    if _ALL.isdisjoint(fields):
+        return found
     for name, wire in _KNOWN.items():
         if name in fields:
             found[wire] = decode(fields[name])

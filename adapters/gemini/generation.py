@@ -27,6 +27,8 @@ _MODALITIES: Final = {"text": "TEXT", "image": "IMAGE"}
 _PENALTIES: Final = (("presence_penalty", "presencePenalty"), ("frequency_penalty", "frequencyPenalty"))
 _MOST_PENALTY: Final = 1.99
 """Vertex takes less than 2, OpenAI 2 and less."""
+_OTHERS: Final = tuple(sorted(set(IN_GENERATION.values()) - {"topK", "thinkingConfig"}))
+"""Google's own fields that are sent as they are."""
 
 
 class Generation(Struct, frozen=True):
@@ -66,8 +68,7 @@ def build_generation(
     own = own_thinking(extras.get("thinkingConfig"))
     if thinking := thinking_config(fields, own, model, report):
         config["thinkingConfig"] = thinking
-    others = sorted(set(IN_GENERATION.values()) - {"topK", "thinkingConfig"})
-    config.update((name, extras[name]) for name in others if name in extras)
+    config.update((name, extras[name]) for name in _OTHERS if name in extras)
     return Generation(config, prompt)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from functools import lru_cache
 from typing import Final
 
 _FITTING: Final = re.compile(r"[A-Za-z0-9]{9}")
@@ -13,6 +14,7 @@ NO_ID: Final = "null"
 """What Mistral writes for a call without an id: the default of the field in its OpenAPI file (2026-11-21)."""
 
 
+@lru_cache(maxsize=4096)
 def tool_id(id: str) -> str:
     """Returns the id itself if it fits, else nine characters that depend on it alone.
 

@@ -14,8 +14,11 @@ from typing import Any, Final
 import pytest
 from hypothesis import example, given, reject
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
+from adapters.conversation import Turn, read_turns
 from adapters.errors import Unsupported
+from adapters.fidelity import Report
 from adapters.types import Call, HttpRequest, Operation, Target
 from gateway.errors import GatewayError
 from gateway.http.api.inbound import read_call
@@ -112,6 +115,25 @@ def test_a_chat_with_a_foreign_value_is_made_or_refused_by_name(
     for protocol, target in targets(number):
         request = made_of(protocol, target, call)
         assert request is None or json.loads(request.body)
+
+
+def turns_of(conversation: list[Object]) -> tuple[list[Turn], tuple[str, ...]] | str:
+    """Returns the turns with all that was said in parts, and what was lost; the words of a refusal if there is one."""
+    report = Report()
+    try:
+        found = read_turns(call_of({"messages": conversation}), report)
+    except Unsupported as refusal:
+        return str(refusal)
+    return [replace(turn, words=None, rich=turn.parts) for turn in found], report.dropped
+
+
+@pytest.mark.fuzz
+@given(conversation=turns())
+@example(conversation=[{"role": "user", "content": [{"type": "text", "text": ""}]}])
+@example(conversation=[{"role": "function", "name": "f", "content": "1"}])
+def test_plain_messages_read_together_are_what_they_are_one_by_one(conversation: list[Object]) -> None:
+    one_by_one = [{**message, "of_no_protocol": None} for message in conversation]
+    assert turns_of(conversation) == turns_of(one_by_one)
 
 
 @pytest.mark.fuzz

@@ -78,3 +78,16 @@ def _ids(body: Any) -> list[str]:
             elif block.get("type") == "tool_use":
                 found.append(block["id"])
     return found
+
+
+@given(st.lists(st.tuples(st.sampled_from(["a", "a-1", "b"]), st.booleans())))
+def test_names_that_were_taken_as_they_are_are_given_to_nobody_else(names: list[tuple[str, bool]]) -> None:
+    distinct, out = Distinct(), list[str]()
+    for name, is_taken in names:
+        if not is_taken:
+            out.append(distinct.give(name, lambda count, name=name: f"{name}-{count}"))
+        elif distinct.take(name):
+            out.append(name)
+        else:
+            assert name in out
+    assert len(out) == len(set(out))

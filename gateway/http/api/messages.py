@@ -9,12 +9,13 @@ it can, and everything that is no string is scanned together at the end.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Final, Literal
+from typing import Final
 
 import msgspec
 from msgspec import Raw, Struct
 
 from adapters.codec import decode, is_null
+from adapters.plain import decode_plain
 from gateway.errors import InvalidRequest
 from gateway.http.api import jsonscan
 
@@ -68,34 +69,7 @@ class _Part(Struct):
     text: Raw = _ABSENT
 
 
-class _Function(Struct, forbid_unknown_fields=True):
-    name: str
-    arguments: str
-
-
-class _PlainCall(Struct, forbid_unknown_fields=True):
-    id: str
-    function: _Function
-    type: str = ""
-
-
-class _PlainPart(Struct, forbid_unknown_fields=True):
-    type: Literal["text"]
-    text: str
-
-
-class _PlainMessage(Struct, forbid_unknown_fields=True):
-    """A message of strings only: no number, nothing nested but calls and parts of text."""
-
-    role: Raw
-    content: str | list[_PlainPart] | None = None
-    tool_calls: list[_PlainCall] | None = None
-    tool_call_id: str | None = None
-    name: str | None = None
-
-
 Message = dict[str, Raw]
-_plain_messages = msgspec.json.Decoder(list[_PlainMessage])
 _messages = msgspec.json.Decoder(list[Message])
 _text = msgspec.json.Decoder(str)
 _tool_calls = msgspec.json.Decoder(list[_ToolCall] | None)
@@ -135,17 +109,15 @@ def check_messages(member: Raw | None) -> None:
 def _is_plain(member: Raw) -> bool:
     """True for a conversation of plain messages in which nothing is wrong; any other one needs a closer look."""
     try:
-        messages = _plain_messages.decode(member)
+        messages = decode_plain(member)
     except (msgspec.MsgspecError, RecursionError):
         return False
     known_ids: set[str] = set()
     for message in messages:
-        role, calls = _ROLE_OF.get(bytes(message.role)), message.tool_calls
-        if role == "assistant" and calls:
-            known_ids.update([call.id for call in calls if call.id])
-            continue
-        has_content = message.content or message.content == ""
-        if role is None or not has_content or (role == "tool" and message.tool_call_id not in known_ids):
+        role, content = message.role, message.content
+        if role == "assistant" and message.tool_calls:
+            known_ids.update([call.id for call in message.tool_calls if call.id])
+        elif (not content and content != "") or (role == "tool" and message.tool_call_id not in known_ids):
             return False
     return 0 < len(messages) <= MAX_MESSAGES
 
