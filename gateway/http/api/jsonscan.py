@@ -53,7 +53,7 @@ def check_text(body: bytes) -> None:
     """Raises BadJson unless the body is UTF-8 whose escapes can be written as UTF-8, too."""
     if not body.isascii():
         _check_utf8(body)
-    if b"\\" in body and _SURROGATE.search(body):
+    if body.find(b"\\") >= 0 and _SURROGATE.search(body):
         _check_surrogates(body)
 
 
