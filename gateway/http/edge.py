@@ -37,6 +37,7 @@ HeaderList = list[tuple[bytes, bytes]]
 
 CLIENT_GONE_STATUS: Final = 499
 """In records only: nobody was left to be told."""
+_REQUEST_ID: Final = b"x-request-id"
 _NOTHING: Final[Mapping[str, str]] = {}
 _OWN_LINES: Final = (
     b"x-request-id: %b\r\n"
@@ -311,8 +312,9 @@ class Edge:
             if endpoint is None:
                 await self._shell(scope, receive, send)
                 return
-        outcome = Outcome(request_id=self._ids.request_id(scope["headers"]), started=time.monotonic())
+        outcome = Outcome("", started=time.monotonic())
         transaction = Transaction(scope, receive, send, outcome)
+        outcome.request_id = self._ids.request_id(scope["headers"] if _REQUEST_ID in transaction.headers else ())
         self._metrics.request_started()
         try:
             if methods and scope["method"] != methods:

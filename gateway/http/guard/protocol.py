@@ -279,7 +279,7 @@ class GuardProtocol(asyncio.Protocol):
 
     def _run(self, exchange: Exchange) -> None:
         tasks = self._server_state.tasks
-        exchange.task = task = self._loop.create_task(exchange.run(self._app, tasks))
+        exchange.task = task = self._loop.create_task(exchange.run(self._app, tasks), name="request")
         tasks.add(task)
 
     def _is_body_ahead(self) -> bool:

@@ -141,7 +141,10 @@ class RequestReader:
         return stop
 
     def _feed_known(self, known: RepeatedHead, method: bytes, data: bytes, start: int) -> int:
-        """Reads a head that is the same as the last one but for the length; returns 0 if it is another."""
+        """Reads a head that is the same as the last one but for the length, and its body if all of it is there.
+
+        Returns 0 if it is another head.
+        """
         found = None if self._head else known.match(data, start)
         if found is None:
             return 0
@@ -152,12 +155,18 @@ class RequestReader:
         headers = self.headers = self.headers.copy()
         headers[self._length_place] = (b"content-length", digits)
         self._blank_bytes = 0
-        self._body_left = length
         self.method = method
-        self.in_body = self._is_repeated = True
+        self._is_repeated = True
         self._sink.begin()
         self.method = b""
-        return stop
+        end = stop + length
+        if end > len(data):
+            self.in_body = True
+            self._body_left = length
+            return stop
+        self._sink.body(data[stop:end])
+        self._sink.end()
+        return end
 
     def _remember(self, head: bytes) -> None:
         """Keeps a head if the next one may be the same: one of a plain body, behind which the connection stays."""
