@@ -92,9 +92,10 @@ class Executor:
         self._sleep = sleep
 
     def run(self, call: Call, plan: Plan, outcome: Outcome, hints: Hints = NO_HINTS) -> Awaitable[Answer | Stream]:
-        """Has an answer that is not begun yet awaited; raises GatewayError. `outcome` records every attempt.
+        """Awaited, gives an answer that is not begun yet; raises GatewayError, before or then.
 
-        What any deployment of the plan can do only in several calls is played in as many parts, at the same time.
+        `outcome` records every attempt. What any deployment of the plan can do only in several calls is played in as
+        many parts, at the same time.
         """
         first = plan.first
         outcome.deployment, outcome.provider = first.id, first.provider
