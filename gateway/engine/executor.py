@@ -92,10 +92,9 @@ class Executor:
         self._sleep = sleep
 
     def run(self, call: Call, plan: Plan, outcome: Outcome, hints: Hints = NO_HINTS) -> Awaitable[Answer | Stream]:
-        """Awaited, gives an answer that is not begun yet; raises GatewayError, before or then.
+        """Awaited, gives an answer that is not begun yet; raises GatewayError. `outcome` records every attempt.
 
-        `outcome` records every attempt. What any deployment of the plan can do only in several calls is played in as
-        many parts, at the same time.
+        What any deployment of the plan can do only in several calls is played in as many parts, at the same time.
         """
         first = plan.first
         outcome.deployment, outcome.provider = first.id, first.provider
