@@ -5,6 +5,10 @@ what other replicas have spent, the shared ones. So an old figure is no fault, a
 spending was never read nothing is known, and whoever asks hears that. So nothing is read before storage has what
 processes before this one wrote down, which no counter knows. In each turn of the task all new owners are read, those
 that were asked for, and some of the others.
+
+What lines of batches at providers may cost yet is read from storage, too: whoever had them admitted may be gone. It is
+read before the sums, and taken out of storage after the records are in: so what a line costs is in one of the two, or
+for a moment in both.
 """
 
 from __future__ import annotations
@@ -26,6 +30,10 @@ class Spendable(Protocol):
 
     async def spent(self, owners: Collection[str], since_ms: int) -> dict[str, int]:
         """Returns the nano-dollars of each owner since a moment; raises StorageError."""
+        ...
+
+    async def reserved(self) -> Mapping[str, Mapping[str, int]]:
+        """Returns what consignments may cost yet, by owner and then by consignment; raises StorageError."""
         ...
 
 
@@ -68,6 +76,10 @@ class Spending:
         self._known: dict[str, _Figures] = {}
         """Those that were read longest ago are first."""
         self._asked: set[str] = set()
+        self._reserved: Mapping[str, Mapping[str, int]] = {}
+        """Owner -> consignment -> nano-dollars."""
+        self.held_here: set[str] = set()
+        """Consignments whose lines hold what they may cost in the counters: that counts once."""
         self._is_complete: Callable[[], bool] = lambda: True
 
     @property
@@ -87,6 +99,20 @@ class Spending:
         if at.start_ms > known.as_of_ms:
             return 0  # it has begun since
         raise SpendingUnknown(owner)
+
+    def reserved(self, owner: str) -> int:
+        """Returns the most that the lines of an owner at batch APIs may cost yet, as of the last look."""
+        found = self._reserved.get(owner)
+        if found is None:
+            return 0
+        return sum(nano_usd for id, nano_usd in found.items() if id not in self.held_here)
+
+    def forget(self, consignment: str) -> None:
+        """Counts a consignment no more whose cost the counters know; a look under way may count it once more."""
+        self._reserved = {
+            owner: {id: nano_usd for id, nano_usd in found.items() if id != consignment}
+            for owner, found in self._reserved.items()
+        }
 
     async def start(self, is_complete: Callable[[], bool] = lambda: True) -> None:
         """Looks once, and then again and again in a task, once storage `is_complete`; a second call does nothing."""
@@ -112,12 +138,22 @@ class Spending:
         if owners and not self._is_complete():
             raise StorageUnavailable("older records are not in storage yet")
         self._known = {id: known for id, known in self._known.items() if id in owners}
-        due = self._due(owners)
-        if not due:
+        if not owners:
             return
+        storage = self._storage()
+        reserved = await storage.reserved()
+        before = self._reserved
+        changed = {id for id in {*before, *reserved} if before.get(id) != reserved.get(id)}
+        # What has gone counts until the sums have it that came of it.
+        self._reserved = {id: {**reserved.get(id, {}), **before.get(id, {})} for id in {*before, *reserved}}
+        self._asked |= changed
+        await self._look_at_sums(storage, owners)
+        self._reserved = reserved
+
+    async def _look_at_sums(self, storage: Spendable, owners: Mapping[str, Owner]) -> None:
+        due = self._due(owners)
         now_ms = self._now_ms()
         found: dict[str, dict[str, int]] = {id: {} for id in due}
-        storage = self._storage()
         for window in Window:
             ids = [id for id in due if any(budget.window is window for budget in owners[id].budgets)]
             if ids:

@@ -44,7 +44,7 @@ def load_configuration(
 def known_providers() -> Mapping[str, str]:
     """Returns the id for every id and alias of a built-in provider."""
     from gateway.registry.builtin import load_builtin
-    from gateway.registry.catalogue import DEMO
+    from gateway.registry.provider import DEMO
 
     known = {DEMO: DEMO}
     for id, row in load_builtin().items():

@@ -222,10 +222,12 @@ class _Purse:
         if self._alone is None:
             self._alone = taken, level + (self._others.amount(now_ms) or 0)
         taken_before, level_before = self._alone
-        share = -(-max(0, check.limit - level_before) // replicas)
-        left = min(share - (taken - taken_before), check.limit - level)
-        amount = min(check.amount, max(1, share)) if check.amount <= check.limit - level else check.amount
-        return replace(check, limit=min(check.limit, level + max(0, left)), amount=amount, whole=check.limit)
+        free = check.capacity
+        share = -(-max(0, free - level_before) // replicas)
+        left = min(share - (taken - taken_before), free - level)
+        amount = min(check.amount, max(1, share)) if check.amount <= free - level else check.amount
+        limit = min(free, level + max(0, left))
+        return replace(check, limit=limit, amount=amount, whole=check.limit, reserved_nano_usd=0)
 
     @property
     def is_held(self) -> bool:

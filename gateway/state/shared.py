@@ -119,6 +119,12 @@ class SharedCounters:
         self._own.hear(admission, self._replicas)
         return admission
 
+    def hold(self, lease: str, checks: Sequence[Check]) -> None:
+        """Takes what was admitted by somebody else, here and as soon as possible at the server."""
+        self._own.hold(lease, checks)
+        if not self._lane.is_away:
+            self._tell_held(lease)
+
     def settle(self, lease: str, charges: Charges) -> None:
         """Corrects our own picture at once and the server's as soon as possible."""
         self._own.settle(lease, charges)

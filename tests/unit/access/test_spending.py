@@ -25,6 +25,7 @@ class Shelf:
     def __init__(self) -> None:
         self.now = NOON
         self.amounts: dict[str, int] = {}
+        self.held: dict[str, dict[str, int]] = {}
         self.asked: list[tuple[tuple[str, ...], int]] = []
         self.is_away = False
         self.owners: list[VirtualKey | Team] = []
@@ -38,6 +39,9 @@ class Shelf:
         if self.is_away:
             raise StorageUnavailable("the database is away")
         return {owner: self.amounts.get(owner, 0) for owner in owners}
+
+    async def reserved(self) -> dict[str, dict[str, int]]:
+        return self.held
 
     def look(self) -> None:
         asyncio.run(self.spending.refresh())
@@ -183,3 +187,26 @@ async def test_nothing_is_read_before_the_start() -> None:
     await shelf.spending.follow()
     assert len(shelf.asked) == 2
     await shelf.spending.aclose()
+
+
+def test_what_lines_at_providers_may_cost_is_read_and_counts_once_where_it_is_held(shelf: Shelf) -> None:
+    shelf.owners, shelf.held = [key("one")], {"key:one": {"a": 30, "b": 5}}
+    assert shelf.spending.reserved("key:one") == 0
+    shelf.look()
+    assert shelf.spending.reserved("key:one") == 35
+    shelf.spending.held_here.add("a")
+    assert shelf.spending.reserved("key:one") == 5
+    shelf.spending.held_here.clear()
+    shelf.spending.forget("b")
+    assert shelf.spending.reserved("key:one") == 30
+
+
+def test_what_is_reserved_no_more_counts_until_the_sums_have_what_came_of_it(shelf: Shelf) -> None:
+    shelf.owners, shelf.held = [key("one")], {"key:one": {"a": 30}}
+    shelf.look()
+    shelf.held, shelf.is_away = {}, True
+    shelf.look()
+    assert shelf.spending.reserved("key:one") == 30
+    shelf.is_away = False
+    shelf.look()
+    assert shelf.spending.reserved("key:one") == 0
