@@ -50,7 +50,7 @@ def raw(value: object) -> Raw:
 
 def is_null(value: Raw | None) -> bool:
     """True for a member that is absent or null."""
-    return value is None or (memoryview(value).nbytes in (0, 4) and bytes(value) in _NOTHING)
+    return value is None or (len(value) in (0, 4) and bytes(value) in _NOTHING)
 
 
 def join_object(members: Mapping[str, Raw]) -> bytes:

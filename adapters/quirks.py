@@ -37,13 +37,13 @@ def concern(fields: Mapping[str, Raw], body: bytes, rules: ParamRules) -> bool:
         rules.defaults
         or rules.additions
         or not rules.touches.isdisjoint(fields)
-        or (rules.strip_nulls and b"null" in body)
+        or (rules.strip_nulls and body.find(b"null") >= 0)
     ):
         return True
     for word in rules.message_words:  # not `any`, which would make a generator of every request
-        if word in body:
+        if body.find(word) >= 0:
             return True
-    return rules.wrap_functions and b'"function' in body
+    return rules.wrap_functions and body.find(b'"function') >= 0
 
 
 def apply(fields: Fields, rules: ParamRules, model: str) -> tuple[str, ...]:

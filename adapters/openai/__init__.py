@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import ClassVar
+from typing import ClassVar, Final
 
 from adapters.failures import Failure, classify
 from adapters.fidelity import Table
@@ -16,6 +16,10 @@ from adapters.parts import split_choices
 from adapters.types import Call, Head, HttpRequest, Operation, Reply, StreamDecoder, Target
 
 __all__ = ["OpenAIAdapter"]
+
+# Python 3.11 takes long to find a member at its class, and these are asked for in every request.
+_CHAT: Final = Operation.CHAT
+_RERANK: Final = Operation.RERANK
 
 
 class OpenAIAdapter:
@@ -38,18 +42,18 @@ class OpenAIAdapter:
 
     def parts(self, call: Call, target: Target) -> Sequence[Call]:
         """Returns the call itself, or one for each choice where the server is known to make a single one only."""
-        is_split = call.operation is Operation.CHAT and target.rules.reject_above.get("n") == 1
+        is_split = call.operation is _CHAT and target.rules.reject_above.get("n") == 1
         return split_choices(call) if is_split else (call,)
 
     def request(self, call: Call, target: Target) -> HttpRequest:
         """Returns the upstream request: the received bytes if neither model nor rules change anything."""
-        if call.operation is Operation.RERANK:
+        if call.operation is _RERANK:
             return rerank_request(call, target)
         return build_request(call, target)
 
     def reply(self, call: Call, target: Target, head: Head, body: bytes) -> Reply:
         """Returns the checked answer: the received bytes unless a rule or the client's wish changes them."""
-        if call.operation is Operation.RERANK:
+        if call.operation is _RERANK:
             return read_ranking(call, target, head, body)
         return read_reply(call, target, head, body)
 

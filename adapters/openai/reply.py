@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Any, Final, cast
 
 import msgspec
 from msgspec import Raw, Struct
@@ -36,6 +36,8 @@ from adapters.types import Call, Head, Operation, Reply, Target, Usage
 
 Object = dict[str, Any]
 _ABSENT = Raw()
+_CHAT: Final = Operation.CHAT
+_EMBEDDINGS: Final = Operation.EMBEDDINGS
 _OPENING = 0x5B
 _FLOAT32 = "<f"
 _LAYOUTS = {"float32": _FLOAT32, "int8": "b"}
@@ -82,7 +84,7 @@ _vectors = msgspec.json.Decoder(_Vectors)
 
 def read_reply(call: Call, target: Target, head: Head, body: bytes) -> Reply:
     """Returns the checked answer; raises Malformed, or UpstreamSaid for an error under a 2xx status."""
-    read = _read_vectors if call.operation is Operation.EMBEDDINGS else _read_answer
+    read = _read_vectors if call.operation is _EMBEDDINGS else _read_answer
     try:
         return read(call, target, head, body)
     except (msgspec.DecodeError, RecursionError) as error:
@@ -138,7 +140,7 @@ def is_refusal(members: Object) -> bool:
 
 
 def _needs_repair(choices: list[_Choice], call: Call, target: Target) -> bool:
-    is_chat = call.operation is Operation.CHAT
+    is_chat = call.operation is _CHAT
     for choice in choices:
         if choice.finish_reason not in STANDARD_FINISH:
             return True
@@ -159,7 +161,7 @@ def _repaired(call: Call, target: Target, head: Head, body: bytes) -> tuple[byte
     before = encode(answer)
     for number, choice in enumerate(map(as_object, as_list(answer["choices"]))):
         message = as_object(choice.get("message"))
-        if call.operation is Operation.CHAT and not message:
+        if call.operation is _CHAT and not message:
             raise Malformed("a choice of the upstream's answer has no message")
         _repair_message(message, call, target, number)
         word = choice.get("finish_reason") or ""

@@ -63,9 +63,9 @@ def read_usage(value: Raw | bytes, rules: ParamRules) -> Usage | None:
     return Usage(
         prompt=prompt,
         completion=completion,
-        cached_prompt=min(cached, prompt),  # xAI may report more cached tokens than prompt tokens
+        cached_prompt=cached and min(cached, prompt),  # xAI may report more cached tokens than prompt tokens
         cache_write=written,
-        reasoning=min(reasoning, completion),
+        reasoning=reasoning and min(reasoning, completion),
     )
 
 

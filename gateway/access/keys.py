@@ -231,4 +231,4 @@ def _presented(headers: Mapping[bytes, bytes]) -> bytes | None:
         key = value[7:].strip()
     else:
         return None
-    return key if key and len(key) <= _MAX_KEY_BYTES and b" " not in key else None
+    return key if key and len(key) <= _MAX_KEY_BYTES and key.find(b" ") < 0 else None

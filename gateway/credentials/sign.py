@@ -55,6 +55,8 @@ def auth_headers(auth: AuthScheme | None, secret: Secret | None) -> Headers:
 
 def signed(request: HttpRequest, headers: Headers) -> HttpRequest:
     """Returns `request` with the headers of a credential; of a header that is a list, both parts go out as one."""
+    if not headers:
+        return request
     own = request.headers
     if _LISTS.isdisjoint(name for name, _ in headers):
         return HttpRequest(request.method, request.url, own + headers, request.body, request.dropped)

@@ -156,18 +156,20 @@ class Attempter:
         waits = deployment.waits
         pace = Pace(waits.pace, self._clock) if waits.pace.seconds else None
         while piece := await (response.next() if pace is None else pace.next(response)):
-            pieces.append(piece)
             left -= len(piece)
             if left < 0:
                 raise too_long()
             seconds = deadline.at - self._clock()
             if seconds <= 0:
                 raise AttemptFailed(deadline.passed())
-            if seconds < waits.answer.idle:
-                response.expect_within(seconds, deadline.limit.setting)
+            if response.is_complete and not pieces:
+                return piece
+            pieces.append(piece)
             if response.is_complete:
                 break
-        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+            if seconds < waits.answer.idle:
+                response.expect_within(seconds, deadline.limit.setting)
+        return b"".join(pieces)
 
     async def _refusal(self, deployment: Deployment, response: UpstreamResponse, deadline: Deadline) -> Failure:
         head = response.head

@@ -91,8 +91,8 @@ class Executor:
         self._listen = listen
         self._sleep = sleep
 
-    async def run(self, call: Call, plan: Plan, outcome: Outcome, hints: Hints = NO_HINTS) -> Answer | Stream:
-        """Returns an answer that is not begun yet; raises GatewayError. `outcome` records every attempt.
+    def run(self, call: Call, plan: Plan, outcome: Outcome, hints: Hints = NO_HINTS) -> Awaitable[Answer | Stream]:
+        """Awaited, gives an answer that is not begun yet; raises GatewayError. `outcome` records every attempt.
 
         What any deployment of the plan can do only in several calls is played in as many parts, at the same time.
         """
@@ -101,13 +101,13 @@ class Executor:
         parts = parts_of(call, plan, first)
         started = self.clock()
         run = self._begin(parts[0], plan, outcome, hints, started)
-        if len(parts) == 1:
-            return await self._attempts(run)
-        together = self._joined if call.stream else self._gathered
+        return self._attempts(run) if len(parts) == 1 else self._together(call, parts, run, started)
+
+    async def _together(self, call: Call, parts: Sequence[Call], run: _Run, started: float) -> Answer | Stream:
         try:
-            return await together(call, parts, run)
+            return await (self._joined if call.stream else self._gathered)(call, parts, run)
         finally:
-            outcome.upstream_seconds = self.clock() - started  # what passes at the same time passes once
+            run.outcome.upstream_seconds = self.clock() - started  # what passes at the same time passes once
 
     def _begin(self, call: Call, plan: Plan, outcome: Outcome, hints: Hints, now: float) -> _Run:
         total = plan.route.total

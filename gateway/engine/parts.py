@@ -18,6 +18,7 @@ from gateway.errors import GatewayError, UnsupportedOperation, UnsupportedParame
 from gateway.routing.deployment import Deployment
 from gateway.routing.route import Plan
 
+_EMBEDDINGS: Final = Operation.EMBEDDINGS
 MOST_AT_ONCE: Final = 8
 """Parts of one call that are at work at the same time; a client must not take a provider for itself with one call."""
 _MOST_PIECES: Final = 8
@@ -39,7 +40,7 @@ def parts_of(call: Call, plan: Plan, first: Deployment) -> Sequence[Call]:
         parts = first.adapter.parts(call, first.target)
     except Unsupported as error:
         raise UnsupportedParameter(error.message, param=error.param) from None
-    if len(parts) > 1 or not ("n" in call.fields or call.operation is Operation.EMBEDDINGS):
+    if len(parts) > 1 or not ("n" in call.fields or call.operation is _EMBEDDINGS):
         return parts
     for stage in plan.stages:
         for deployment in stage.candidates:

@@ -7,6 +7,8 @@ from typing import Final
 
 _MEMORY_SECONDS: Final = 10.0
 """After so long a new sample counts for two thirds."""
+_MOST_OF_OLD: Final = 0.9
+"""Samples of one moment must count, too: at least a tenth each."""
 _STALE_SECONDS: Final = 30.0
 """What was slow and is not asked any more looks better with time, so that it is tried again."""
 _UNKNOWN_SECONDS: Final = 10.0
@@ -35,9 +37,9 @@ class Latency:
         if self._at is None:
             self._seconds = seconds
         else:
-            share = exp(-max(0.0, now - self._at) / _MEMORY_SECONDS)
-            # Samples of one moment must count, too: at least a tenth each.
-            share = min(share, 0.9)
+            share = exp((self._at - now) / _MEMORY_SECONDS)
+            if share > _MOST_OF_OLD:
+                share = _MOST_OF_OLD
             self._seconds = self._seconds * share + seconds * (1 - share)
         self._at = now
 

@@ -17,13 +17,16 @@ class Ids:
 
     __slots__ = ("_numbers", "_process")
 
+    _FIRST: Final = 0x1000_0001
+    """Has as many digits as any that a process comes to."""
+
     def __init__(self) -> None:
         self._process = secrets.token_hex(8)
-        self._numbers = itertools.count(1)
+        self._numbers = itertools.count(self._FIRST)
 
     def next(self) -> str:
         """Returns 24 or more characters that no other call gives."""
-        return f"{self._process}{next(self._numbers):08x}"
+        return self._process + hex(next(self._numbers))[2:]
 
     def request_id(self, headers: Iterable[tuple[bytes, bytes]]) -> str:
         """Returns the client's `x-request-id` if it is harmless, else a new one."""

@@ -61,8 +61,9 @@ def begin(
     deployment: Deployment, key: Key, now: float, *, is_first: bool, charged: Deployment | None, tokens: int = 0
 ) -> Running:
     """Notes that an attempt begins; `charged` is the deployment whose failure made it necessary and has to be paid."""
-    # A client writes what it wants at most: more than a whole minute would keep everybody else away for longer.
-    tokens = min(tokens, deployment.vitals.limits.tokens_per_minute or tokens)
+    if tokens:
+        # A client writes what it wants at most: more than a whole minute would keep everybody else away for longer.
+        tokens = min(tokens, deployment.vitals.limits.tokens_per_minute or tokens)
     is_probe = deployment.vitals.begin(now, is_first=is_first, tokens=tokens)
     if charged is not None:
         charged.vitals.counts.retried(now)
@@ -73,14 +74,14 @@ def begin(
 
 def begin_well(running: Running, now: float) -> Sequence[Event]:
     """Notes that an attempt has come to its first content: it works again, if it did not."""
-    deployment = running.deployment
-    deployment.vitals.latency.observe(now - running.began, now)
-    deployment.vitals.doubt.worked(now)
+    deployment, vitals = running.deployment, running.deployment.vitals
+    vitals.latency.observe(now - running.began, now)
+    vitals.doubt.worked(now)
     running.key.state.succeeded(now)
     running.key.account.succeeded(now)
-    if not deployment.vitals.is_half_open or running.began < deployment.vitals.ejected_at:
+    if vitals.ejected_until is None or running.began < vitals.ejected_at:
         return ()
-    deployment.vitals.readmit()
+    vitals.readmit()
     running.is_probe = False
     return (Event(Turn.READMITTED, deployment, "it works again"),)
 

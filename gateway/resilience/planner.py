@@ -24,7 +24,7 @@ deployment that has had no trouble of late goes on credit.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
 from msgspec.structs import replace
@@ -41,6 +41,7 @@ from gateway.routing.route import OWN_FAULTS, Plan, RetryPolicy, Stage
 
 _BUSY_SECONDS: Final = 0.05
 """How often is looked whether a full deployment has room: its attempts end when they end."""
+_NOBODY: Final[frozenset[str]] = frozenset()
 _POISONOUS: Final = 2
 """So many failures of the request itself end it."""
 
@@ -61,7 +62,6 @@ class AttemptPlanner:
         "_random",
         "_rested_at",
         "_tries",
-        "_used",
         "_wait_left",
         "deadline",
         "plan",
@@ -76,14 +76,14 @@ class AttemptPlanner:
         self._policy: RetryPolicy = plan.route.retry
         self._random = random
         self._attempts = 0
-        self._tries: dict[str, int] = {}
-        self._used: set[KeyState] = set()
-        self._declined: set[str] = set()
-        self._failed: list[FailedTry] = []
+        self._tries: Sequence[Try] = ()
+        """Those that something was sent for or declined, without replays."""
+        self._declined = _NOBODY
+        self._failed: Sequence[FailedTry] = ()
         self._last: Try | None = None
         self._dead: tuple[Try, Failure] | None = None
         """What died on a pooled connection and was not replayed yet."""
-        self._ejected: tuple[Stage | None, float, frozenset[str]] = (None, 0.0, frozenset())
+        self._ejected: tuple[Stage | None, float, frozenset[str]] = (None, 0.0, _NOBODY)
         """Worked out once for each stage and moment."""
         self._open_from = 0
         """The stages before this one are over."""
@@ -118,7 +118,7 @@ class AttemptPlanner:
 
     def decline(self, tried: Try) -> None:
         """Notes that a deployment cannot express the request: nothing was sent, and nothing is counted."""
-        self._declined.add(tried.deployment.id)
+        self._declined |= {tried.deployment.id}
         self._attempts -= 1
         self._last = None
 
@@ -149,9 +149,10 @@ class AttemptPlanner:
     def _first(self, now: float) -> Try | None:
         """What nearly every request does: the first deployment, if nothing is in its way."""
         stage = self.plan.stages[0]
-        if self._attempts or self._declined or not stage.candidates:
+        candidates = stage.candidates
+        if self._attempts or self._declined or not candidates:
             return None
-        deployment = stage.candidates[0]
+        deployment = candidates[0]
         if deployment.vitals.obstacle(now, self.plan.tokens) is not None:
             return None
         key = deployment.key_ring.pick(now)
@@ -197,7 +198,7 @@ class AttemptPlanner:
         deployment = last.deployment
         if self._obstacle(deployment, last.stage, now) not in (None, Obstacle.EJECTED):
             return None
-        key = deployment.key_ring.pick(now, self._used)
+        key = deployment.key_ring.pick(now, self._used_keys())
         return None if key is None else self._try(deployment, key, last.stage)
 
     # What may be tried where nothing else is left.
@@ -212,7 +213,7 @@ class AttemptPlanner:
             if not self._is_new(deployment) or (obstacle is not None and obstacle not in GUESSES):
                 continue
             ring = deployment.key_ring
-            key = ring.pick(now) or ring.knock(now, self._used)
+            key = ring.pick(now) or ring.knock(now, self._used_keys())
             if key is not None and not deployment.vitals.is_unreachable(now):
                 return self._try(deployment, key, stage)
         return None
@@ -268,7 +269,7 @@ class AttemptPlanner:
         failed = FailedTry(tried.deployment, tried.key, tried.stage, failure)
         if any(is_alike(failed, other) for other in self._failed):
             self._open_from = self.plan.stages.index(tried.stage) + 1
-        self._failed.append(failed)
+        self._failed = (*self._failed, failed)
         self._rested_at = None
 
     def _open_stages(self) -> Iterator[tuple[int, Stage]]:
@@ -291,7 +292,7 @@ class AttemptPlanner:
         """True if neither the kinds of the failures so far nor the request itself rule it out."""
         if stage.fallback is not None:
             kind = self._failed[-1].failure.kind if self._failed else None
-            if not takes_over(stage, kind) and self._tries.get(deployment.id, 0) == 0:
+            if not takes_over(stage, kind) and not self._count_of(deployment):
                 return False
         return all(
             may_follow(deployment, stage, each.deployment, each.failure, self.plan.route)
@@ -321,10 +322,16 @@ class AttemptPlanner:
         return next((each for each in reversed(self._failed) if each.deployment is deployment), None)
 
     def _is_new(self, deployment: Deployment) -> bool:
-        return deployment.id not in self._declined and not self._tries.get(deployment.id)
+        return deployment.id not in self._declined and not self._count_of(deployment)
 
     def _is_worn_out(self, deployment: Deployment) -> bool:
-        return self._tries.get(deployment.id, 0) >= self._policy.per_deployment
+        return self._count_of(deployment) >= self._policy.per_deployment
+
+    def _count_of(self, deployment: Deployment) -> int:
+        return sum(each.deployment.id == deployment.id for each in self._tries)
+
+    def _used_keys(self) -> set[KeyState]:
+        return {each.key.state for each in self._tries}
 
     def _left(self) -> int:
         return self._policy.attempts - self._attempts
@@ -336,7 +343,7 @@ class AttemptPlanner:
         return sum(takes_over(stage, kind) and not self._was_tried(stage) for stage in later) if later else 0
 
     def _was_tried(self, stage: Stage) -> bool:
-        return any(self._tries.get(deployment.id) for deployment in stage.candidates)
+        return any(self._count_of(deployment) for deployment in stage.candidates)
 
     def _is_poisonous(self) -> bool:
         return sum(each.failure.kind in OWN_FAULTS for each in self._failed) >= _POISONOUS
@@ -358,11 +365,10 @@ class AttemptPlanner:
         last = self._failed[-1] if self._failed else None
         charged = None if last is None or last.failure.is_unsent else last.deployment
         reason = last.failure.kind.value if last else "unavailable" if stage.fallback else ""
-        self._last = Try(deployment, key, stage, is_first=not self._attempts, charged=charged, reason=reason)
+        self._last = tried = Try(deployment, key, stage, False, not self._attempts, charged, reason)
         self._attempts += 1
-        self._tries[deployment.id] = self._tries.get(deployment.id, 0) + 1
-        self._used.add(key.state)
-        return self._last
+        self._tries = (*self._tries, tried)
+        return tried
 
     def _give_up(self, now: float) -> GiveUp:
         seconds = self._next_chance(now)

@@ -208,6 +208,6 @@ class Plan(Struct, frozen=True):
     def first(self) -> Deployment:
         """The deployment that is tried first if nothing is in its way."""
         for stage in self.stages:
-            if stage.candidates:
-                return stage.candidates[0]
+            if candidates := stage.candidates:
+                return candidates[0]
         raise ValueError("a plan has a candidate")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from operator import add, attrgetter, itemgetter
 from typing import Any, Final
 
@@ -42,6 +42,7 @@ _labels_of: Final = itemgetter(*map(_PLACES.__getitem__, LABELS))
 _summed_of: Final = itemgetter(
     *map(_PLACES.__getitem__, ("at_ms", "status", "error", "is_cancelled", "usage_source", *_AMOUNTS))
 )
+_FLAGS: Final = tuple(_PLACES[field.name] for field in fields(UsageRecord) if field.type is bool)
 _place_of: Final = itemgetter("hour_ms", *LABELS)
 _attempts_encoder: Final = msgspec.json.Encoder()
 _attempts_decoder: Final = msgspec.json.Decoder(tuple[AttemptRecord, ...])
@@ -55,7 +56,7 @@ def refuse_unfit(records: Iterable[UsageRecord]) -> None:
 
 
 def _unfit(record: UsageRecord) -> str:
-    if not 0 < len(record.id) <= MAX_TEXT or "\0" in record.id:
+    if not 0 < len(record.id) <= MAX_TEXT or record.id.find("\0") >= 0:
         return f"its id must have up to {MAX_TEXT} characters, none of them NUL"
     if not HOUR_MS <= record.at_ms <= MAX_AT_MS:
         return f"at_ms {record.at_ms} is no moment of these times"
@@ -71,11 +72,13 @@ def _unfit(record: UsageRecord) -> str:
     return ""
 
 
-def as_values(record: UsageRecord, stored_at_ms: int) -> Values:
-    """Returns the row of a single record; its content is in a table of its own."""
+def as_values(record: UsageRecord, stored_at_ms: int, flag: Callable[[bool], int] = bool) -> Values:
+    """Returns the row of a single record, its flags as `flag` makes them; its content is in a table of its own."""
     values: Values = [*astuple(record)[: len(_MEMBERS)], stored_at_ms]
+    for place in _FLAGS:
+        values[place] = flag(values[place])
     whole = "".join(filter(None, _texts_of(values)))
-    if len(whole) > MAX_TEXT or "\0" in whole:
+    if len(whole) > MAX_TEXT or whole.find("\0") >= 0:
         for place in _TEXTS:
             values[place] = values[place] and fit_text(values[place])
     values[_PLACES["attempts"]] = _attempts_encoder.encode(record.attempts).decode()

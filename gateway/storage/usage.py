@@ -31,6 +31,8 @@ STEP_ROWS: Final = 500
 """Rows that one step of tidying takes away."""
 _ROWS_AT_ONCE: Final = 150
 """Rows that one statement adds: making one holds up the requests of this process for so long."""
+_QMARK: Final = "qmark"
+"""How SQLite's driver marks values."""
 _COUNTED: Final = 10_000
 """Where counting what is left to do ends."""
 _ASKED_AT_ONCE: Final = 500
@@ -53,9 +55,12 @@ async def append(connection: AsyncConnection, insert: Insert, batch: Sequence[Us
     # In order: two processes that append the same records then never wait for each other.
     ids = sorted(fitting)
     sums: list[Row] = []
+    paramstyle = connection.dialect.paramstyle
+    # SQLite's driver looks for an adapter of each value that is neither text nor a number, and finds none for these.
+    flag = int if paramstyle == _QMARK else bool
     for start in range(0, len(ids), _ROWS_AT_ONCE):
-        rows = {id: as_values(fitting[id], now_ms) for id in ids[start : start + _ROWS_AT_ONCE]}
-        statement = _adding_records(connection.dialect.paramstyle, len(rows))
+        rows = {id: as_values(fitting[id], now_ms, flag) for id in ids[start : start + _ROWS_AT_ONCE]}
+        statement = _adding_records(paramstyle, len(rows))
         added = (await connection.exec_driver_sql(statement, tuple(chain(*rows.values())))).scalars().all()
         sums += sums_of(rows[id] for id in added)
         await contents.add(connection, insert, (fitting[id] for id in added), now_ms)
@@ -73,7 +78,7 @@ def _adding_records(paramstyle: str, count: int) -> str:
 
     Both databases say it in the same way, but for what stands in the place of a value.
     """
-    mark = {"qmark": "?", "numeric_dollar": "${}"}[paramstyle]
+    mark = {_QMARK: "?", "numeric_dollar": "${}"}[paramstyle]
     row = f"({', '.join([mark] * len(COLUMNS))})"
     rows = ", ".join([row] * count).format(*range(1, count * len(COLUMNS) + 1))
     into = f"{records.name} ({', '.join(COLUMNS)})"

@@ -257,10 +257,8 @@ class Metrics:
 
     def _count_attempt(self, model: str, attempt: Attempt, outcome: Outcome, result: str, has_won: bool) -> None:
         self._counts_of(model, attempt, outcome, result).count(attempt, outcome, has_won=has_won)
-        if attempt.deployment in self._deployments:
-            self._live.deployment_attempts.add(self._provider(attempt.provider), attempt.deployment, result)
-        else:
-            self._live.deployment_attempts.add(self._provider(attempt.provider), OTHER, result)
+        deployment = attempt.deployment if attempt.deployment in self._deployments else OTHER
+        self._live.deployment_attempts.add(self._provider(attempt.provider), deployment, result)
 
     def _counts_of(self, model: str, attempt: Attempt, outcome: Outcome, result: str) -> AttemptCounts:
         raw = (model, attempt.provider, outcome.operation, result)

@@ -99,6 +99,8 @@ class LineWriter:
         self._lines: deque[bytes] = deque()
         self._wake = threading.Event()
         self._closing = threading.Event()
+        self._is_closed = False
+        """The same for `put`: asking an event costs a call."""
         self._lock = threading.Lock()
         self._is_idle = True
         self._is_torn = False
@@ -107,7 +109,7 @@ class LineWriter:
 
     def put(self, line: bytes) -> None:
         """Queues one line that ends in a newline, or drops and counts it. Never blocks."""
-        if len(self._lines) >= self._limit or self._closing.is_set():
+        if len(self._lines) >= self._limit or self._is_closed:
             self._drop(1)
             return
         self._lines.append(line)
@@ -118,6 +120,7 @@ class LineWriter:
 
     def close(self, timeout: float) -> None:
         """Writes what is queued for at most `timeout` seconds; what is left counts as dropped. Idempotent."""
+        self._is_closed = True
         self._closing.set()
         self._wake.set()
         self._thread.join(timeout)

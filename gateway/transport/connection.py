@@ -106,7 +106,7 @@ class Connection(asyncio.Protocol):
     def end_exchange(self, *, can_reuse: bool) -> None:
         """Goes back to the pool if everything sent and received is accounted for, else closes."""
         self._exchange = None
-        if not (can_reuse and self.is_open) or self._lags():
+        if not (can_reuse and self.is_open) or (self._may_lag and self._lags()):
             self.abort()
             return
         self._was_used = True
@@ -216,7 +216,7 @@ class Connection(asyncio.Protocol):
 
     def _lags(self) -> bool:
         """True if the response came before the whole request was written."""
-        return self._may_lag and self._transport is not None and self._transport.get_write_buffer_size() > 0
+        return self._transport is not None and self._transport.get_write_buffer_size() > 0
 
     def _leave(self) -> None:
         if self._has_slot:

@@ -101,7 +101,7 @@ class Pool:
         if self._is_closed:
             connection.abort()
             return
-        ticket = self._next_ticket()
+        ticket = self._next_ticket() if self._queue else None
         if ticket is not None:
             ticket.turn.set_result(connection)
             return

@@ -23,6 +23,7 @@ MAX_FIELDS: Final = 1_000
 MAX_MODEL_CHARS: Final = 512
 MAX_PROMPT_BYTES: Final = 40_000_000
 _ABSENT = Raw()
+_CHAT: Final = Operation.CHAT
 _WITHOUT_STREAM: Final = (Operation.EMBEDDINGS, Operation.RERANK)
 _IMPLAUSIBLE: Final = re.compile(r"[\n\r\x00\\]|\.\.|\{\{|\$\{")
 
@@ -36,7 +37,7 @@ _stream_options = msgspec.json.Decoder(_StreamOptions | None)
 
 def read_call(operation: Operation, body: bytes, *, id: str, created: int) -> Call:
     """Returns the request as a Call; raises InvalidRequest naming the field that is wrong."""
-    fields = split(body, unchecked="messages" if operation is Operation.CHAT else "")
+    fields = split(body, unchecked="messages" if operation is _CHAT else "")
     model = _model(fields)
     stream = False
     wants_usage = False

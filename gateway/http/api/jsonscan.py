@@ -53,7 +53,7 @@ def check_text(body: bytes) -> None:
     """Raises BadJson unless the body is UTF-8 whose escapes can be written as UTF-8, too."""
     if not body.isascii():
         _check_utf8(body)
-    if b"\\" in body and _SURROGATE.search(body):
+    if body.find(b"\\") >= 0 and _SURROGATE.search(body):
         _check_surrogates(body)
 
 
@@ -133,14 +133,14 @@ def _is_escaped(text: bytes, position: int) -> bool:
 
 def check_unique_keys(body: bytes, members: Mapping[str, Raw]) -> None:
     """Raises BadJson if a top-level key occurs twice: we and an upstream might act on different ones."""
-    rest = len(body) - 4 * len(members) - 1  # without quotes, colon and comma of each member, and the braces
-    for name, value in members.items():
-        rest -= len(name) + len(value)
-    if rest == 0 or (rest == 2 * len(members) - 1 and _is_spaced(body, members)):
+    count = len(members)
+    # Without quotes, colon and comma of each member, and the braces.
+    rest = len(body) - 4 * count - 1 - sum(map(len, members)) - sum(map(len, members.values()))
+    if rest == 0 or (rest == 2 * count - 1 and _is_spaced(body, members)):
         return  # nothing but the members, written with or without blanks after `:` and `,`
     # Linear in the body, unlike matching its brackets: every member has one colon, and what its value has inside.
     inside = sum(_colons(value) for value in members.values())
-    if _skeleton(body).count(b":") == len(members) + inside:
+    if _skeleton(body).count(b":") == count + inside:
         return
     name = _doubled_key(body)
     raise BadJson("duplicate_key", f"{'a key' if name is None else f'the key {name!r}'} occurs twice", name)

@@ -32,10 +32,10 @@ class ClientConnection(Protocol):
         """Returns the body if all of it is there; else it is to be received, piece by piece."""
         ...
 
-    def respond(self, status: int, headers: Headers, body: bytes) -> bool:
+    def respond(self, status: int, lines: bytes, body: bytes) -> bool:
         """Sends a whole response, behind what waits in the outbox; returns False if it has to be sent by messages.
 
-        `headers` say how long the body is, and nothing else about the framing.
+        `lines` are headers as `header_lines` writes them; they say how long the body is, and nothing else of framing.
         """
         ...
 

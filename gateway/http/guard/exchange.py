@@ -94,7 +94,7 @@ class Exchange:
         scope["anyport.connection"] = self
         self._wire = wire
         self.outbox = wire.outbox
-        self._whole: tuple[int, Headers, bytes] | None = None
+        self._whole: tuple[int, bytes, bytes] | None = None
         """The response, once all of it is known; it may wait in the outbox."""
         self._scope: Scope | None = scope
         self._gone: Callable[[], None] | None = None
@@ -155,17 +155,17 @@ class Exchange:
         is_new = self.is_body_complete and not (self._is_end_delivered or self.awaits_continue)
         return self._body_so_far() if is_new and not (self.is_gone or self.is_complete) else None
 
-    def respond(self, status: int, headers: Headers, body: bytes) -> bool:
+    def respond(self, status: int, lines: bytes, body: bytes) -> bool:
         """Sends a whole response, behind what waits in the outbox; returns False if it has to be sent by messages.
 
-        `headers` say how long the body is, and nothing else about the framing.
+        `lines` are headers as `header_lines` writes them; they say how long the body is, and nothing else of framing.
         """
         if self.is_gone or self.is_bodiless or self._wire.is_write_paused or len(body) > JOIN_BYTES:
             return False
         if self.is_started or self._head is not None or self.awaits_continue or not self.is_http11:
             return False
         self.is_started = True
-        self._whole = (status, headers, body)
+        self._whole = (status, lines, body)
         if self.outbox.is_holding and self.is_body_complete:
             self.outbox.after(self._send_whole)
             return True
@@ -177,9 +177,9 @@ class Exchange:
     def _send_whole(self) -> None:
         if self.is_gone or self._whole is None:
             return
-        status, headers, body = self._whole
+        status, lines, body = self._whole
         end = b"\r\n" if self.keep_alive else b"connection: close\r\n\r\n"
-        self._wire.write(b"".join((self._wire.first_lines(status), header_lines(headers), end, body)))
+        self._wire.write(b"".join((self._wire.first_lines(status), lines, end, body)))
         self._complete()
 
     def send_piece(self, data: bytes) -> bool:

@@ -52,6 +52,10 @@ class Phase(IntEnum):
     LINGER = 4
 
 
+# Python 3.11 takes long to find a member at its class, and these are asked for several times in every request.
+_HEAD, _BODY, _ANSWER, _IDLE, _LINGER = Phase
+
+
 class GuardProtocol(asyncio.Protocol):
     """One client connection; `guarded(limits)` makes the class that uvicorn is given."""
 
@@ -75,7 +79,7 @@ class GuardProtocol(asyncio.Protocol):
         self._limits = self.shared.limits
         self.outbox = self.shared.outbox(self._loop, server_state.tasks)
         self._reader = RequestReader(self._limits, self)
-        self._phase = Phase.HEAD
+        self._phase = _HEAD
         self._since = self._loop.time()
         self._body_bytes = 0
         self._active: Exchange | None = None
@@ -114,14 +118,14 @@ class GuardProtocol(asyncio.Protocol):
         """asyncio: the connection is closed, by whomever."""
         cast("set[GuardProtocol]", self._server_state.connections).discard(self)
         self._abandon()
-        self._phase = Phase.LINGER
+        self._phase = _LINGER
         self._held = b""
         self.resume_writing()
 
     def eof_received(self) -> bool:
         """asyncio: the client sent FIN: it closed, or it only ended its side and waits for the answer."""
         active = self._active
-        if active is None or not active.is_body_complete or self._phase is Phase.LINGER:
+        if active is None or not active.is_body_complete or self._phase is _LINGER:
             return False
         self._is_half_closed = True
         self._probe(PROBE_SECONDS)
@@ -161,16 +165,16 @@ class GuardProtocol(asyncio.Protocol):
         buffered = self._transport.get_write_buffer_size()
         if self._stall.seconds(now, self.bytes_written, buffered) > limits.write_stall_seconds:
             self._transport.abort()
-        elif self._phase is Phase.IDLE and waited > limits.keep_alive_seconds:
+        elif self._phase is _IDLE and waited > limits.keep_alive_seconds:
             self._transport.close()
-        elif self._phase is Phase.LINGER and waited > limits.linger_seconds and not buffered:
+        elif self._phase is _LINGER and waited > limits.linger_seconds and not buffered:
             self._transport.abort()
-        elif self._phase is Phase.HEAD and waited > limits.header_seconds and self._active is None:
+        elif self._phase is _HEAD and waited > limits.header_seconds and self._active is None:
             if self._reader.is_mid_head:
                 self._refuse(too_slow("headers", limits.header_seconds))
             else:
                 self._transport.close()
-        elif self._phase is Phase.BODY and waited > limits.body_seconds:
+        elif self._phase is _BODY and waited > limits.body_seconds:
             self._check_rate(waited)
 
     def _check_rate(self, waited: float) -> None:
@@ -194,7 +198,7 @@ class GuardProtocol(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """asyncio: bytes from the client."""
-        if self._phase is Phase.LINGER or self._refusal is not None:
+        if self._phase is _LINGER or self._refusal is not None:
             return
         self._read(self._held + data if self._held else data)
 
@@ -222,16 +226,16 @@ class GuardProtocol(asyncio.Protocol):
         """Notes what the connection waits for now, and since when."""
         reader = self._reader
         if reader.in_body:
-            phase = Phase.BODY
+            phase = _BODY
         elif reader.is_mid_head:
-            phase = Phase.HEAD
+            phase = _HEAD
         elif self._active is not None:
-            phase = Phase.ANSWER
+            phase = _ANSWER
         else:
-            phase = Phase.HEAD if self._phase is Phase.HEAD else Phase.IDLE
+            phase = _HEAD if self._phase is _HEAD else _IDLE
         if phase is not self._phase:
             self._phase = phase
-            if phase is not Phase.ANSWER:
+            if phase is not _ANSWER:
                 self._since = self._loop.time()
                 self._body_bytes = 0
 
@@ -275,7 +279,7 @@ class GuardProtocol(asyncio.Protocol):
 
     def _run(self, exchange: Exchange) -> None:
         tasks = self._server_state.tasks
-        exchange.task = task = self._loop.create_task(exchange.run(self._app, tasks))
+        exchange.task = task = self._loop.create_task(exchange.run(self._app, tasks), name="request")
         tasks.add(task)
 
     def _is_body_ahead(self) -> bool:
@@ -309,7 +313,7 @@ class GuardProtocol(asyncio.Protocol):
 
     def _linger(self) -> None:
         """Sends FIN after what was written and drops what still comes, for a while."""
-        self._phase = Phase.LINGER
+        self._phase = _LINGER
         self._since = self._loop.time()
         if self._is_half_closed or not self._transport.can_write_eof():
             self._transport.close()
@@ -383,9 +387,9 @@ class GuardProtocol(asyncio.Protocol):
             self._next()
         elif self._is_half_closed:
             self._transport.close()
-        elif self._phase is not Phase.BODY:
+        elif self._phase is not _BODY:
             # The time of a head that came half while this was answered begins now.
-            self._phase = Phase.HEAD if self._phase is Phase.HEAD else Phase.IDLE
+            self._phase = _HEAD if self._phase is _HEAD else _IDLE
             self._since = self._loop.time()
 
     def _next(self) -> None:

@@ -67,6 +67,7 @@ class RequestReader:
         "_is_repeated",
         "_is_upgrade",
         "_known",
+        "_length_place",
         "_limits",
         "_parser",
         "_second",
@@ -102,6 +103,8 @@ class RequestReader:
         """What `raw_path`, `query` and `path` were read from; most clients ask for one thing again and again."""
         self._known: tuple[RepeatedHead, bytes] | None = None
         """The head that was read last, and its method, if the next one may be the same: its attributes still stand."""
+        self._length_place = 0
+        """Where its length stands among `headers`."""
         self._is_repeated = False
         """The head at hand is that one, and the parser knows nothing of it."""
         self._chunks: ChunkScanner | None = None
@@ -138,7 +141,10 @@ class RequestReader:
         return stop
 
     def _feed_known(self, known: RepeatedHead, method: bytes, data: bytes, start: int) -> int:
-        """Reads a head that is the same as the last one but for the length; returns 0 if it is another."""
+        """Reads a head that is the same as the last one but for the length, and its body if all of it is there.
+
+        Returns 0 if it is another head.
+        """
         found = None if self._head else known.match(data, start)
         if found is None:
             return 0
@@ -146,14 +152,21 @@ class RequestReader:
         length = int(digits)
         if not 0 < length <= self._limits.max_body_bytes:
             return 0
-        self.headers = [(name, digits if name == b"content-length" else value) for name, value in self.headers]
+        headers = self.headers = self.headers.copy()
+        headers[self._length_place] = (b"content-length", digits)
         self._blank_bytes = 0
-        self._body_left = length
         self.method = method
-        self.in_body = self._is_repeated = True
+        self._is_repeated = True
         self._sink.begin()
         self.method = b""
-        return stop
+        end = stop + length
+        if end > len(data):
+            self.in_body = True
+            self._body_left = length
+            return stop
+        self._sink.body(data[stop:end])
+        self._sink.end()
+        return end
 
     def _remember(self, head: bytes) -> None:
         """Keeps a head if the next one may be the same: one of a plain body, behind which the connection stays."""
@@ -162,6 +175,8 @@ class RequestReader:
         is_short = len(head) <= self._limits.header_bytes - MAX_DIGITS
         known = repeated(head) if is_plain and is_short and self.keep_alive else None
         self._known = None if known is None else (known, self.method)
+        if known is not None:
+            self._length_place = [name for name, _ in self.headers].index(b"content-length")
 
     def _feed_chunks(self, data: bytes, start: int, chunks: ChunkScanner) -> int:
         stop = chunks.scan(data, start)

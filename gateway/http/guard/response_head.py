@@ -38,6 +38,12 @@ def header_lines(headers: Iterable[tuple[bytes, bytes]]) -> bytes:
     return b"".join([b"%b: %b\r\n" % pair for pair in good])
 
 
+def pairs_of(lines: bytes) -> list[tuple[bytes, bytes]]:
+    """Returns what such lines say as ASGI wants it."""
+    pairs = (line.partition(b": ") for line in lines.split(b"\r\n")[:-1])
+    return [(name, value) for name, _, value in pairs]
+
+
 def is_clean(lines: bytes, count: int) -> bool:
     """Tells whether `lines` are exactly `count` header lines without stray control characters."""
     return (
