@@ -169,17 +169,27 @@ class Transaction:
 
     async def send_frames(self, frames: bytes, *, is_last: bool = False) -> None:
         """Sends whole events; waits while the client is slow. What the last ones end is recorded before."""
+        self._note(frames)
+        if is_last:
+            # Many clients read no further than the end of the events.
+            self.settled()
+        if self.connection is None or not self.connection.send_piece(frames):
+            await self._send({"type": "http.response.body", "body": frames, "more_body": True})
+
+    def push_frames(self, frames: bytes) -> bool:
+        """Sends whole events, not the last ones; returns False, and has done nothing, if that takes `send_frames`."""
+        if self.connection is None or not self.connection.send_piece(frames):
+            return False
+        self._note(frames)
+        return True
+
+    def _note(self, frames: bytes) -> None:
         outcome = self.outcome
         outcome.chunks += 1
         outcome.bytes_out += len(frames)
         outcome.events += frames.count(b"\n\n")
         if self.kept is not None:
             self.kept.add(frames)
-        if is_last:
-            # Many clients read no further than the end of the events.
-            self.settled()
-        if self.connection is None or not self.connection.send_piece(frames):
-            await self._send({"type": "http.response.body", "body": frames, "more_body": True})
 
     def cut(self, code: str) -> None:
         """Closes the connection at once, without the end of the response; `code` is why, for the record."""

@@ -182,7 +182,7 @@ async def _send_all(stream: Stream, transaction: Transaction) -> None:
     if is_last := stream.is_said:
         _note(stream, outcome)
     await transaction.begin_stream(stream.first, _passed_on(stream.head), is_last=is_last)
-    while frames := await stream.next():
+    while frames := await stream.next(transaction.push_frames):
         if is_last := stream.is_said:
             _note(stream, outcome)
         await transaction.send_frames(frames, is_last=is_last)
