@@ -135,6 +135,7 @@ class SingleStream:
 
     __slots__ = (
         "_began",
+        "_calm_until",
         "_clock",
         "_deadline",
         "_decoder",
@@ -179,6 +180,7 @@ class SingleStream:
         self._silent_seconds = 0.0  # spent waiting since there was more than pings
         waits = deployment.waits
         self._idle = Limit(waits.stream.idle, waits.stream.idle_setting)
+        self._calm_until = deadline.at - self._idle.seconds  # before that, no wait can be too long for the deadline
         self._pace = Pace(waits.pace, clock) if waits.pace.seconds else None
         response.expect_within(self._idle.seconds, self._idle.setting)
 
@@ -247,8 +249,10 @@ class SingleStream:
             if is_over or self._push is None or not self._push(out):
                 self._left = out
                 return False
-        self._left = b""
-        if is_over:
+            if now <= self._calm_until and not is_ping:
+                return True
+        elif is_over:
+            self._left = b""
             return False
         self._check_time(now)
         return True
@@ -272,10 +276,10 @@ class SingleStream:
 
     def _check_time(self, now: float) -> None:
         """Raises TransportError past a deadline. Bytes without content, such as pings, keep no timeout away."""
-        left = self._deadline.at - now
         idle = self._idle
-        if left < idle.seconds:
+        if now > self._calm_until:
             limit = self._deadline.limit
+            left = self._deadline.at - now
             if left <= 0:
                 raise TransportError(Fault.TIMEOUT, "", setting=limit.setting)
             self._response.expect_within(left, limit.setting)

@@ -360,7 +360,10 @@ class Exchange:
             self.deadline = inf
             self._wake()
         else:
-            self._set_deadline(self._idle_seconds)
+            deadline = self._loop.time() + self._idle_seconds
+            if deadline < self.deadline:  # a later one than before is no news for the sweeper
+                self._sweeper.expect(deadline)
+            self.deadline = deadline
         return True
 
     def _wake(self) -> None:
