@@ -18,7 +18,7 @@ from gateway.access.keys import ANONYMOUS, KeyCheck
 from gateway.domain import Outcome
 from gateway.engine.content import Kept
 from gateway.errors import Draining, GatewayError, Internal, MethodNotAllowed, Overloaded
-from gateway.http.guard.client import ClientConnection
+from gateway.http.guard.client import BODY_FOLLOWS, ClientConnection
 from gateway.http.guard.outbox import Outbox
 from gateway.http.guard.response_head import clean_header_value
 from gateway.http.happenings import tell_request
@@ -146,8 +146,8 @@ class Transaction:
             await self._send({"type": "http.response.body", "body": piece, "more_body": True})
         await self._send({"type": "http.response.body", "body": b""})
 
-    async def begin_stream(self, first: bytes, headers: HeaderList, *, is_last: bool = False) -> None:
-        """Commits: sends the head of an event stream and its first frames."""
+    async def begin_stream(self, headers: HeaderList) -> None:
+        """Commits: sends the head of an event stream, together with the first frames, which must follow at once."""
         outcome = self.outcome
         now = time.monotonic()
         outcome.status = 200
@@ -163,16 +163,13 @@ class Transaction:
                     *self._common_headers(now),
                     *self._with_limits(headers),
                 ],
+                BODY_FOLLOWS: True,
             }
         )
-        await self.send_frames(first, is_last=is_last)
 
-    async def send_frames(self, frames: bytes, *, is_last: bool = False) -> None:
-        """Sends whole events; waits while the client is slow. What the last ones end is recorded before."""
+    async def send_frames(self, frames: bytes) -> None:
+        """Sends whole events; waits while the client is slow."""
         self._note(frames)
-        if is_last:
-            # Many clients read no further than the end of the events.
-            self.settled()
         if self.connection is None or not self.connection.send_piece(frames):
             await self._send({"type": "http.response.body", "body": frames, "more_body": True})
 
@@ -197,11 +194,17 @@ class Transaction:
         if self.connection is not None:
             self.connection.cut()
 
-    async def end_stream(self) -> None:
-        """Ends the response; what is done with the upstream afterwards is no time of the request."""
-        self.is_streaming = False
+    async def end_stream(self, last: bytes = b"") -> None:
+        """Ends the response, with its last events; what is done with the upstream afterwards is no time of the request.
+
+        It is recorded before they go out: many clients read no further than the end of the events.
+        """
+        if last:
+            self._note(last)
+        self.is_streaming = bool(last)  # until they have gone out, an error may take their place
         self.settled()
-        await self._send({"type": "http.response.body", "body": b""})
+        await self._send({"type": "http.response.body", "body": last})
+        self.is_streaming = False
         self.outcome.ended = time.monotonic()
 
     def settled(self, outbox: Outbox | None = None) -> None:
@@ -221,8 +224,7 @@ class Transaction:
             "error": error.members(),
             "choices": [{"index": 0, "delta": _NOTHING, "finish_reason": "error"}],
         }
-        await self.send_frames(frame(encode(event)))
-        await self.end_stream()
+        await self.end_stream(frame(encode(event)))
 
     async def respond_error(self, error: GatewayError) -> None:
         """Sends an error in OpenAI's shape."""
