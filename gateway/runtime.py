@@ -386,7 +386,7 @@ def build_catalogue(
     """Returns the providers of the built-in table with the file's rows laid over; raises ConfigError."""
     plugins = plugins or load_plugins(settings.plugins, ADAPTERS)
     adapters = {**ADAPTERS, **plugins.adapters}
-    rows = load_builtin()
+    rows = dict(load_builtin())
     for name, row in settings.providers.items():
         rows[name] = layer(starting_row(rows, name), row)
     _refuse(

@@ -55,8 +55,8 @@ def build_shell(
 
 def _add_health(shell: FastAPI, drain: DrainSignal) -> None:
     @shell.get("/health/live", summary="The process runs", tags=["health"])
-    async def live() -> dict[str, str]:  # pyright: ignore[reportUnusedFunction]
-        return {"status": "ok"}
+    async def live() -> Response:  # pyright: ignore[reportUnusedFunction]
+        return JSONResponse({"status": "ok"})  # for anything that it has to turn into one, FastAPI loads pydantic.v1
 
     @shell.get("/health/ready", summary="The gateway takes new requests", tags=["health"])
     async def ready() -> Response:  # pyright: ignore[reportUnusedFunction]

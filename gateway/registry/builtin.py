@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final, TypeVar
@@ -67,9 +68,13 @@ def config_directory() -> Path:
     return installed if installed.is_dir() else package.parent / "config"
 
 
-def load_builtin() -> dict[str, ProviderRow]:
-    """Returns the built-in rows by id, baseline applied; raises `ConfigError` naming every fault."""
-    return parse_rows((config_directory() / PROVIDERS_FILE).read_text(encoding="utf-8"))
+@cache
+def load_builtin() -> Mapping[str, ProviderRow]:
+    """Returns the built-in rows by id, baseline applied; raises `ConfigError` naming every fault.
+
+    They belong to the program and do not change while it runs: a start and each reload ask for them several times.
+    """
+    return MappingProxyType(parse_rows((config_directory() / PROVIDERS_FILE).read_text(encoding="utf-8")))
 
 
 def parse_rows(text: str, file: str = PROVIDERS_FILE) -> dict[str, ProviderRow]:

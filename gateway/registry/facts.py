@@ -6,11 +6,12 @@ when the first model is asked for: a start that needs none of it does not pay fo
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import ROUND_HALF_EVEN, Decimal
 from functools import cache, lru_cache
+from importlib import import_module
 from importlib.metadata import version
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -240,8 +241,8 @@ def _listed(provider_id: str, model: str) -> _Listing | None:
 
 @cache
 def _catalogue() -> Mapping[str, Provider]:
-    from genai_prices.data import providers
-
+    # By name: it is one literal of 1 MB, whose type a type checker takes a minute to work out.
+    providers: Sequence[Provider] = import_module("genai_prices.data").providers
     return {provider.id: provider for provider in providers}
 
 

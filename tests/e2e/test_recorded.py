@@ -33,7 +33,7 @@ KEYS = 200
 """Connections to the gateway at once."""
 MAX_PIECEWISE_BYTES = 2_000
 """Streams up to this length are played byte by byte, longer ones in 300 pieces."""
-CUTS = {"builtin": (6, 20), "httpx": (0, 5)}
+CUTS = {"builtin": (2, 8), "httpx": (0, 2)}
 """By transport: how many of the smallest streams are cut at every offset, and how often the others are."""
 
 _NOT_CHAT = "no model's answer in OpenAI's shape: "

@@ -7,7 +7,7 @@ import json
 import re
 import time
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -310,17 +310,23 @@ async def test_a_giant_body_is_cut_at_the_cap_and_costs_bounded_memory(stage: St
     await stage.settled(answer, error="upstream_invalid_response", attempts=2)
 
 
-def _bombs() -> Iterator[tuple[str, str, bytes]]:
-    plain = b'{"a":"' + b" " * 60_000_000 + b'"}'
-    squeezed = zlib.compressobj(9, wbits=31)
-    once = squeezed.compress(plain) + squeezed.flush()
-    yield "gzip", "gzip", once
-    yield "gzip twice", "gzip, gzip", gzip.compress(once)
-    yield "deflate", "deflate", zlib.compress(plain, 9)
+def _bomb() -> bytes:
+    return b'{"a":"' + b" " * 60_000_000 + b'"}'
 
 
-@pytest.mark.parametrize(("coding", "body"), [bomb[1:] for bomb in _bombs()], ids=[bomb[0] for bomb in _bombs()])
-async def test_a_compression_bomb_is_refused_within_bounded_memory(stage: Stage, coding: str, body: bytes) -> None:
+@pytest.mark.parametrize(
+    ("coding", "squeeze"),
+    [
+        ("gzip", lambda: gzip.compress(_bomb())),
+        ("gzip, gzip", lambda: gzip.compress(gzip.compress(_bomb()))),
+        ("deflate", lambda: zlib.compress(_bomb(), 9)),
+    ],
+    ids=["gzip", "gzip twice", "deflate"],
+)
+async def test_a_compression_bomb_is_refused_within_bounded_memory(
+    stage: Stage, coding: str, squeeze: Callable[[], bytes]
+) -> None:
+    body = squeeze()
     before = stage.gateway.rss_bytes()
     error = await assert_refused(stage, raw(response(200, [JSON_TYPE, ("content-encoding", coding)], body)))
     assert error["code"] == "upstream_invalid_response"

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -17,8 +19,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 import gateway.storage
 from gateway.errors import ConfigError
 from gateway.storage.base import Storage, StorageUnavailable, UsageQuery
-from gateway.storage.factory import open_storage
+from gateway.storage.factory import DATABASE_FILE, open_storage
 from gateway.storage.revision import REVISION, REVISION_TABLE
+from gateway.storage.steps import take
 from gateway.storage.store import SqlStorage
 from gateway.storage.tables import PREFIX, metadata
 from tests.storage.values import key, opened, record
@@ -60,8 +63,44 @@ async def tables(storage: Storage) -> set[str]:
     return set(await storage._database.read(run))
 
 
+async def take_steps(storage: Storage) -> None:
+    """Makes the tables anew, by the steps from one revision to the next."""
+    assert isinstance(storage, SqlStorage)
+    await execute(storage, "DROP TABLE anyport_revision", *(f"DROP TABLE {name}" for name in metadata.tables))
+    await storage._database.write(lambda connection: connection.run_sync(take, "the database"))
+
+
+async def described(storage: Storage) -> dict[str, object]:
+    """Returns all that is known of each table: columns, keys, indexes; and what is in that of numbers."""
+    assert isinstance(storage, SqlStorage)
+
+    def describe(connection: Connection) -> dict[str, object]:
+        look = inspect(connection)
+        found: dict[str, object] = {
+            name: (
+                [(column["name"], str(column["type"]), column["nullable"], column["default"]) for column in columns],
+                look.get_pk_constraint(name),
+                sorted(map(str, look.get_unique_constraints(name))),
+                sorted(map(str, look.get_indexes(name))),
+            )
+            for name in look.get_table_names()
+            for columns in [look.get_columns(name)]
+        }
+        return found | {"numbers": sorted(map(tuple, connection.execute(text("SELECT * FROM anyport_meta"))))}
+
+    return await storage._database.read(lambda connection: connection.run_sync(describe))
+
+
+async def test_the_steps_make_what_an_empty_database_gets_at_once(storage: Storage) -> None:
+    at_once = await described(storage)
+    await take_steps(storage)
+    assert await described(storage) == at_once
+    assert len(at_once) > len(metadata.tables)
+
+
 async def test_the_steps_make_the_tables_that_the_code_knows(storage: Storage) -> None:
     assert isinstance(storage, SqlStorage)
+    await take_steps(storage)
 
     def compare(connection: Connection) -> object:
         options = {"version_table": REVISION_TABLE, "compare_type": True}
@@ -140,7 +179,7 @@ def test_the_revision_that_the_code_names_is_that_of_the_newest_step() -> None:
     assert script.get_current_head() == REVISION
 
 
-def test_a_gateway_whose_tables_are_current_does_not_load_what_changes_them(tmp_path: Path) -> None:
+def test_a_gateway_loads_what_changes_tables_only_where_they_are_old(tmp_path: Path) -> None:
     program = """
 import asyncio, sys
 from pathlib import Path
@@ -154,10 +193,15 @@ async def upgrade():
 asyncio.run(upgrade())
 print("alembic" in sys.modules)
 """
-    said = [
-        subprocess.run(
+
+    def loads() -> str:
+        return subprocess.run(
             [sys.executable, "-c", program, str(tmp_path)], capture_output=True, text=True, check=True, timeout=60
-        ).stdout.split()
-        for _ in range(2)
-    ]
-    assert said == [["True"], ["False"]]
+        ).stdout.strip()
+
+    assert [loads(), loads()] == ["False", "False"]
+    with closing(sqlite3.connect(tmp_path / DATABASE_FILE)) as connection, connection:
+        connection.execute("UPDATE anyport_revision SET version_num = '0002'")
+        for name in ("files", "file_parts", "batches", "batch_lines"):
+            connection.execute(f"DROP TABLE anyport_{name}")
+    assert [loads(), loads()] == ["True", "False"]
