@@ -226,7 +226,8 @@ class SingleStream:
                 if not is_open and (out := decoder.close()):
                     return out
                 if is_open and self._left:
-                    return self._left
+                    left, self._left = self._left, b""
+                    return left
         except TransportError as error:
             if error.fault is Fault.TIMEOUT and error.setting == self._deadline.limit.setting:
                 return self._break(self._deadline.passed())

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from gateway.transport.sweeper import Sweeper
 
 MAX_HEADERS: Final = 256
+GIVEN_BYTES: Final = 16 * 1024
+"""Up to this much is given to a taker in the callback in which it arrives; beside more, a turn of a task is nothing."""
 _NO_BODY: Final = frozenset({204, 304})
 _KNOWN_NAMES: Final = {
     spelling.encode(): spelling.lower()
@@ -343,10 +345,10 @@ class Exchange:
     def _is_given(self, taker: Taker) -> bool:
         """Gives the taker what has come if that is all there is to do; what is more is for the reader.
 
-        So is much at once: it would be worked at before any other connection has its turn.
+        So is much at once: it would be worked at before any other connection has its turn, and be copied on its way.
         """
         waiter = self._waiter
-        is_more = self.has_arrived or self._unread > PAUSE_ABOVE_BYTES
+        is_more = self.has_arrived or self._unread > GIVEN_BYTES
         if is_more or waiter is None or waiter.done():
             return False
         try:

@@ -7,8 +7,9 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from gateway.transport.base import PAUSE_ABOVE_BYTES, Fault, Transport, TransportError
+from gateway.transport.base import Fault, Transport, TransportError
 from gateway.transport.builtin import BuiltinTransport
+from gateway.transport.exchange import GIVEN_BYTES
 from gateway.transport.stock import StockTransport
 from tests.transport.contract import MIB, OK, SLACK_SECONDS, TIMEOUTS, bytes_until_it_stops, endless, fetch, get
 from tests.upstreams.scripted import RESET, STALL, ScriptedUpstream, chunk, raw, response
@@ -134,7 +135,7 @@ async def test_much_at_once_is_left_to_the_waiting_task(builtin: BuiltinTranspor
         taken = Taken(most=8)
         assert await got.pour(taken)
         sizes = [len(piece) for piece, task in zip(taken.pieces, taken.tasks, strict=True) if task is None]
-        assert max(sizes, default=0) <= PAUSE_ABOVE_BYTES
+        assert max(sizes, default=0) <= GIVEN_BYTES
         before = await bytes_until_it_stops(upstream.connections[0])
         assert before < 16 * MIB, "nobody takes anything now"
         got.release()
