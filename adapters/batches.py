@@ -7,7 +7,7 @@ the ordinary adapter makes, and each answer is what that one reads.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import ClassVar, Final, Protocol, TypeVar
 
 import msgspec
@@ -20,7 +20,7 @@ NEVER_MADE = 0
 """In place of a status: the request expired or was cancelled before its turn came; it costs nothing."""
 BATCH: Final = "the provider's batch"
 LIST: Final = "the provider's list of batches"
-LINE: Final = "a line of the provider's answers"
+ANSWER: Final = "one of the provider's answers"
 T = TypeVar("T")
 _PLAIN: Final = re.compile(r"[0-9A-Za-z_-]{1,200}")
 
@@ -38,11 +38,6 @@ def read(decode: Callable[[bytes], T], body: bytes, what: str) -> T:
         return decode(body)
     except msgspec.DecodeError as error:
         raise Malformed(f"{what} cannot be read: {error}") from None
-
-
-def read_lines(decode: Callable[[bytes], T], body: bytes) -> Iterator[T]:
-    """Yields the lines of answers that are not blank; raises Malformed."""
-    return (read(decode, text, LINE) for text in body.split(b"\n") if text.strip())
 
 
 class Item(Struct, frozen=True):
@@ -66,12 +61,15 @@ class Standing(Struct, frozen=True):
     """Unix seconds."""
     files: tuple[str, ...] = ()
     """What its answers are in, if that is known by a name."""
+    input_file: str = ""
+    """What its requests were in, if that is known by a name."""
 
 
 class Answered(Struct, frozen=True):
     """What became of one request, as if it had been made alone."""
 
     id: str
+    """Empty if the answer does not say whose it is."""
     status: int
     body: bytes = b""
 
@@ -82,8 +80,8 @@ class BatchProtocol(Protocol):
     operations: ClassVar[frozenset[Operation]]
     has_names: ClassVar[bool]
     """Whether a batch can be found again by the name that we gave it."""
-    has_lines: ClassVar[bool]
-    """Whether each line of its answers can be read alone."""
+    answers_in: ClassVar[bytes]
+    """The member of a batch that has its answers; empty if they come alone, a line for each."""
 
     def upload(self, target: Target, operation: Operation, items: Sequence[Item], name: str) -> HttpRequest | None:
         """Returns what has to be sent before the batch itself, None if nothing has."""
@@ -119,6 +117,14 @@ class BatchProtocol(Protocol):
         """Returns what gets the answers of a batch that is over."""
         ...
 
-    def answers(self, body: bytes, ids: Sequence[str]) -> Iterator[Answered]:
-        """Reads what `results` has got; `ids` are those of all requests in their order, none if that is not known."""
+    def answered(self, answer: bytes) -> Answered:
+        """Reads one answer of what `results` has got."""
+        ...
+
+    def withdrawal(self, target: Target, uploaded: bytes) -> Sequence[HttpRequest]:
+        """Returns what takes away an upload of which no batch was begun."""
+        ...
+
+    def clearing(self, target: Target, standing: Standing) -> Sequence[HttpRequest]:
+        """Returns what takes away what a batch that is over leaves there, once its answers are kept."""
         ...

@@ -3,6 +3,9 @@
 `POST .../v1internal:generateContent` and `:streamGenerateContent?alt=sse` take `{model, project, user_prompt_id,
 request}` and answer `{response, ...}`, each event of a stream likewise (google-gemini/gemini-cli,
 packages/core/src/code_assist/converter.ts and server.ts, read 2026-11-21). It has no embeddings and no list of models.
+
+Which project an account works with, `:loadCodeAssist` says (setup.ts, ditto). One that was never set up has none;
+setting it up (`:onboardUser`) is left to whoever has the account.
 """
 
 from __future__ import annotations
@@ -16,7 +19,8 @@ from typing import Any, ClassVar, Final
 import msgspec
 from msgspec import Raw, Struct
 
-from adapters.codec import is_null
+from adapters.codec import as_list, as_object, as_text, decode, is_null
+from adapters.errors import Malformed
 from adapters.failures import Failure, FailureKind
 from adapters.fidelity import Table, dropped, renamed, survey
 from adapters.gemini import choices_apart
@@ -26,9 +30,9 @@ from adapters.gemini.reply import read_chat
 from adapters.gemini.request import chat_body, written
 from adapters.gemini.stream import GeminiStream
 from adapters.gemini.tables import CHAT
-from adapters.types import JSON_HEADERS, Call, Head, HttpRequest, Operation, Reply, StreamDecoder, Target
+from adapters.types import JSON_HEADERS, Call, Head, Headers, HttpRequest, Operation, Reply, StreamDecoder, Target
 
-__all__ = ["CodeAssistAdapter"]
+__all__ = ["CodeAssistAdapter", "CodeAssistPrelude"]
 
 Object = dict[str, Any]
 _ABSENT: Final = Raw()
@@ -38,6 +42,11 @@ _TABLE: Final[Table] = {
     "model": renamed("model", "`models/`, `google/` and `gemini/` before it are taken off"),
     "service_tier": dropped("the envelope has no place for it"),
 }
+_QUESTION: Final = (
+    b'{"metadata":{"ideType":"IDE_UNSPECIFIED","platform":"PLATFORM_UNSPECIFIED","pluginType":"PLUGIN_UNSPECIFIED"}}'
+)
+"""We are none of the programs that it knows."""
+_PROJECT: Final = re.compile(r"[A-Za-z0-9.:_-]{1,128}")
 _AFTER: Final = re.compile(r"reset after (?:(\d{1,4})h)?(?:(\d{1,4})m)?(?:(\d{1,6})(?:\.\d{1,9})?s)?", re.IGNORECASE)
 
 
@@ -89,6 +98,36 @@ class CodeAssistAdapter:
         if failure.retry_after is None and failure.kind is FailureKind.RATE_LIMIT:
             failure = replace(failure, retry_after=_wait(failure.message))
         return failure
+
+
+class CodeAssistPrelude:
+    """Asks for the project of an account."""
+
+    option: ClassVar[str] = "project"
+    remedy: ClassVar[str] = "run `gemini` and sign in, which has Google set the account up"
+
+    def question(self, base_url: str, headers: Headers) -> HttpRequest:
+        """Returns the request that asks."""
+        return HttpRequest("POST", f"{base_url}:loadCodeAssist", headers + JSON_HEADERS, _QUESTION)
+
+    def answer(self, body: bytes) -> str:
+        """Returns the project; raises Malformed with Google's reasons where the account has none."""
+        try:
+            said = as_object(decode(body))
+        except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+            raise Malformed("what it says of the account cannot be read") from None
+        named = said.get("cloudaicompanionProject")
+        project = as_text(named) or as_text(as_object(named).get("id"))
+        if _PROJECT.fullmatch(project):
+            return project
+        tiers = map(as_object, as_list(said.get("ineligibleTiers")))
+        reasons = "; ".join(filter(None, (as_text(tier.get("reasonMessage")) for tier in tiers)))
+        raise Malformed("the account has no project" + (f" ({reasons})" if reasons else ""))
+
+    def completed(self, request: HttpRequest, answer: str) -> HttpRequest:
+        """Returns a request of the adapter, whose body is an object with members, with the project in it."""
+        body = b'{"project":' + msgspec.json.encode(answer) + b"," + request.body[1:]
+        return HttpRequest(request.method, request.url, request.headers, body, request.dropped)
 
 
 class _Stream(GeminiStream):

@@ -15,7 +15,7 @@ Exceptions of a decoder become `failure`; what was complete before is still sent
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Generic, TypeVar
 
 import msgspec
@@ -26,8 +26,8 @@ from adapters.codec import JSON, encode
 from adapters.errors import Malformed, UpstreamSaid
 from adapters.failures import Failure, FailureKind
 from adapters.framing import FramingError, Splitter
-from adapters.types import MAX_EVENT_BYTES, Call, Head, Operation, Reply, Target, Usage
-from adapters.whole import as_stream
+from adapters.types import Call, Head, Operation, Target, Usage
+from adapters.whole import WholeAnswer, WholeReader, is_plain_json
 
 EventT = TypeVar("EventT")
 BAD_EVENT = "upstream_invalid_event"
@@ -40,7 +40,7 @@ class TranslatedStream(ABC, Generic[EventT]):
     """A decoder of one stream of a chat or a text completion; a protocol's own says what an event means.
 
     `whole` reads a body in one piece: servers that cannot stream, and proxies, answer with plain JSON although a
-    stream was asked for. It is used when the response says `application/json` and `plain_json` is true.
+    stream was asked for.
     """
 
     def __init__(
@@ -50,7 +50,7 @@ class TranslatedStream(ABC, Generic[EventT]):
         head: Head,
         splitter: Splitter[EventT],
         *,
-        whole: Callable[[Call, Target, Head, bytes], Reply] | None = None,
+        whole: WholeReader | None = None,
     ) -> None:
         self.usage: Usage | None = None
         self.model: str | None = None
@@ -62,8 +62,7 @@ class TranslatedStream(ABC, Generic[EventT]):
         self._target = target
         self._head = head
         self._splitter = splitter
-        self._whole = whole
-        self._plain = bytearray() if whole is not None and _is_plain_json(head) else None
+        self._plain = WholeAnswer(whole, call, target, head) if whole is not None and is_plain_json(head) else None
         self._out: list[bytes] = []
         self._chunks: Chunks | None = None
         self._tools = 0
@@ -77,7 +76,8 @@ class TranslatedStream(ABC, Generic[EventT]):
         if self.failure is not None or self.is_done:
             return b""
         if self._plain is not None:
-            return self._gather(data)
+            self.failure = self._plain.add(data)
+            return b""
         try:
             self._read(self._splitter.feed(data))
         except FramingError as error:
@@ -90,7 +90,7 @@ class TranslatedStream(ABC, Generic[EventT]):
         if self.failure is not None or self.is_done:
             return b""
         if self._plain is not None:
-            return self._tell_whole(bytes(self._plain))
+            return self._tell_whole(self._plain)
         try:
             self._read(self._splitter.close())
         except FramingError as error:
@@ -201,32 +201,15 @@ class TranslatedStream(ABC, Generic[EventT]):
         self._out.clear()
         return out
 
-    def _gather(self, data: bytes) -> bytes:
-        plain = self._plain
-        if plain is not None:
-            plain += data
-            if len(plain) > MAX_EVENT_BYTES:
-                self._fail(Failure(FailureKind.MALFORMED, "the upstream's answer is too long", code=BAD_EVENT))
-        return b""
-
-    def _tell_whole(self, body: bytes) -> bytes:
-        assert self._whole is not None  # noqa: S101  (the two are set together)
-        try:
-            reply = self._whole(self._call, self._target, self._head, body)
-            frames = as_stream(reply.body, self._call)
-        except UpstreamSaid as said:
-            self._fail(said.failure)
+    def _tell_whole(self, plain: WholeAnswer) -> bytes:
+        told = plain.tell()
+        if isinstance(told, Failure):
+            self.failure = told
             return b""
-        except Malformed as error:
-            self._fail(Failure(FailureKind.MALFORMED, error.message, code=error.code))
-            return b""
+        reply, frames = told
         self.usage, self.model, self.finish = reply.usage, reply.model, reply.finish
         self.has_content = self.is_done = True
         return frames
-
-
-def _is_plain_json(head: Head) -> bool:
-    return head.headers.get("content-type", "").partition(";")[0].strip().lower() == "application/json"
 
 
 def raw_string(raw: Raw) -> bytes:

@@ -187,3 +187,24 @@ class Adapter(Protocol):
     def failure(self, target: Target, head: Head, body: bytes) -> Failure:
         """Classifies a response whose status is not 2xx."""
         ...
+
+
+class Prelude(Protocol):
+    """What an account has to be asked before its first request, and how requests say what it answered."""
+
+    option: ClassVar[str]
+    """The option of a row that says it, so that nobody has to ask."""
+    remedy: ClassVar[str]
+    """What else to do where the account does not know it either."""
+
+    def question(self, base_url: str, headers: Headers) -> HttpRequest:
+        """Returns the request that asks; `headers` are those of the provider's row."""
+        ...
+
+    def answer(self, body: bytes) -> str:
+        """Returns what the account says; raises `Malformed` where that is nothing, with its reasons."""
+        ...
+
+    def completed(self, request: HttpRequest, answer: str) -> HttpRequest:
+        """Returns a request of the adapter that says so."""
+        ...

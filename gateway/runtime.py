@@ -10,12 +10,10 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Final
 
-from adapters.types import Adapter
 from gateway.access.guesses import Guesses
 from gateway.access.keys import KeyCheck, client_keys, guessable
 from gateway.access.premises import ALONE, Standing
 from gateway.books import Books
-from gateway.credentials.keyring import KeyBook
 from gateway.credentials.logins import Logins
 from gateway.credentials.resolve import is_local_host
 from gateway.credentials.scrub import Scrubber
@@ -29,16 +27,15 @@ from gateway.engine.gate import Gate
 from gateway.engine.mirror import Mirror
 from gateway.engine.news import News
 from gateway.engine.settle import Settler
-from gateway.errors import ConfigError, Fault, UnknownModel
+from gateway.errors import UnknownModel
 from gateway.plugins.hooks import Hooks
-from gateway.plugins.loading import Plugins, load_plugins
-from gateway.registry.adapters import ADAPTERS, BATCHES, OPTIONS_OF, RULED
-from gateway.registry.builtin import layer, load_builtin, starting_row, to_spec
-from gateway.registry.catalogue import DEMO, DEMO_MODEL, Catalogue
+from gateway.plugins.loading import load_plugins
+from gateway.registry.adapters import ADAPTERS
+from gateway.registry.assembly import build_catalogue
+from gateway.registry.catalogue import Catalogue
 from gateway.registry.discovery import Discovery, Probe
-from gateway.registry.generic import generic_of
 from gateway.registry.probing import Prober
-from gateway.registry.registry import Registry
+from gateway.registry.provider import DEMO, DEMO_MODEL
 from gateway.registry.routes import RouteBook
 from gateway.registry.strictness import warnings_of
 from gateway.registry.warming import warm
@@ -46,9 +43,7 @@ from gateway.routing.deployment import Deployment
 from gateway.routing.route import Route
 from gateway.routing.router import Router
 from gateway.secret import Secret
-from gateway.settings.explain import nearest
 from gateway.settings.model import Settings
-from gateway.settings.provider import ProviderRow
 from gateway.settings.secrets import secrets_in
 from gateway.shared import Ear, shared_after
 from gateway.storage.factory import data_directory
@@ -98,12 +93,7 @@ class Runtime:
         )
         self._of_credentials = warnings_of(settings, self.catalogue, self.routes)
         self.shared = shared_after(before.shared if before else None, settings, environ)
-        self.keys = KeyCheck(
-            client_keys(settings.server.api_keys),
-            self.shared.stored.thing.picture,
-            _guesses(settings, before),
-            is_demanding=standing.demands_keys,
-        )
+        self.keys = self._key_check(before)
         self._take_shared()
         self.admin_key = settings.admin.key
         """What the admin API demands."""
@@ -119,6 +109,17 @@ class Runtime:
     def books(self) -> Books:
         """What every request is recorded in."""
         return self.shared.books.thing
+
+    def _key_check(self, before: Runtime | None) -> KeyCheck:
+        """Returns what knows clients by their keys; a reload that leaves the limit of wrong ones forgets none."""
+        limit = self.settings.server.bad_keys_per_minute
+        known = before.keys.guesses if before else None
+        return KeyCheck(
+            client_keys(self.settings.server.api_keys),
+            self.shared.stored.thing.picture,
+            known if known is not None and known.per_minute == limit else Guesses(limit, clock=time.monotonic),
+            is_demanding=self.standing.demands_keys,
+        )
 
     def _take_shared(self) -> None:
         """Names what outlives this runtime, and what is built on nothing else."""
@@ -195,6 +196,7 @@ class Runtime:
         gate = Gate(
             self.shared.admissions.thing,
             self.shared.stored.thing.spending.spent,
+            self.shared.stored.thing.spending.reserved,
             prices=prices,
             wall=time.time,
             assumed_output_tokens=self.settings.access.assumed_output_tokens,
@@ -343,13 +345,6 @@ class Runtime:
         return counts
 
 
-def _guesses(settings: Settings, before: Runtime | None) -> Guesses:
-    """Returns what counts wrong keys; a reload that leaves the limit as it is forgets nothing."""
-    limit = settings.server.bad_keys_per_minute
-    known = before.keys.guesses if before else None
-    return known if known is not None and known.per_minute == limit else Guesses(limit, clock=time.monotonic)
-
-
 def public_name(spec: ProviderSpec, model: str) -> str:
     """Returns the name under which a provider's model is served."""
     return f"{spec.id}/{model}"
@@ -359,70 +354,6 @@ def origin_of(url: str) -> str:
     """Returns scheme, host and port of a URL."""
     scheme, _, rest = url.partition("://")
     return f"{scheme}://{rest.partition('/')[0]}"
-
-
-def _in_vain(row: ProviderRow, whole: ProviderRow) -> str:
-    """Says what of a user's row its protocol would ignore, "" if nothing."""
-    protocol = whole.protocol or "openai"
-    if row.rules is not None and protocol not in RULED:
-        return f"remove `rules`: they change OpenAI's wire, and requests for protocol {protocol!r} are translated"
-    if row.provider_batch and protocol not in BATCHES:
-        known = " and ".join(sorted(BATCHES))
-        return f"remove `provider_batch`: we know no batch API of protocol {protocol!r}, only of {known}"
-    for name in row.options.model_fields_set if row.options else ():
-        if protocol not in OPTIONS_OF[name]:
-            known = " and ".join(sorted(OPTIONS_OF[name]))
-            return f"remove `options.{name}`: it is for protocol {known}, and {protocol!r} does not know it"
-    return ""
-
-
-def build_catalogue(
-    settings: Settings,
-    environ: Mapping[str, str],
-    plugins: Plugins | None = None,
-    keys: KeyBook | None = None,
-    logins: Logins | None = None,
-) -> Catalogue:
-    """Returns the providers of the built-in table with the file's rows laid over; raises ConfigError."""
-    plugins = plugins or load_plugins(settings.plugins, ADAPTERS)
-    adapters = {**ADAPTERS, **plugins.adapters}
-    rows = dict(load_builtin())
-    for name, row in settings.providers.items():
-        rows[name] = layer(starting_row(rows, name), row)
-    _refuse(
-        {
-            f"{name}.protocol": _unspoken(row.protocol, adapters)
-            for name, row in settings.providers.items()
-            if row.protocol and row.protocol not in adapters
-        }
-    )
-    specs: list[ProviderSpec] = []
-    wrong = {name: said for name, row in settings.providers.items() if (said := _in_vain(row, rows[name]))}
-    for name, row in rows.items():
-        try:
-            specs.append(to_spec(name, row, adapters))
-        except ValueError as error:
-            wrong[name] = str(error)
-    _refuse(wrong)
-    try:
-        registry = Registry(specs)
-    except ValueError as error:
-        raise ConfigError([Fault("anyport.yaml", 0, 0, "providers", str(error))]) from None
-    logins = logins or Logins(environ, data_directory(settings.storage.directory, environ))
-    generic = generic_of(settings, registry, load_builtin().keys())
-    catalogue = Catalogue(registry, settings.providers, environ, keys, logins=logins, generic=generic)
-    _refuse({name: catalogue.problems[name] for name in settings.providers if name in catalogue.problems})
-    return catalogue
-
-
-def _unspoken(protocol: str, adapters: Mapping[str, Adapter]) -> str:
-    near = nearest(protocol, adapters) or f"; known are {', '.join(sorted(adapters))}"
-    return f"nothing speaks the protocol {protocol!r}{near} (one of a plugin needs that plugin under `plugins`)"
-
-
-def _refuse(wrong: Mapping[str, str]) -> None:
-    if wrong:
-        raise ConfigError([Fault("anyport.yaml", 0, 0, f"providers.{name}", text) for name, text in wrong.items()])
 
 
 def _hidden(settings: Settings) -> Iterator[Secret]:

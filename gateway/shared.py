@@ -110,7 +110,7 @@ class Stored:
             Pepper(self.pepper, self.directory / _PEPPER_FILE),
             clock=time.monotonic,
             now_ms=wall_ms,
-            changed=lambda: self.spending.follow(),  # a budget that is new is known from its first request on
+            coming=lambda owners: self.spending.foresee(owners),
             is_absent=self.is_absent,
         )
         self.spending = Spending(lambda: self.storage, self.picture.budgeted, now_ms=self.picture.now_ms)

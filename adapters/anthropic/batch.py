@@ -6,7 +6,7 @@ A batch has no name, so that one whose beginning was not answered is known again
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from types import MappingProxyType
 from typing import ClassVar, Final
@@ -14,7 +14,7 @@ from typing import ClassVar, Final
 import msgspec
 from msgspec import Raw, Struct, field
 
-from adapters.batches import BATCH, LINE, LIST, NEVER_MADE, Answered, Item, Standing, plain_id, read, read_lines
+from adapters.batches import ANSWER, BATCH, LIST, NEVER_MADE, Answered, Item, Standing, plain_id, read
 from adapters.codec import encode
 from adapters.types import JSON_HEADERS, HttpRequest, Operation, Target
 
@@ -86,7 +86,7 @@ class AnthropicBatches:
 
     operations: ClassVar[frozenset[Operation]] = frozenset({Operation.CHAT})
     has_names: ClassVar[bool] = False
-    has_lines: ClassVar[bool] = True
+    answers_in: ClassVar[bytes] = b""
 
     def upload(self, target: Target, operation: Operation, items: Sequence[Item], name: str) -> HttpRequest | None:
         """Returns None: the requests come with the batch."""
@@ -123,18 +123,25 @@ class AnthropicBatches:
         """Returns what gets the answers: below our own URL, since a credential goes nowhere else."""
         return [HttpRequest("GET", f"{_url(target)}/{standing.id}/results", _headers(target))]
 
-    def answers(self, body: bytes, ids: Sequence[str]) -> Iterator[Answered]:
-        """Reads the lines of answers."""
-        for line in read_lines(_line, body):
-            result = line.result
-            if result.type == "succeeded":
-                yield Answered(line.custom_id, 200, bytes(result.message))
-            elif result.type == "errored":
-                said = bytes(result.error)
-                kind = read(_error, said, LINE).error.type
-                yield Answered(line.custom_id, _STATUS.get(kind, _UNKNOWN), said)
-            else:
-                yield Answered(line.custom_id, NEVER_MADE)
+    def answered(self, answer: bytes) -> Answered:
+        """Reads a line of answers."""
+        line = read(_line, answer, ANSWER)
+        result = line.result
+        if result.type == "succeeded":
+            return Answered(line.custom_id, 200, bytes(result.message))
+        if result.type != "errored":
+            return Answered(line.custom_id, NEVER_MADE)
+        said = bytes(result.error)
+        kind = read(_error, said, ANSWER).error.type
+        return Answered(line.custom_id, _STATUS.get(kind, _UNKNOWN), said)
+
+    def withdrawal(self, target: Target, uploaded: bytes) -> Sequence[HttpRequest]:
+        """Returns nothing: there was no upload."""
+        return ()
+
+    def clearing(self, target: Target, standing: Standing) -> Sequence[HttpRequest]:
+        """Returns nothing: there are no files."""
+        return ()
 
 
 def _url(target: Target) -> str:

@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, Final, Literal
 
+from adapters.answers import read_json
 from adapters.bedrock.failures import classify_body
-from adapters.bedrock.invoke import counted, invocation, read_invoked
+from adapters.bedrock.invoke import counted, invocation
 from adapters.bedrock.models import plain_id
 from adapters.bedrock.table import EMBEDDINGS
 from adapters.chunks import embedding_list
@@ -46,7 +47,7 @@ def build_embeddings(call: Call, target: Target) -> HttpRequest:
 
 def read_embeddings(call: Call, target: Target, head: Head, body: bytes) -> Reply:
     """Returns the checked vectors; raises Malformed, or UpstreamSaid for an error under a 2xx status."""
-    answer = read_invoked(body)
+    answer = as_object(read_json(head, body))
     vectors = _vectors(answer)
     if not vectors:
         failure = classify_body(target, head, body)

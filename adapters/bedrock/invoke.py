@@ -4,11 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-import msgspec
-
 from adapters.bedrock.request import model_url
-from adapters.codec import JSON, as_object, decode, encode
-from adapters.errors import Malformed
+from adapters.codec import JSON, encode
 from adapters.fidelity import Report
 from adapters.types import JSON_HEADERS, Head, HttpRequest, Target, Usage
 
@@ -20,14 +17,6 @@ def invocation(target: Target, body: Object, report: Report) -> HttpRequest:
     """Returns the request that hands `body` to the model."""
     headers = target.headers + JSON_HEADERS
     return HttpRequest("POST", model_url(target, "invoke"), headers, encode(body), report.dropped)
-
-
-def read_invoked(body: bytes) -> Object:
-    """Returns what a model answered, empty if it is no object; raises Malformed for what is not JSON."""
-    try:
-        return as_object(decode(body))
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
-        raise Malformed(f"the upstream's answer is not JSON ({len(body)} bytes)") from error
 
 
 def counted(tokens: JSON, head: Head) -> Usage | None:

@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-import msgspec
-
+from adapters.answers import read_json
 from adapters.bedrock.failures import classify_body
 from adapters.bedrock.messages import CLAUDE_FORMAT, OWN_FORMAT
 from adapters.bedrock.models import model
 from adapters.bedrock.names import original_names
 from adapters.bedrock.tools import ANSWER_TOOL, CUSTOM_INPUT
 from adapters.chunks import completion, message, tool_call
-from adapters.codec import JSON, as_list, as_object, as_text, decode, encode
+from adapters.codec import JSON, as_list, as_object, as_text, encode
 from adapters.errors import Malformed, UpstreamSaid
 from adapters.failures import Failure, FailureKind
 from adapters.structured import read_format
@@ -71,11 +70,7 @@ def answers_by_tool(call: Call, target: Target) -> bool:
 
 def read_reply(call: Call, target: Target, head: Head, body: bytes) -> Reply:
     """Returns the checked answer; raises Malformed, or UpstreamSaid for an error under a 2xx status."""
-    try:
-        body.decode()
-        answer: JSON = decode(body)
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
-        raise Malformed(f"the upstream's answer is not JSON ({len(body)} bytes)") from error
+    answer = read_json(head, body)
     members = as_object(answer)
     said = as_object(as_object(members.get("output")).get("message"))
     content: JSON = said.get("content")

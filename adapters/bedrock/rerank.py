@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from adapters.answers import read_json
 from adapters.bedrock.failures import classify_body
-from adapters.bedrock.invoke import counted, invocation, read_invoked
+from adapters.bedrock.invoke import counted, invocation
 from adapters.bedrock.models import plain_id
 from adapters.bedrock.table import RERANK
+from adapters.codec import as_object
 from adapters.errors import Malformed, Unsupported, UpstreamSaid
 from adapters.fidelity import survey
 from adapters.rerank import ranking, read_query, read_ranks
@@ -37,7 +39,7 @@ def build_rerank(call: Call, target: Target) -> HttpRequest:
 
 def read_ranking(call: Call, target: Target, head: Head, body: bytes) -> Reply:
     """Returns the checked answer; raises Malformed, or UpstreamSaid for an error under a 2xx status."""
-    answer = read_invoked(body)
+    answer = as_object(read_json(head, body))
     query = read_query(call.fields)
     try:
         ranks = read_ranks(answer, len(query.documents))

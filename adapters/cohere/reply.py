@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-import msgspec
-
+from adapters.answers import read_json
 from adapters.chunks import completion, message, tool_call
-from adapters.codec import JSON, as_list, as_object, as_text, decode
+from adapters.codec import JSON, as_list, as_object, as_text
 from adapters.cohere.citations import annotations_of, is_of_text
 from adapters.cohere.failures import broken_finish, said_failure
 from adapters.cohere.logprobs import read_logprobs
@@ -46,12 +45,7 @@ def call_id(call: Call, index: int) -> str:
 
 def read_object(target: Target, head: Head, body: bytes) -> Object:
     """Returns the members of a JSON answer; raises Malformed, or UpstreamSaid for an error under a 2xx status."""
-    try:
-        found: JSON = decode(body)
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
-        kind = head.headers.get("content-type", "no content type").partition(";")[0]
-        raise Malformed(f"the upstream's answer is not JSON ({kind}, {len(body)} bytes)") from error
-    members = as_object(found)
+    members = as_object(read_json(head, body))
     if isinstance(members.get("message"), str) or members.get("error"):
         raise UpstreamSaid(said_failure(target, head, describe(members)))
     return members

@@ -5,7 +5,7 @@ As in https://ai.google.dev/api/batch-api and https://ai.google.dev/gemini-api/d
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from types import MappingProxyType
 from typing import ClassVar, Final
@@ -13,7 +13,7 @@ from typing import ClassVar, Final
 import msgspec
 from msgspec import Raw, Struct, field
 
-from adapters.batches import BATCH, LIST, NEVER_MADE, Answered, Item, Standing, plain_id, read
+from adapters.batches import ANSWER, BATCH, LIST, NEVER_MADE, Answered, Item, Standing, plain_id, read
 from adapters.codec import encode
 from adapters.gemini.request import model_path
 from adapters.types import JSON_HEADERS, HttpRequest, Operation, Target
@@ -64,33 +64,18 @@ class _One(Struct, frozen=True):
     metadata: _Key = _Key()
 
 
-class _Inlined(Struct, frozen=True, rename="camel"):
-    inlined_responses: list[_One] = field(default_factory=list[_One])
-
-
-class _Output(Struct, frozen=True, rename="camel"):
-    inlined_responses: _Inlined = _Inlined()
-
-
 class _Operation(Struct, frozen=True):
-    name: str
-    metadata: _About = _About()
-    done: bool = False
-    response: _Output = _Output()
-
-
-class _Standing(Struct, frozen=True):
     name: str
     metadata: _About = _About()
     done: bool = False
 
 
 class _List(Struct, frozen=True):
-    operations: list[_Standing] = field(default_factory=list[_Standing])
+    operations: list[_Operation] = field(default_factory=list[_Operation])
 
 
 _operation = msgspec.json.Decoder(_Operation).decode
-_one_standing = msgspec.json.Decoder(_Standing).decode
+_one = msgspec.json.Decoder(_One).decode
 _list = msgspec.json.Decoder(_List).decode
 
 
@@ -99,7 +84,7 @@ class GeminiBatches:
 
     operations: ClassVar[frozenset[Operation]] = frozenset({Operation.CHAT})
     has_names: ClassVar[bool] = True
-    has_lines: ClassVar[bool] = False
+    answers_in: ClassVar[bytes] = b"inlinedResponses"
 
     def upload(self, target: Target, operation: Operation, items: Sequence[Item], name: str) -> HttpRequest | None:
         """Returns None: the requests come with the batch."""
@@ -128,7 +113,7 @@ class GeminiBatches:
 
     def standing(self, body: bytes) -> Standing:
         """Reads an operation."""
-        return _standing(read(_one_standing, body, BATCH))
+        return _standing(read(_operation, body, BATCH))
 
     def found(self, body: bytes) -> Sequence[Standing]:
         """Reads a list of operations."""
@@ -138,23 +123,28 @@ class GeminiBatches:
         """Returns what gets the operation, which the answers are in."""
         return [self.look(target, standing.id)]
 
-    def answers(self, body: bytes, ids: Sequence[str]) -> Iterator[Answered]:
-        """Reads the answers; they stand in the order of the requests, and say whose they are if all is well."""
-        every = read(_operation, body, "the provider's answers").response.inlined_responses.inlined_responses
-        in_order = ids if len(ids) == len(every) else [""] * len(every)
-        for one, id in zip(every, in_order, strict=True):
-            id = one.metadata.key or id
-            if one.error is None:
-                yield Answered(id, 200, bytes(one.response))
-            elif one.error.code == _CANCELLED:
-                yield Answered(id, NEVER_MADE)
-            else:
-                status, name = _STATUS.get(one.error.code, _UNKNOWN)
-                said = {"code": status, "message": one.error.message, "status": name}
-                yield Answered(id, status, encode({"error": said}))
+    def answered(self, answer: bytes) -> Answered:
+        """Reads an answer; they stand in the order of the requests, and say whose they are if all is well."""
+        one = read(_one, answer, ANSWER)
+        id = one.metadata.key
+        if one.error is None:
+            return Answered(id, 200, bytes(one.response))
+        if one.error.code == _CANCELLED:
+            return Answered(id, NEVER_MADE)
+        status, name = _STATUS.get(one.error.code, _UNKNOWN)
+        said = {"code": status, "message": one.error.message, "status": name}
+        return Answered(id, status, encode({"error": said}))
+
+    def withdrawal(self, target: Target, uploaded: bytes) -> Sequence[HttpRequest]:
+        """Returns nothing: there was no upload."""
+        return ()
+
+    def clearing(self, target: Target, standing: Standing) -> Sequence[HttpRequest]:
+        """Returns nothing: there are no files."""
+        return ()
 
 
-def _standing(operation: _Standing) -> Standing:
+def _standing(operation: _Operation) -> Standing:
     about = operation.metadata
     return Standing(
         plain_id(operation.name.removeprefix(_PARENT)),

@@ -74,17 +74,23 @@ def task_of(fields: Fields, model: str, report: Report) -> str:
     return (task or "").upper()
 
 
+def settings_of(fields: Fields, model: str, report: Report) -> Object:
+    """Returns what goes beside each text: what the vector is for, the text's title, how many numbers."""
+    settings: Object = {}
+    if task := task_of(fields, model, report):
+        settings["taskType"] = task
+    if title := text(fields, "title"):
+        settings["title"] = title
+    if dimensions := integer(fields, "dimensions"):
+        settings["outputDimensionality"] = dimensions
+    return settings
+
+
 def embeddings_request(call: Call, target: Target) -> HttpRequest:
     """Returns the request; raises Unsupported."""
     report = survey(call.fields, EMBEDDINGS)
     path = model_path(target.model)
-    shared: Object = {}
-    if task := task_of(call.fields, target.model, report):
-        shared["taskType"] = task
-    if title := text(call.fields, "title"):
-        shared["title"] = title
-    if dimensions := integer(call.fields, "dimensions"):
-        shared["outputDimensionality"] = dimensions
+    shared = settings_of(call.fields, target.model, report)
     items = [
         {"model": path, "content": {"parts": [{"text": each}]}, **shared} for each in input_texts(call.fields)
     ]  # fmt: skip

@@ -7,8 +7,6 @@ call may stand in an earlier event than the finish reason, which never says that
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from msgspec import Raw
 
 from adapters.codec import decode, is_null
@@ -42,16 +40,16 @@ from adapters.gemini.wire import (
     read_usage,
 )
 from adapters.translated import TRUNCATED, TranslatedStream, json_string
-from adapters.types import MAX_EVENT_BYTES, Call, Head, Reply, Target
+from adapters.types import MAX_EVENT_BYTES, Call, Head, Target
+from adapters.whole import WholeReader
 
 _OPEN_ARRAY = b"["
-Whole = Callable[[Call, Target, Head, bytes], Reply]
 
 
 class GeminiStream(TranslatedStream[bytes]):
     """Decodes one stream of a chat."""
 
-    def __init__(self, call: Call, target: Target, head: Head, whole: Whole = read_chat) -> None:
+    def __init__(self, call: Call, target: Target, head: Head, whole: WholeReader = read_chat) -> None:
         """`whole` reads an answer in one piece, if that is not Gemini's own."""
         super().__init__(call, target, head, DataSplitter(MAX_EVENT_BYTES), whole=whole)
         self._names = Names(call)

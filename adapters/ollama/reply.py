@@ -7,6 +7,7 @@ from typing import Any, Final
 
 import msgspec
 
+from adapters.answers import read_json
 from adapters.chunks import completion, message, text_completion, tool_call
 from adapters.codec import JSON, as_object, decode
 from adapters.errors import Malformed, UpstreamSaid
@@ -86,11 +87,10 @@ def _lines(target: Target, head: Head, body: bytes) -> Sequence[Line]:
 
 def _unreadable(target: Target, head: Head, body: bytes) -> Malformed | UpstreamSaid:
     """Returns what an answer of another shape means: an error that some proxy wrote, or nothing that we know."""
-    kind = head.headers.get("content-type", "no content type").partition(";")[0]
     try:
-        members = as_object(decode(body))
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
-        return Malformed(f"the upstream's answer is not JSON ({kind}, {len(body)} bytes)")
+        members = as_object(read_json(head, body))
+    except Malformed as error:
+        return error
     said = describe(members)
     if said.message:
         return UpstreamSaid(said_failure(target, head, said))

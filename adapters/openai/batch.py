@@ -5,14 +5,14 @@ Files and batches as in https://platform.openai.com/docs/api-reference/batch and
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import ClassVar, Final
 
 import msgspec
 from msgspec import Raw, Struct, field
 
-from adapters.batches import BATCH, LIST, NEVER_MADE, Answered, Item, Standing, plain_id, read, read_lines
+from adapters.batches import ANSWER, BATCH, LIST, NEVER_MADE, Answered, Item, Standing, plain_id, read
 from adapters.codec import encode
 from adapters.errors import Malformed
 from adapters.types import JSON_HEADERS, HttpRequest, Operation, Target
@@ -43,6 +43,7 @@ class _Batch(Struct, frozen=True):
     metadata: dict[str, str] | None = None
     created_at: float = 0.0
     request_counts: _Counts | None = None
+    input_file_id: str | None = None
     output_file_id: str | None = None
     error_file_id: str | None = None
 
@@ -72,7 +73,7 @@ class OpenAIBatches:
 
     operations: ClassVar[frozenset[Operation]] = frozenset(_URLS)
     has_names: ClassVar[bool] = True
-    has_lines: ClassVar[bool] = True
+    answers_in: ClassVar[bytes] = b""
 
     def upload(self, target: Target, operation: Operation, items: Sequence[Item], name: str) -> HttpRequest | None:
         """Returns the upload of the file; `name` is no text that a request could have in it by chance."""
@@ -89,11 +90,7 @@ class OpenAIBatches:
         self, target: Target, operation: Operation, items: Sequence[Item], name: str, uploaded: bytes
     ) -> HttpRequest:
         """Returns what begins a batch of the uploaded file."""
-        try:
-            file = plain_id(_file(uploaded).id)
-        except msgspec.DecodeError:
-            raise Malformed("the answer to the upload of a batch has no `id`") from None
-        wish = {"input_file_id": file, "endpoint": _URLS[operation], "completion_window": "24h"}
+        wish = {"input_file_id": _uploaded(uploaded), "endpoint": _URLS[operation], "completion_window": "24h"}
         body = encode({**wish, "metadata": {_NAME: name}})
         return HttpRequest("POST", f"{target.base_url}/batches", target.headers + JSON_HEADERS, body)
 
@@ -121,13 +118,32 @@ class OpenAIBatches:
         """Returns what gets the file of answers, and that of errors."""
         return [HttpRequest("GET", f"{target.base_url}/files/{id}/content", target.headers) for id in standing.files]
 
-    def answers(self, body: bytes, ids: Sequence[str]) -> Iterator[Answered]:
-        """Reads the lines of such a file."""
-        for line in read_lines(_line, body):
-            if line.response is None:
-                yield Answered(line.custom_id, NEVER_MADE)
-            else:
-                yield Answered(line.custom_id, line.response.status_code, bytes(line.response.body))
+    def answered(self, answer: bytes) -> Answered:
+        """Reads a line of such a file."""
+        line = read(_line, answer, ANSWER)
+        if line.response is None:
+            return Answered(line.custom_id, NEVER_MADE)
+        return Answered(line.custom_id, line.response.status_code, bytes(line.response.body))
+
+    def withdrawal(self, target: Target, uploaded: bytes) -> Sequence[HttpRequest]:
+        """Returns what deletes the uploaded file."""
+        return [_deletion(target, _uploaded(uploaded))]
+
+    def clearing(self, target: Target, standing: Standing) -> Sequence[HttpRequest]:
+        """Returns what deletes the files of requests, answers and errors."""
+        files = (standing.input_file, *standing.files)
+        return [_deletion(target, file) for file in files if file]
+
+
+def _uploaded(answer: bytes) -> str:
+    try:
+        return plain_id(_file(answer).id)
+    except msgspec.DecodeError:
+        raise Malformed("the answer to the upload of a batch has no `id`") from None
+
+
+def _deletion(target: Target, file: str) -> HttpRequest:
+    return HttpRequest("DELETE", f"{target.base_url}/files/{file}", target.headers)
 
 
 def _standing(batch: _Batch) -> Standing:
@@ -138,4 +154,5 @@ def _standing(batch: _Batch) -> Standing:
         batch.request_counts.total if batch.request_counts else 0,
         batch.created_at,
         tuple(plain_id(file) for file in (batch.output_file_id, batch.error_file_id) if file),
+        plain_id(batch.input_file_id) if batch.input_file_id else "",
     )

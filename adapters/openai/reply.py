@@ -7,6 +7,7 @@ from typing import Any, cast
 import msgspec
 from msgspec import Raw, Struct
 
+from adapters.answers import read_json
 from adapters.codec import (
     JSON,
     as_list,
@@ -110,10 +111,9 @@ def _read_answer(call: Call, target: Target, head: Head, body: bytes) -> Reply:
 def _not_json(target: Target, head: Head, body: bytes) -> Malformed | UpstreamSaid:
     """A body that is no chat answer: an error that happens to be JSON, or garbage."""
     try:
-        decoded = decode(body)
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
-        kind = head.headers.get("content-type", "no content type").partition(";")[0]
-        return Malformed(f"the upstream's answer is not JSON ({kind}, {len(body)} bytes)")
+        decoded = read_json(head, body)
+    except Malformed as error:
+        return error
     return _refusal(target, head, encode(decoded))
 
 

@@ -16,11 +16,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-import msgspec
 from msgspec import Raw
 
-from adapters.codec import JSON, as_object, as_text, decode, is_null, join_object, raw
-from adapters.errors import Malformed, UpstreamSaid
+from adapters.answers import read_json
+from adapters.codec import JSON, as_object, as_text, is_null, join_object, raw
+from adapters.errors import UpstreamSaid
 from adapters.failures import describe, from_description
 from adapters.fidelity import is_neutral
 from adapters.openai.reply import is_refusal
@@ -70,11 +70,7 @@ def rerank_request(call: Call, target: Target) -> HttpRequest:
 
 def read_ranking(call: Call, target: Target, head: Head, body: bytes) -> Reply:
     """Returns the checked answer; raises Malformed, or UpstreamSaid for an error under a 2xx status."""
-    try:
-        answer: JSON = decode(body)
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
-        kind = head.headers.get("content-type", "no content type").partition(";")[0]
-        raise Malformed(f"the upstream's answer is not JSON ({kind}, {len(body)} bytes)") from error
+    answer = read_json(head, body)
     members = as_object(answer)
     if is_refusal(members):
         raise UpstreamSaid(from_description(describe(answer), head.status, head.headers, target.failure_rules))

@@ -13,8 +13,8 @@ from typing import Any, Final
 import msgspec
 from msgspec import Raw
 
+from adapters.chunks import usage_object
 from adapters.codec import JSON, as_list, as_object, decode, encode, is_null
-from adapters.errors import Malformed, UpstreamSaid
 from adapters.failures import Description, Failure, FailureKind, describe, from_description
 from adapters.framing import FramingError
 from adapters.framing.sse import DONE, DONE_FRAME, Splitter, frame, parse
@@ -25,7 +25,7 @@ from adapters.openai.reply import is_refusal, read_reply
 from adapters.openai.shapes import BROKEN_FINISH, STANDARD_FINISH
 from adapters.openai.usage import read_usage
 from adapters.types import MAX_EVENT_BYTES, Call, Head, Operation, Target, Usage
-from adapters.whole import as_stream
+from adapters.whole import WholeAnswer, is_plain_json
 
 Object = dict[str, Any]
 _QUOTE: Final = 0x22
@@ -52,8 +52,8 @@ class OpenAIStream:
         self._choices: dict[int, ChoiceState] = {}
         self._sent_usage = False
         self._sample = b""
-        self._is_json = head.headers.get("content-type", "").startswith("application/json")
-        self._json = bytearray()
+        self._is_json = is_plain_json(head)
+        self._json = WholeAnswer(read_reply, call, target, head)
         self._ordinary = OrdinaryEvents()
         # What we asked for and the client did not is taken out; what an upstream sends unasked is the client's.
         self._strips_usage = not call.wants_usage and target.rules.stream_usage == "opt_in"
@@ -377,35 +377,20 @@ class OpenAIStream:
         usage = self.usage
         if not self._call.wants_usage or self._sent_usage or usage is None:
             return b""
-        counts = {
-            "prompt_tokens": usage.prompt,
-            "completion_tokens": usage.completion,
-            "total_tokens": usage.prompt + usage.completion,
-            "prompt_tokens_details": {"cached_tokens": usage.cached_prompt},
-            "completion_tokens_details": {"reasoning_tokens": usage.reasoning},
-        }
+        counts = {**usage_object(usage), "completion_tokens_details": {"reasoning_tokens": usage.reasoning}}
         return frame(encode({**self._constant(), "choices": [], "usage": counts}))
 
     def _feed_json(self, data: bytes) -> bytes:
-        self._json += data
-        if len(self._json) > MAX_EVENT_BYTES:
-            self.failure = _malformed("the upstream's answer is too long", "upstream_invalid_response")
+        self.failure = self._json.add(data)
         return b""
 
     def _close_json(self) -> bytes:
         """A whole JSON answer although a stream was asked for: checked, then told as a stream."""
-        try:
-            reply = read_reply(self._call, self._target, self._head, bytes(self._json))
-            frames = as_stream(reply.body, self._call)
-        except UpstreamSaid as said:
-            self.failure = said.failure
+        told = self._json.tell()
+        if isinstance(told, Failure):
+            self.failure = told
             return b""
-        except Malformed as error:
-            self.failure = _malformed(error.message, error.code)
-            return b""
-        except (msgspec.DecodeError, RecursionError):
-            self.failure = _malformed("the upstream's answer holds a value that cannot be read", _BAD)
-            return b""
+        reply, frames = told
         self.usage, self.model, self.finish = reply.usage, reply.model, reply.finish
         self.has_content = self.is_done = True
         return frames

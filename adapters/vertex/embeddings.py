@@ -15,7 +15,7 @@ from adapters.codec import JSON, decode, encode, is_null
 from adapters.errors import Malformed, UpstreamSaid
 from adapters.fidelity import Report, survey
 from adapters.fields import input_texts, integer, text, value
-from adapters.gemini.embeddings import MOST_INPUTS, read_embeddings, task_of, vectors_reply
+from adapters.gemini.embeddings import MOST_INPUTS, read_embeddings, settings_of, task_of, vectors_reply
 from adapters.gemini.failures import failure_of
 from adapters.gemini.models import bare_name
 from adapters.gemini.tables import EMBEDDINGS
@@ -70,7 +70,8 @@ def embeddings_request(call: Call, target: Target) -> HttpRequest:
     else:
         is_batch = isinstance(value(call.fields, "input"), list)
         verb = "batchEmbedContents" if is_batch else "embedContent"
-        config = _config(call, target, report)
+        settings = settings_of(call.fields, target.model, report)
+        config: Object = {"embedContentConfig": settings} if settings else {}
         items = [{"content": {"parts": [{"text": each}]}, **config} for each in texts]
         body = {"requests": items} if is_batch else items[0]
     headers = target.headers + JSON_HEADERS
@@ -87,17 +88,6 @@ def _prediction(call: Call, target: Target, report: Report, texts: Sequence[str]
     if dimensions := integer(call.fields, "dimensions"):
         body["parameters"] = {"outputDimensionality": dimensions}
     return body
-
-
-def _config(call: Call, target: Target, report: Report) -> Object:
-    config: Object = {}
-    if task := task_of(call.fields, target.model, report):
-        config["taskType"] = task
-    if title := text(call.fields, "title"):
-        config["title"] = title
-    if dimensions := integer(call.fields, "dimensions"):
-        config["outputDimensionality"] = dimensions
-    return {"embedContentConfig": config} if config else {}
 
 
 def embeddings_reply(call: Call, target: Target, head: Head, body: bytes) -> Reply:

@@ -47,6 +47,8 @@ class Estimate(Struct, frozen=True):
 Owner = VirtualKey | Project | Team
 Spent = Callable[[str, Span], int]
 """An owner such as `key:ID` and a span -> what the ledger knows."""
+Reserved = Callable[[str], int]
+"""An owner -> the most that its lines at batch APIs of providers may cost yet."""
 
 
 def worst_cost(input_tokens: int, max_output_tokens: int, input_rate: int, output_rate: int) -> int:
@@ -96,9 +98,9 @@ def owner_id(owner: Owner) -> str:
     return f"{'project' if isinstance(owner, Project) else 'team'}:{owner.id}"
 
 
-def checks(charged: Sequence[Owner], estimate: Estimate, now_ms: int, spent: Spent) -> list[Check]:
+def checks(charged: Sequence[Owner], estimate: Estimate, now_ms: int, spent: Spent, reserved: Reserved) -> list[Check]:
     """Returns what has to hold for a request; nothing if none of the owners has a limit."""
-    return [check for owner in charged for check in _checks(owner, estimate, now_ms, spent)]
+    return [check for owner in charged for check in _checks(owner, estimate, now_ms, spent, reserved)]
 
 
 def rate_headers(admission: Admission) -> Headers:
@@ -167,7 +169,7 @@ def _span(name: str, start: datetime, end: datetime) -> Span:
     return Span(name, int(start.timestamp()) * 1000, int(end.timestamp()) * 1000)
 
 
-def _checks(owner: Owner, estimate: Estimate, now_ms: int, spent: Spent) -> Iterator[Check]:
+def _checks(owner: Owner, estimate: Estimate, now_ms: int, spent: Spent, reserved: Reserved) -> Iterator[Check]:
     id, limits = owner_id(owner), owner.limits
     label = f"{id.partition(':')[0]} '{owner.name}'"
     if limits.requests_per_minute is not None:
@@ -179,11 +181,13 @@ def _checks(owner: Owner, estimate: Estimate, now_ms: int, spent: Spent) -> Iter
     if estimate.cost_nano_usd == 0:
         return  # what costs nothing needs no money
     amount = 1 if estimate.cost_nano_usd is None else estimate.cost_nano_usd
-    for window, limit in _smallest(owner.budgets).items():
+    budgets = _smallest(owner.budgets)
+    taken = min(MAX_NANO_USD, reserved(id)) if budgets else 0  # of every window: nobody knows in which it will be spent
+    for window, limit in budgets.items():
         now = span(window, now_ms)
         left = None if now.end_ms is None else (now.end_ms - now_ms) / 1000
         known = min(MAX_NANO_USD, max(0, spent(id, now)))
-        yield Check(Kind.BUDGET, id, limit, amount, now.name, known, left, label)
+        yield Check(Kind.BUDGET, id, limit, amount, now.name, known, left, taken, label)
 
 
 @lru_cache(_REMEMBERED_CHECKS)

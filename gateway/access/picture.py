@@ -53,19 +53,19 @@ class KeyPicture:
         clock: Callable[[], float],
         now_ms: Callable[[], int],
         is_absent: Callable[[], bool] = lambda: False,
-        changed: Callable[[], Awaitable[None]] | None = None,
+        coming: Callable[[Sequence[VirtualKey | Project | Team]], Awaitable[None]] | None = None,
         refresh_seconds: float = REFRESH_SECONDS,
     ) -> None:
         """`is_absent` says whether it is certain that nothing was stored yet: then nothing is opened to be read.
 
-        `changed` is awaited after a look that brought something new.
+        `coming` is awaited with what is new, before it counts.
         """
         self.pepper = pepper
         self.now_ms = now_ms
         self._storage = storage
         self._clock = clock
         self._is_absent = is_absent
-        self._changed = changed
+        self._coming = coming
         self._looks = Looks(self._look, what="virtual keys", trouble=NOT_ASKED, refresh_seconds=refresh_seconds)
         self._keys: dict[str, VirtualKey] = {}
         self._projects: dict[str, Project] = {}
@@ -151,13 +151,13 @@ class KeyPicture:
             return
         storage = self._storage()
         await self._upgraded(storage)
-        before = self._version
-        self._take(await storage.owners(before))
+        found = await storage.owners(self._version)
+        if self._coming is not None and found.version != self._version:
+            await self._coming((*found.keys, *found.projects, *found.teams))
+        self._take(found)
         if self._keys and self._pepper_bytes is None:
             self._pepper_bytes = self.pepper.read()
         self._seen_at = self._clock()
-        if self._changed is not None and self._version != before:
-            await self._changed()
 
     async def _upgraded(self, storage: Owned) -> None:
         if self._upgrading is None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections.abc import Callable
 from typing import Final
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from adapters.batches import NEVER_MADE, Answered, Item
 from adapters.errors import Malformed, Unsupported, UpstreamSaid
@@ -15,6 +17,8 @@ from adapters.types import Call, Head, HttpRequest, Reply
 from gateway.access.keys import ANONYMOUS, Caller
 from gateway.batches.lines import ENDPOINTS, answered, refused
 from gateway.batches.running import Done, Ending, Pause, ReadCall, ending_of
+from gateway.batches.visit import Visit
+from gateway.credentials.keyring import Key
 from gateway.domain import Attempt, Outcome
 from gateway.engine.gate import Lease
 from gateway.engine.parts import parts_of
@@ -24,8 +28,7 @@ from gateway.records import NO_LIMITS
 from gateway.registry.adapters import BATCHES
 from gateway.routing.asking import Asking
 from gateway.routing.deployment import Deployment
-from gateway.routing.route import Plan
-from gateway.runtime import Runtime
+from gateway.routing.route import Plan, Route, Stage
 from gateway.storage.jobs import COMPLETED, Batch, Consignment, Line
 
 _ANSWERED: Final = 200
@@ -41,6 +44,16 @@ class Prepared(Struct, frozen=True):
     lease: Lease | None
 
 
+class Way(Struct, frozen=True):
+    """How the answers of a consignment are fetched and read."""
+
+    consignment: Consignment
+    deployment: Deployment
+    key: Key
+    is_route_gone: bool
+    """The deployment is that of `provider/model`, at the price that the route had."""
+
+
 class ConsignedLines:
     """Makes requests of lines and endings of answers; one for all."""
 
@@ -50,17 +63,18 @@ class ConsignedLines:
         self._next_id = next_id
         self._told = told
 
-    async def prepared(self, runtime: Runtime, batch: Batch, line: Line) -> Prepared | None:
+    async def prepared(self, visit: Visit, line: Line) -> Prepared | None:
         """Returns a line that its key, route and budgets let go to a batch API; None for one that is made alone.
 
         Whatever is wrong with a line, it hears of it there.
         """
-        lease: Lease | None = None
+        runtime = visit.runtime
         try:
-            client = runtime.keys.caller(batch.owner)
+            client = runtime.keys.caller(visit.batch.owner)
             if _has_limits(client):
                 return None  # of so many a minute, or at once: those are about requests that are made one by one
-            asking, plan = self._planned(runtime, batch, line, client, client)
+            asking = self._asking(visit, line, client)
+            plan = planned(runtime, asking, client, Outcome(""))
             first = plan.first
             if not takes_batches(first, asking.call) or len(parts_of(asking.call, plan, first)) > 1:
                 return None
@@ -72,32 +86,42 @@ class ConsignedLines:
             return None
         return Prepared(line, first, request, lease)
 
-    def deployment(self, runtime: Runtime, batch: Batch, line: Line, name: str) -> Deployment | None:
-        """Returns the deployment that has a line, None if the configuration has it no more."""
-        try:
-            _, plan = self._planned(runtime, batch, line, runtime.keys.known(batch.owner), ANONYMOUS)
-        except GatewayError:
-            return None
-        every = (each for stage in plan.stages for each in stage.route.deployments)
-        return next((each for each in every if each.id == name), None)
+    def way(self, visit: Visit, consignment: Consignment, line: Line) -> Way | None:
+        """Returns how answers are fetched and read: as the route says, or, if that has gone, as `provider/model` does.
 
-    def ending(
-        self,
-        runtime: Runtime,
-        batch: Batch,
-        consignment: Consignment,
-        deployment: Deployment,
-        line: Line,
-        said: Answered,
-        lease: Lease | None,
-    ) -> Ending:
+        None if the configuration has no deployment of that kind with the credential any more.
+        """
+        client = visit.runtime.keys.known(visit.batch.owner)
+        for model in dict.fromkeys(("", consignment.model)):
+            asking = self._asking(visit, line, client, model)
+            try:
+                plan = planned(visit.runtime, asking, ANONYMOUS, Outcome(""))
+            except GatewayError:
+                continue
+            for each in (each for stage in plan.stages for each in stage.route.deployments):
+                is_it = public_model(each) == model if model else each.id == consignment.deployment
+                key = key_of(each, consignment.key)
+                if not is_it or key is None or each.adapter.protocol not in BATCHES:
+                    continue
+                if model and consignment.price is not None:
+                    each = dataclasses.replace(each, price=consignment.price, is_price_own=True)
+                return Way(consignment, each, key, bool(model))
+        return None
+
+    def ending(self, visit: Visit, way: Way, line: Line, said: Answered, lease: Lease | None) -> Ending:
         """Returns what an answer makes of a line, and has it recorded, once however often it is read."""
         if said.status == NEVER_MADE:
             return _UNDONE
-        client = runtime.keys.known(batch.owner)
-        outcome = _outcome(f"req_{consignment.id}_{line.number}", batch, consignment, deployment, client)
+        runtime, deployment = visit.runtime, way.deployment
+        client = runtime.keys.known(visit.batch.owner)
+        outcome = _outcome(visit.batch, way, line, client)
         # It was let go; what its key may do since has no part in what was used.
-        asking, plan = self._planned(runtime, batch, line, client, ANONYMOUS, outcome)
+        asking = self._asking(visit, line, client)
+        if way.is_route_gone:
+            outcome.model = runtime.router.show(asking.call.model)
+            plan = Plan(outcome.model, (Stage(Route(deployment.id, (deployment,))),))
+        else:
+            plan = planned(runtime, asking, ANONYMOUS, outcome)
         reply = _read(deployment, asking.call, said)
         if isinstance(reply, Reply):
             outcome.usage, outcome.response_model, outcome.finish = reply.usage, reply.model, reply.finish
@@ -111,7 +135,7 @@ class ConsignedLines:
             ending, body = ending_of(error, line, refused(line, outcome.request_id, error)), error.body()
         if isinstance(ending, Done):
             errand = Errand(runtime, outcome, line.body)
-            errand.resume(plan, client, lease)
+            errand.resume(plan, client, lease or runtime.gate.resume(client))
             if errand.kept is not None:
                 errand.kept.add(body)
             errand.settle()
@@ -120,20 +144,13 @@ class ConsignedLines:
             self._told(outcome, client.name)
         return ending
 
-    def _planned(
-        self,
-        runtime: Runtime,
-        batch: Batch,
-        line: Line,
-        client: Caller,
-        allowed: Caller,
-        outcome: Outcome | None = None,
-    ) -> tuple[Asking, Plan]:
-        """Returns what a line of `client` may try, with the models that `allowed` may use; raises GatewayError."""
-        id, operation = f"chatcmpl-{self._next_id()}", ENDPOINTS[batch.endpoint]
+    def _asking(self, visit: Visit, line: Line, client: Caller, model: str = "") -> Asking:
+        """Returns what a line asks for, in place of its own model for another one; raises GatewayError."""
+        id, operation = f"chatcmpl-{self._next_id()}", ENDPOINTS[visit.batch.endpoint]
         call = self._read_call(operation, line.body, id=id, created=int(time.time()))
-        asking = Asking(call, key_name=client.name, key_tags=client.tags)
-        return asking, planned(runtime, asking, allowed, outcome or Outcome(""))
+        if model:
+            call = replace(call, model=model)
+        return Asking(call, key_name=client.name, key_tags=client.tags)
 
 
 def takes_batches(deployment: Deployment, call: Call) -> bool:
@@ -152,14 +169,22 @@ def _has_limits(client: Caller) -> bool:
     return any(owner is not None and owner.limits != NO_LIMITS for owner in owners)
 
 
-def _outcome(id: str, batch: Batch, consignment: Consignment, deployment: Deployment, client: Caller) -> Outcome:
-    now = time.monotonic()
-    ring = deployment.key_ring
-    number = next((key.number for key in ring.keys if key.account.fingerprint == consignment.key), 0)
+def public_model(deployment: Deployment) -> str:
+    """Returns what a deployment is called as `provider/model`."""
+    return f"{deployment.provider}/{deployment.target.model}"
+
+
+def key_of(deployment: Deployment, fingerprint: str) -> Key | None:
+    """Returns the credential with a fingerprint: a provider shows a batch to whoever sent it, and to nobody else."""
+    return next((key for key in deployment.key_ring.keys if key.account.fingerprint == fingerprint), None)
+
+
+def _outcome(batch: Batch, way: Way, line: Line, client: Caller) -> Outcome:
+    now, deployment = time.monotonic(), way.deployment
     attempt = Attempt(1, deployment.id, started=now, first_byte=now, ended=now, provider=deployment.provider)
-    attempt.key = number
+    attempt.key = way.key.number
     return Outcome(
-        id,
+        f"req_{way.consignment.id}_{line.number}",
         key=client.id,
         operation=ENDPOINTS[batch.endpoint].value,
         provider=deployment.provider,

@@ -2,9 +2,10 @@
 
 Theory. A consignment is some lines of one batch at one deployment. That it is about to be sent is written down before
 it is, under a name that goes along, and what the provider calls it right after. So whoever goes on after a process has
-died finds it at the provider, or finds that there is none, and nothing is sent twice. Lines are held in its name as
-long as it lives; what the provider has not done, and what it would not take, is made as ordinary lines. The record of
-an answer has a name of its own, too: read twice, it counts once.
+died finds it at the provider, or finds that there is none, and nothing is sent twice. Only who still holds the batch
+writes that down: one that was out of the world for so long that another one took it stops before it begins anything
+there. Lines are held in its name as long as it lives; what the provider has not done, and what it would not take, is
+made as ordinary lines. The record of an answer has a name of its own, too: read twice, it counts once.
 """
 
 from __future__ import annotations
@@ -13,34 +14,29 @@ import asyncio
 import logging
 import secrets
 from collections.abc import Callable, Sequence
-from contextlib import aclosing
 from typing import Final
 
 from msgspec.structs import replace
 
-from adapters.batches import Answered, Standing
-from gateway.batches.consigned import ConsignedLines, Prepared, item_of
-from gateway.batches.lines import ENDPOINTS, refused
+from gateway.batches.collecting import Collector
+from gateway.batches.consigned import ConsignedLines, Prepared, item_of, public_model
+from gateway.batches.held import HeldMoney
+from gateway.batches.lines import ENDPOINTS
 from gateway.batches.provider import CALL_SECONDS, ProviderBatches, ProviderRefused, ProviderUnclear
-from gateway.batches.running import Done, Ending
+from gateway.batches.visit import HoldLost, Visit
 from gateway.credentials.keyring import Key
-from gateway.engine.gate import Lease
-from gateway.errors import GatewayError, Internal
-from gateway.routing.deployment import Deployment
 from gateway.runtime import Runtime
-from gateway.storage.jobs import COMPLETED, FAILED, Batch, Consignment, Jobs, Line
+from gateway.storage.jobs import Batch, Consignment, Jobs, Line
 
 _MOST_LINES: Final = 2_000
 _MOST_BYTES: Final = 15 * 1024 * 1024
 """Of one consignment: what is sent is in memory at once."""
-_SHORTEST_MS: Final = 10_000
-_LONGEST_MS: Final = 300_000
-"""Between two looks at a consignment; they become longer the longer it takes."""
-_SHARE: Final = 8
-_PATIENCE_MS: Final = 3_600_000
-"""How long after its end a batch waits for a provider that cannot be asked."""
 _SENDING_MS: Final = int(2 * CALL_SECONDS * 1000)
 """How long after it was about to be sent nobody else asks what became of that."""
+_READ_MS: Final = 15_000
+"""After that every replica has read what was written down of a consignment."""
+_LONGEST_UPLOADED: Final = 4_000
+"""An answer to an upload has some hundred bytes; the document of a batch is no place for longer ones."""
 _log = logging.getLogger("anyport.batches")
 
 
@@ -50,8 +46,8 @@ class Consigner:
     def __init__(self, lines: ConsignedLines, now_ms: Callable[[], int]) -> None:
         self._lines = lines
         self._now_ms = now_ms
-        self._leases: dict[str, dict[int, Lease]] = {}
-        """What lines of consignments may cost at most, while this process knows of them."""
+        self._held = HeldMoney()
+        self._collector = Collector(lines, self._held, now_ms)
 
     def is_due(self, batch: Batch) -> bool:
         """Says whether there is something to do for a batch."""
@@ -62,225 +58,142 @@ class Consigner:
 
     def known(self) -> frozenset[str]:
         """Returns the consignments for which something is held here."""
-        return frozenset(self._leases)
+        return self._held.ids
 
     def forget(self, known: frozenset[str], batches: Sequence[Batch]) -> None:
-        """Gives back what is held for consignments that others have brought to their end.
+        """Gives back what is held for consignments that have come to their end, or are written down for long enough.
 
         `known` is what was known before it was asked which batches are at work.
         """
-        for id in known - {each.id for batch in batches for each in batch.consignments}:
-            self._release(id)
+        now_ms = self._now_ms()
+        there = {each.id: each for batch in batches for each in batch.consignments}
+        for id in known:
+            found = there.get(id)
+            if found is None or (found.sent_ms and now_ms - found.sent_ms >= _READ_MS):
+                self._held.release(id)
+
+    def close(self) -> None:
+        """Gives back everything that is held here."""
+        self._held.release_all()
 
     async def bring_forward(self, jobs: Jobs, runtime: Runtime, batch: Batch, holder: str) -> None:
         """Sends what is to be sent, and looks at what is due."""
         now_ms = self._now_ms()
-        is_ending = _is_ending(batch, now_ms)
-        for each in batch.consignments:
-            if _is_looked_at(each, batch, now_ms):
-                await self._step(jobs, runtime, batch, each, is_ending=is_ending)
-        if batch.lane == "provider" and not is_ending:
-            while await self._consign(jobs, runtime, batch, holder):
-                pass
-            await jobs.set_lane(batch.id, "ordinary")
+        visit = Visit(jobs, runtime, batch, holder, _is_ending(batch, now_ms))
+        try:
+            for each in batch.consignments:
+                if _is_looked_at(each, batch, now_ms):
+                    await self._step(visit, each)
+            if batch.lane == "provider" and not visit.is_ending:
+                while await self._consign(visit):
+                    pass
+                await jobs.set_lane(batch.id, "ordinary")
+        except HoldLost:
+            _log.info("%s was taken by another one, or cancelled, while it was at a provider", batch.id)
 
-    async def _consign(self, jobs: Jobs, runtime: Runtime, batch: Batch, holder: str) -> bool:
+    async def _step(self, visit: Visit, consignment: Consignment) -> None:
+        """Brings one consignment a step further."""
+        lines = await visit.jobs.consigned(visit.batch.id, consignment.id)
+        if not lines or (visit.is_ending and consignment.state == "new"):
+            await self._collector.drop(visit, consignment)
+        elif consignment.state == "new":  # whoever wanted to send it has died before
+            await self._send(visit, consignment, lines)
+        else:
+            await self._collector.step(visit, consignment, lines)
+
+    async def _consign(self, visit: Visit) -> bool:
         """Sends some of the lines that wait; says whether there may be more."""
         now_ms = self._now_ms()
         new = Consignment(secrets.token_hex(12), "", "new", now_ms)
-        lines = await jobs.consign(batch.id, holder, new, _MOST_LINES, _MOST_BYTES, now_ms)
-        return bool(lines) and await self._send(jobs, runtime, batch, new, lines)
+        lines = await visit.jobs.consign(visit.batch.id, visit.holder, new, _MOST_LINES, _MOST_BYTES, now_ms)
+        return bool(lines) and await self._send(visit, new, lines)
 
-    async def _send(
-        self, jobs: Jobs, runtime: Runtime, batch: Batch, consignment: Consignment, lines: Sequence[Line]
-    ) -> bool:
+    async def _send(self, visit: Visit, consignment: Consignment, lines: Sequence[Line]) -> bool:
         """Sends a consignment of which the provider has nothing; says whether another one may follow."""
-        chosen = await self._chosen(jobs, runtime, batch, consignment, lines)
+        chosen, others = await self._chosen(visit, consignment, lines)
         if not chosen:
-            await self._drop(jobs, batch, consignment)
+            await self._collector.drop(visit, consignment)
             return False
         deployment = chosen[0].deployment
-        key = _key(deployment, consignment.key) or deployment.key_ring.keys[0]
-        provider, operation = ProviderBatches(runtime, deployment, key), ENDPOINTS[batch.endpoint]
+        key = deployment.key_ring.keys[0]
+        provider, operation = ProviderBatches(visit.runtime, deployment, key), ENDPOINTS[visit.batch.endpoint]
         items = [item_of(consignment, each) for each in chosen]
+        uploaded = b""
         try:
             uploaded = await provider.upload(operation, items, consignment.id)
-            now_ms = self._now_ms()
-            sending = replace(
-                consignment,
-                deployment=deployment.id,
-                state="sending",
-                since_ms=now_ms,
-                look_at_ms=now_ms + _SENDING_MS,
-                key=key.account.fingerprint,
-                count=len(items),
-            )
-            current = await jobs.put_consignment(batch.id, sending)
-            if current is None or _is_ending(current, now_ms):  # cancelled while it was uploaded
-                await self._drop(jobs, batch, consignment)
-                return False
+            sending = await self._begin(visit, replace(consignment, uploaded=_short(uploaded)), chosen, key)
+            for line in others:
+                await visit.jobs.give_back(line, consignment.id, 0, is_tried=False)
             standing = await provider.submit(operation, items, consignment.id, uploaded)
-            await self._is_there(jobs, batch, sending, standing)
+            await self._collector.is_there(visit, sending, standing)
             return True
+        except HoldLost:
+            self._held.release(consignment.id)
+            await provider.withdraw(uploaded)
+            raise
         except ProviderRefused as refused:
-            _log.warning("%s takes no batch of %s: %s; its lines are made one by one", deployment.id, batch.id, refused)
-            await self._drop(jobs, batch, consignment)
+            name = deployment.id
+            _log.warning("%s takes no batch of %s: %s; its lines are made one by one", name, visit.batch.id, refused)
+            try:
+                await self._collector.drop(visit, consignment)
+            finally:
+                await provider.withdraw(uploaded)
         except ProviderUnclear as unclear:
-            _log.warning("whether %s has taken a batch of %s is asked later: %s", deployment.id, batch.id, unclear)
+            _log.warning(
+                "whether %s has taken a batch of %s is asked later: %s", deployment.id, visit.batch.id, unclear
+            )
         return False
 
+    async def _begin(self, visit: Visit, consignment: Consignment, chosen: Sequence[Prepared], key: Key) -> Consignment:
+        """Writes down that a consignment is about to be sent; raises HoldLost if it is not to be."""
+        deployment, now_ms = chosen[0].deployment, self._now_ms()
+        sending = replace(
+            consignment,
+            deployment=deployment.id,
+            state="sending",
+            since_ms=now_ms,
+            look_at_ms=now_ms + _SENDING_MS,
+            provider=deployment.provider,
+            model=public_model(deployment),
+            price=deployment.price if deployment.is_price_own else None,
+            key=key.account.fingerprint,
+            sent_ms=now_ms,
+            count=len(chosen),
+            reserved_nano_usd=self._held.nano_usd(consignment.id),
+        )
+        if _is_ending(visit.batch, now_ms):
+            raise HoldLost
+        if await visit.jobs.put_consignment(visit.batch.id, sending, visit.holder) is None:
+            raise HoldLost
+        return sending
+
     async def _chosen(
-        self, jobs: Jobs, runtime: Runtime, batch: Batch, consignment: Consignment, lines: Sequence[Line]
-    ) -> list[Prepared]:
-        """Returns the lines that go to one deployment with the same headers; gives the others back."""
+        self, visit: Visit, consignment: Consignment, lines: Sequence[Line]
+    ) -> tuple[list[Prepared], list[Line]]:
+        """Returns the lines that go to one deployment with the same headers, and the others."""
         chosen: list[Prepared] = []
-        self._release(consignment.id)  # of a time before, when storage was away in the middle
-        leases = self._leases[consignment.id] = {}
+        others: list[Line] = []
+        self._held.begin(consignment.id, visit.runtime)
         for line in lines:
             await asyncio.sleep(0)  # they are many, and somebody may wait
-            prepared = await self._lines.prepared(runtime, batch, line)
-            first = chosen[0] if chosen else prepared
-            if (
-                prepared is None
-                or first is None
-                or prepared.deployment.id != first.deployment.id
-                or (prepared.request.url, prepared.request.headers) != (first.request.url, first.request.headers)
-                or consignment.deployment not in ("", prepared.deployment.id)
-            ):
-                if prepared is not None and prepared.lease is not None:
-                    prepared.lease.release()
-                await jobs.give_back(line, consignment.id, 0, is_tried=False)
+            prepared = await self._lines.prepared(visit, line)
+            if prepared is not None and (not chosen or _go_together(prepared, chosen[0])):
+                chosen.append(prepared)
+                self._held.add(consignment.id, line.number, prepared.lease)
                 continue
-            chosen.append(prepared)
-            if prepared.lease is not None:
-                leases[line.number] = prepared.lease
-        return chosen
+            if prepared is not None and prepared.lease is not None:
+                prepared.lease.release()
+            others.append(line)
+        return chosen, others
 
-    async def _step(
-        self, jobs: Jobs, runtime: Runtime, batch: Batch, consignment: Consignment, *, is_ending: bool
-    ) -> None:
-        """Brings one consignment a step further, if the provider can be asked."""
-        lines = await jobs.consigned(batch.id, consignment.id)
-        if not lines or (is_ending and consignment.state == "new"):
-            await self._drop(jobs, batch, consignment)
-            return
-        if consignment.state == "new":  # whoever wanted to send it has died before
-            await self._send(jobs, runtime, batch, consignment, lines)
-            return
-        deployment = self._lines.deployment(runtime, batch, lines[0], consignment.deployment)
-        key = None if deployment is None else _key(deployment, consignment.key)
-        try:
-            if deployment is None or key is None:
-                raise ProviderUnclear("the configuration has the deployment, or its credential, no more")
-            provider = ProviderBatches(runtime, deployment, key)
-            if consignment.state == "sending":
-                await self._find(jobs, batch, consignment, provider)
-            else:
-                await self._look(jobs, runtime, batch, consignment, lines, provider, deployment, is_ending=is_ending)
-        except (ProviderRefused, ProviderUnclear, GatewayError) as error:
-            _log.warning("a batch of %s at %s cannot be looked at: %s", batch.id, consignment.deployment, error)
-            if is_ending and (key is None or self._now_ms() > batch.expires_at_ms + _PATIENCE_MS):
-                await self._drop(jobs, batch, consignment)  # else the batch would never end
-                return
-            if is_ending and consignment.state == "there":
-                consignment = replace(consignment, since_ms=self._now_ms())
-            await jobs.put_consignment(batch.id, replace(consignment, look_at_ms=self._next_look(consignment)))
 
-    async def _find(self, jobs: Jobs, batch: Batch, consignment: Consignment, provider: ProviderBatches) -> None:
-        """Finds out whether the provider has what was about to be sent."""
-        found = await provider.find(consignment.id, consignment.count, consignment.since_ms / 1000)
-        if found is not None:
-            await self._is_there(jobs, batch, consignment, found)
-        else:
-            _log.warning("%s has taken no batch of %s; its lines are made one by one", consignment.deployment, batch.id)
-            await self._drop(jobs, batch, consignment)
+def _short(uploaded: bytes) -> str:
+    return uploaded.decode(errors="replace") if len(uploaded) <= _LONGEST_UPLOADED else ""
 
-    async def _look(
-        self,
-        jobs: Jobs,
-        runtime: Runtime,
-        batch: Batch,
-        consignment: Consignment,
-        lines: Sequence[Line],
-        provider: ProviderBatches,
-        deployment: Deployment,
-        *,
-        is_ending: bool,
-    ) -> None:
-        standing = await provider.look(consignment.remote_id)
-        if standing is None:
-            _log.warning("%s has batch %s no more; its lines are made one by one", deployment.id, consignment.remote_id)
-            await self._drop(jobs, batch, consignment)
-        elif standing.is_over:
-            ids = [f"{consignment.id}-{line.number}" for line in lines] if len(lines) == consignment.count else []
-            by_id = {f"{consignment.id}-{line.number}": line for line in lines}
-            async with aclosing(provider.answers(standing, ids)) as parts:
-                async for answers in parts:
-                    await self._collect(jobs, runtime, batch, consignment, deployment, by_id, answers)
-            await self._drop(jobs, batch, consignment)
-        elif is_ending and consignment.state == "there":
-            await provider.cancel(consignment.remote_id)
-            now_ms = self._now_ms()
-            cancelling = replace(consignment, state="cancelling", since_ms=now_ms, look_at_ms=now_ms + _SHORTEST_MS)
-            await jobs.put_consignment(batch.id, cancelling)
-        else:
-            await jobs.put_consignment(batch.id, replace(consignment, look_at_ms=self._next_look(consignment)))
 
-    async def _collect(
-        self,
-        jobs: Jobs,
-        runtime: Runtime,
-        batch: Batch,
-        consignment: Consignment,
-        deployment: Deployment,
-        by_id: dict[str, Line],
-        answers: Sequence[Answered],
-    ) -> None:
-        """Ends the lines that were answered, and takes them out of `by_id`; the others are still held."""
-        leases = self._leases.get(consignment.id, {})
-        for said in answers:
-            line = by_id.pop(said.id, None)
-            if line is None:
-                continue
-            lease = leases.get(line.number)
-            try:
-                ending: Ending = self._lines.ending(runtime, batch, consignment, deployment, line, said, lease)
-            except GatewayError:
-                raise
-            except Exception:  # one answer that cannot be read keeps no other back
-                _log.exception("line %d of %s failed inside the gateway", line.number, batch.id)
-                ending = Done(FAILED, refused(line, "", Internal("the gateway failed; its log has details")))
-            result = "again"
-            runtime.metrics.batch_line_begun()
-            try:
-                if isinstance(ending, Done):
-                    await jobs.end_line(line, consignment.id, ending.state, ending.result)
-                    result = "completed" if ending.state == COMPLETED else "failed"
-                else:
-                    await jobs.give_back(line, consignment.id, 0, is_tried=ending.is_tried)
-            finally:
-                runtime.metrics.batch_line_ended(result)
-
-    async def _is_there(self, jobs: Jobs, batch: Batch, consignment: Consignment, standing: Standing) -> None:
-        now_ms = self._now_ms()
-        there = replace(
-            consignment, state="there", remote_id=standing.id, since_ms=now_ms, look_at_ms=now_ms + _SHORTEST_MS
-        )
-        await jobs.put_consignment(batch.id, there)
-        _log.info("%s has %d lines of %s as %s", there.deployment, there.count, batch.id, there.remote_id)
-
-    async def _drop(self, jobs: Jobs, batch: Batch, consignment: Consignment) -> None:
-        self._release(consignment.id)
-        await jobs.drop_consignment(batch.id, consignment.id)
-
-    def _release(self, id: str) -> None:
-        for lease in self._leases.pop(id, {}).values():
-            lease.release()  # does nothing for those that are settled
-
-    def _next_look(self, consignment: Consignment) -> int:
-        now_ms = self._now_ms()
-        pause = (now_ms - consignment.since_ms) // _SHARE
-        return now_ms + min(max(pause, _SHORTEST_MS), _LONGEST_MS)
+def _go_together(one: Prepared, other: Prepared) -> bool:
+    is_alike = (one.request.url, one.request.headers) == (other.request.url, other.request.headers)
+    return is_alike and one.deployment.id == other.deployment.id
 
 
 def _is_ending(batch: Batch, now_ms: int) -> bool:
@@ -293,8 +206,3 @@ def _is_looked_at(consignment: Consignment, batch: Batch, now_ms: int) -> bool:
         return True
     end_ms = batch.cancelling_at_ms or batch.expires_at_ms
     return _is_ending(batch, now_ms) and consignment.state in ("new", "there") and consignment.since_ms < end_ms
-
-
-def _key(deployment: Deployment, fingerprint: str) -> Key | None:
-    """Returns the credential with a fingerprint: a provider shows a batch to whoever sent it, and to nobody else."""
-    return next((key for key in deployment.key_ring.keys if key.account.fingerprint == fingerprint), None)

@@ -11,7 +11,9 @@ from gateway.batches.names import new_file_id
 from gateway.storage.jobs import COMPLETED, FAILED, PART_BYTES, Batch, Jobs, StoredFile, Tokens
 
 OUTPUT_PURPOSE: Final = "batch_output"
-_PAGE: Final = 50
+_PAGE: Final = 500
+_PAGE_BYTES: Final = 1024 * 1024
+"""Of results, at once: an answer may have 64 MiB."""
 _NEVER: Final = {
     "expired": ("batch_expired", "the request was not made before the completion window of the batch was over"),
     "cancelled": ("batch_cancelled", "the batch was cancelled before the request was made"),
@@ -58,7 +60,7 @@ async def finish_batch(jobs: Jobs, batch: Batch, holder: str, now_ms: int) -> Ba
     undone, last = 0, -1
     tokens = Tokens()
     # The lines of a batch that was cancelled while it was checked are none yet.
-    while batch.in_progress_at_ms is not None and (found := await jobs.results(batch.id, last, _PAGE)):
+    while batch.in_progress_at_ms is not None and (found := await jobs.results(batch.id, last, _PAGE, _PAGE_BYTES)):
         for each in found:
             last = each.number
             if each.state in counts and each.result is not None:

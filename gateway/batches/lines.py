@@ -191,6 +191,12 @@ def never_done(batch_id: str, result: LineResult, code: str, message: str) -> by
     return _encode(line) + b"\n"
 
 
+def lost(line: Line) -> bytes:
+    """Returns the line of the error file for a request whose answer could not be fetched."""
+    message = "the provider's batch may have answered this request, but its answers could not be fetched in time"
+    return never_done(line.batch_id, LineResult(line.number, line.custom_id, 0, None), "batch_answers_lost", message)
+
+
 def with_usage(tokens: Tokens, written: bytes) -> Tokens:
     """Returns what is used with what the answer in a line of the output file says that it used."""
     try:

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing, asynccontextmanager
 from typing import Final
 
+from msgspec.structs import replace
+
 from adapters.batches import Answered, Item, Standing
 from adapters.errors import Malformed
+from adapters.framing import FramingError, Splitter
+from adapters.framing.elements import ElementSplitter
+from adapters.framing.ndjson import LineSplitter
 from adapters.types import Head, HttpRequest, Operation
 from gateway.credentials.errors import CredentialUnavailable
 from gateway.credentials.keyring import Key
@@ -22,11 +28,16 @@ CALL_SECONDS: Final = 60.0
 """One call, from beginning to end."""
 _TIMES: Final = Timeouts(connect=10, pool=10, head=CALL_SECONDS, idle=CALL_SECONDS)
 _PART_BYTES: Final = 4 * 1024 * 1024
-"""Of answers that stand in lines, at once."""
+"""Of answers, at once."""
 _EARLY_SECONDS: Final = 300.0
 """How much the provider's clock may be behind ours."""
 _MOST_SAID: Final = 300
 _MISSING: Final = 404
+_CLEARING_SECONDS: Final = 15.0
+"""For all that is left at the provider: the batch waits for it."""
+_CLEARING_PAUSES: Final = (1.0, 3.0, 0.0)
+"""After each try."""
+_log = logging.getLogger("anyport.batches")
 
 
 class ProviderRefused(Exception):
@@ -73,7 +84,7 @@ class ProviderBatches:
     async def look(self, id: str) -> Standing | None:
         """Returns how it stands, None if the provider knows of no such batch."""
         try:
-            return self._standing(await self._asked(self._protocol.look(self._deployment.target, id)))
+            return self._standing(await self._outline(self._protocol.look(self._deployment.target, id)))
         except ProviderRefused as refused:
             if refused.status == _MISSING:
                 return None
@@ -88,7 +99,7 @@ class ProviderBatches:
 
         Raises ProviderUnclear while it cannot be told.
         """
-        body = await self._asked(self._protocol.find(self._deployment.target))
+        body = await self._outline(self._protocol.find(self._deployment.target))
         try:
             found = [each for each in self._protocol.found(body) if each.created >= since - _EARLY_SECONDS]
         except Malformed as error:
@@ -106,16 +117,60 @@ class ProviderBatches:
     async def answers(self, standing: Standing, ids: Sequence[str] = ()) -> AsyncGenerator[list[Answered]]:
         """Gives what became of its requests, some at a time: all of them may be more than fits in memory.
 
-        `ids` are those of all of them in their order, if that is known.
+        `ids` are those of all of them in their order, if that is known; answers that do not say whose they are come
+        last then, if there is one for each.
         """
+        count = held_bytes = 0
+        nameless: list[tuple[int, Answered]] = []
         for request in self._protocol.results(self._deployment.target, standing):
-            async with aclosing(self._parts(request)) as parts:
-                async for part in parts:
-                    try:
-                        found = await asyncio.to_thread(self._read, part, ids)
-                    except Malformed as error:
-                        raise ProviderUnclear(error.message) from None
-                    yield found
+            splitter: Splitter[bytes] = LineSplitter(MAX_RESPONSE_BYTES)
+            if self._protocol.answers_in:
+                splitter = ElementSplitter(self._protocol.answers_in, MAX_RESPONSE_BYTES)
+            async with aclosing(self._cut(request, splitter)) as parts:
+                async for texts in parts:
+                    found = await self._read(texts)
+                    for number, each in enumerate(found, count):
+                        if not each.id:
+                            nameless.append((number, each))
+                            held_bytes += len(each.body)
+                    if held_bytes > MAX_RESPONSE_BYTES:
+                        raise ProviderUnclear(
+                            "its answers do not say whose they are, and are too long to be put in order"
+                        )
+                    count += len(found)
+                    yield [each for each in found if each.id]
+        if nameless and count == len(ids):
+            yield [replace(each, id=ids[number]) for number, each in nameless]
+
+    async def withdraw(self, uploaded: bytes) -> None:
+        """Takes an upload away of which no batch was begun."""
+        if uploaded:
+            await self._clear(self._protocol.withdrawal(self._deployment.target, uploaded))
+
+    async def clear(self, standing: Standing) -> None:
+        """Takes away what a batch that is over leaves there."""
+        await self._clear(self._protocol.clearing(self._deployment.target, standing))
+
+    async def _clear(self, requests: Sequence[HttpRequest]) -> None:
+        """Sends what takes something away, some times if need be; it is not worth more than a word in the log."""
+        try:
+            async with asyncio.timeout(_CLEARING_SECONDS):
+                await asyncio.gather(*(self._send_until_done(request) for request in requests))
+        except TimeoutError:
+            _log.debug("%s still has files of a batch: no answer in time", self._deployment.id)
+
+    async def _send_until_done(self, request: HttpRequest) -> None:
+        said = ""
+        for pause in _CLEARING_PAUSES:
+            try:
+                await self._asked(request)
+                return
+            except (ProviderRefused, ProviderUnclear) as error:
+                if isinstance(error, ProviderRefused) and error.status == _MISSING:
+                    return
+                said = str(error)
+            await asyncio.sleep(pause)
+        _log.debug("%s still has a file of a batch: %s", self._deployment.id, said)
 
     async def _is_of(self, standing: Standing, name: str) -> bool:
         """Says whether the answers are to requests of a consignment."""
@@ -125,28 +180,41 @@ class ProviderBatches:
                     return any(answer.id.startswith(name) for answer in answers)
         return False
 
-    def _read(self, body: bytes, ids: Sequence[str]) -> list[Answered]:
-        return list(self._protocol.answers(body, ids))
+    async def _read(self, texts: Sequence[bytes]) -> list[Answered]:
+        def run() -> list[Answered]:
+            return [self._protocol.answered(text) for text in texts]
 
-    async def _parts(self, request: HttpRequest) -> AsyncGenerator[bytes]:
-        """Gives answers that stand in lines as they come, whole lines at a time; all others in one."""
-        if not self._protocol.has_lines:
-            yield await self._asked(request)
-            return
-        async with self._answer(request) as response:
-            pieces: list[bytes] = []
-            length = 0
-            while piece := await response.next():
-                pieces.append(piece)
-                length += len(piece)
-                if length < _PART_BYTES or b"\n" not in piece:
-                    if length > MAX_RESPONSE_BYTES:
-                        raise ProviderUnclear(f"a line of its answers has more than {MAX_RESPONSE_BYTES} bytes")
-                    continue
-                whole, _, rest = b"".join(pieces).rpartition(b"\n")
-                pieces, length = [rest], len(rest)
-                yield whole
-            yield b"".join(pieces)
+        try:
+            return await asyncio.to_thread(run)
+        except Malformed as error:
+            raise ProviderUnclear(error.message) from None
+
+    async def _outline(self, request: HttpRequest) -> bytes:
+        """Returns the body of an answer without the answers of batches that are in it."""
+        if not self._protocol.answers_in:
+            return await self._asked(request)
+        splitter = ElementSplitter(self._protocol.answers_in, MAX_RESPONSE_BYTES)
+        async with aclosing(self._cut(request, splitter)) as parts:
+            async for _ in parts:
+                pass
+        return splitter.rest
+
+    async def _cut(self, request: HttpRequest, splitter: Splitter[bytes]) -> AsyncGenerator[Sequence[bytes]]:
+        """Gives the pieces of an answer's body as they come."""
+        try:
+            async with self._answer(request) as response:
+                pieces: list[bytes] = []
+                length = 0
+                while piece := await response.next():
+                    pieces.append(piece)
+                    length += len(piece)
+                    if length >= _PART_BYTES:
+                        yield await asyncio.to_thread(splitter.feed, b"".join(pieces))
+                        pieces, length = [], 0
+                yield await asyncio.to_thread(splitter.feed, b"".join(pieces))
+                yield splitter.close()
+        except FramingError as error:
+            raise ProviderUnclear(error.message) from None
 
     def _standing(self, body: bytes) -> Standing:
         try:

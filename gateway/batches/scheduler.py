@@ -101,6 +101,7 @@ class Scheduler(AbstractAsyncContextManager["Scheduler"]):
         if self._running:
             await asyncio.wait(tuple(self._running), timeout=_LAST_SECONDS)
         await end_all((*self._running, *self._consigning.values()))
+        self._consigner.close()
         await end_all([hold])
 
     def wake(self) -> None:
@@ -139,6 +140,8 @@ class Scheduler(AbstractAsyncContextManager["Scheduler"]):
         batches = await jobs.at_work()
         self._consigner.forget(known, batches)
         self._is_busy = bool(batches)
+        sent = (each for batch in batches for each in batch.consignments if each.sent_ms)
+        runtime.metrics.consignments_seen((each.provider, each.state, each.sent_ms / 1000) for each in sent)
         self._paused = {each.id: self._paused[each.id] for each in batches if each.id in self._paused}
         for batch in batches:
             if self._is_draining():

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from gateway.settings.model import Settings
     from gateway.settings.provider_files import ProviderFile
+    from gateway.settings.references import SecretFile
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,10 +42,19 @@ def load_configuration(
     return Configuration(path, load_settings(path, os.environ, known_providers(), data=data, files=files), os.environ)
 
 
+def files_of_secrets(explicit: Path | None) -> Sequence[SecretFile]:
+    """Returns the files that secrets of the same configuration stand in; raises ConfigError."""
+    from gateway.settings.load import files_of_secrets, find_config
+    from gateway.settings.provider_files import directory_beside, read_provider_files
+
+    path = find_config(explicit, os.environ, Path())
+    return files_of_secrets(path, os.environ, read_provider_files(directory_beside(path)))
+
+
 def known_providers() -> Mapping[str, str]:
     """Returns the id for every id and alias of a built-in provider."""
     from gateway.registry.builtin import load_builtin
-    from gateway.registry.catalogue import DEMO
+    from gateway.registry.provider import DEMO
 
     known = {DEMO: DEMO}
     for id, row in load_builtin().items():

@@ -6,18 +6,20 @@ Signed are the exact bytes of the body and the path as it is sent, percent-encod
 
 from __future__ import annotations
 
+import asyncio
 import math
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Final, Protocol
 from urllib.parse import urlsplit
 
+from adapters.failures import Failure
 from adapters.types import Headers, HttpRequest
 from gateway.credentials.errors import CredentialUnavailable
 from gateway.credentials.extras import has_package, need_package, package, silence
-from gateway.credentials.renewed import CALL_SECONDS, Clock, Lease, Renewed, in_thread
+from gateway.credentials.renewed import CALL_SECONDS, Clock, Fetch, Lease, Renewed, in_thread
 from gateway.credentials.scrub import Scrubber
 from gateway.credentials.variables import ABI, PLUS, header_secret, value_of
 from gateway.secret import Secret
@@ -27,6 +29,11 @@ SERVICE: Final = "bedrock"
 _ASK_AGAIN_SECONDS: Final = 60.0
 _GOOD_SECONDS: Final = 480.0
 """botocore renews what it gives out ten minutes before its end at the latest: what it gave is good for that long."""
+_STALE: Final = frozenset(
+    {"ExpiredToken", "ExpiredTokenException", "InvalidClientTokenId", "UnrecognizedClientException"}
+)
+"""Refusals that speak of the keys, under 400 or 403, and not of what they may do
+(docs.aws.amazon.com/bedrock/latest/APIReference/CommonErrors.html, 2026-11-21)."""
 _AWS_HOST: Final = re.compile(r"\.(?:amazonaws\.com|amazonaws\.com\.cn|api\.aws|amazonaws\.eu)$")
 _REGION: Final = re.compile(r"[a-z]{2,5}(?:-[a-z]+)+-\d{1,2}")
 
@@ -81,9 +88,10 @@ class SigV4Signer:
         keys = await self._keys.get()
         return signature(request, keys, self._region, datetime.fromtimestamp(self._clock(), UTC))
 
-    def refused(self, headers: Headers) -> bool:
-        """Returns False: botocore renews what runs out, and AWS says 403 where a signature is not accepted."""
-        return False
+    def refused(self, headers: Headers, failure: Failure) -> bool:
+        """Notes that keys were refused as such; returns whether others can be had, as those of variables cannot."""
+        is_stale = not _STALE.isdisjoint((failure.code, failure.type))
+        return is_stale and not self._known and self._keys.refuse(lambda keys: _is_signed_with(headers, keys))
 
 
 def signature(request: HttpRequest, keys: AwsKeys, region: str, now: datetime) -> Headers:
@@ -103,6 +111,12 @@ def signature(request: HttpRequest, keys: AwsKeys, region: str, now: datetime) -
     signed = auth.signature(auth.string_to_sign(made, auth.canonical_request(made)), made)
     value = f"AWS4-HMAC-SHA256 Credential={auth.scope(made)}, SignedHeaders={names}, Signature={signed}"
     return (*added, ("authorization", value))
+
+
+def _is_signed_with(headers: Headers, keys: AwsKeys) -> bool:
+    session = keys.session_token.reveal() if keys.session_token else None
+    has_session = session is None or any(name == "x-amz-security-token" and value == session for name, value in headers)
+    return has_session and any(f" Credential={keys.access_key}/" in value for _, value in headers)
 
 
 def region_of(environ: Mapping[str, str], base_url: str, provider: str) -> str:
@@ -159,7 +173,7 @@ def chain_signer(provider: str, environ: Mapping[str, str], base_url: str, clock
     if not has_package("botocore"):
         return None
     source = "aws credential chain"
-    keys = Renewed(in_thread(_chain(provider, value_of(environ, "AWS_PROFILE"), clock)), clock)
+    keys = Renewed(_chain(provider, value_of(environ, "AWS_PROFILE"), clock), clock)
     return SigV4Signer(source, keys, region_of(environ, base_url, provider), clock)
 
 
@@ -175,7 +189,7 @@ def _session_of(profile: str) -> _Session:
     return session
 
 
-def _chain(provider: str, profile: str, clock: Clock) -> Callable[[], Lease[AwsKeys]]:
+def _chain(provider: str, profile: str, clock: Clock) -> Fetch[AwsKeys]:
     held: list[_Credentials] = []  # botocore keeps what it found and renews that
 
     def fetch() -> Lease[AwsKeys]:
@@ -196,6 +210,12 @@ def _chain(provider: str, profile: str, clock: Clock) -> Callable[[], Lease[AwsK
             ) from None
         keys = AwsKeys(frozen.access_key, Secret(frozen.secret_key), Secret(frozen.token) if frozen.token else None)
         now = clock()
-        return Lease(keys, keys.secrets, now + _ASK_AGAIN_SECONDS, now + _GOOD_SECONDS)
+        return Lease(keys, keys.secrets, now + _ASK_AGAIN_SECONDS, now + _GOOD_SECONDS, is_new=False)
 
-    return fetch
+    async def fetched(refused: AwsKeys | None) -> Lease[AwsKeys]:
+        if refused is None:
+            return await asyncio.to_thread(fetch)
+        held.clear()  # by its own clock botocore would take them to be good
+        return replace(await asyncio.to_thread(fetch), is_new=True)
+
+    return fetched

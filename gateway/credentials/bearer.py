@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from adapters.failures import Failure
 from adapters.types import Headers, HttpRequest
 from gateway.credentials.renewed import Renewed
 from gateway.secret import Secret
@@ -40,9 +41,9 @@ class BearerSigner:
         """Returns the token's header; raises `CredentialUnavailable`."""
         return _headers(await self.token.get())
 
-    def refused(self, headers: Headers) -> bool:
-        """Notes that the upstream answered these headers with 401; returns whether another token can be had."""
-        return self.token.refuse(lambda token: _headers(token)[0] in headers)
+    def refused(self, headers: Headers, failure: Failure) -> bool:
+        """Notes that a token was refused, which 401 means; returns whether another one can be had."""
+        return failure.status == 401 and self.token.refuse(lambda token: _headers(token)[0] in headers)
 
 
 def _headers(token: Token) -> Headers:

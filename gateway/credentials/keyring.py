@@ -9,6 +9,7 @@ from typing import Final
 
 from adapters.failures import Failure
 from adapters.types import Headers, HttpRequest
+from gateway.credentials.asked import Asked
 from gateway.credentials.sign import Signer, auth_headers
 from gateway.domain import AuthScheme, ProviderSpec
 from gateway.health.doubt import Doubt
@@ -173,7 +174,7 @@ class KeyRing:
     `sign.signed` puts what `headers` or `sign` returns on the request.
     """
 
-    __slots__ = ("_next", "account", "also", "keys", "signer", "spec")
+    __slots__ = ("_next", "account", "also", "asked", "keys", "signer", "spec")
 
     def __init__(
         self,
@@ -185,15 +186,17 @@ class KeyRing:
         model: str = "",
         state_of: StateOf | None = None,
         account: str = "",
+        asked: Asked | None = None,
     ) -> None:
         """`signer` takes the place of secrets where the credential depends on the request or has to be fetched.
 
         `also` are second credentials, which go along with whichever is used. `state_of` remembers what is known.
-        `account` tells signers of one provider apart, as a secret would tell itself.
+        `account` tells signers of one provider apart, as a secret would tell itself; `asked` is what it has to say.
         """
         self.spec = spec
         self.account = account
         self.signer = signer
+        self.asked = asked
         self.also = also
         self.keys: tuple[Key, ...] = tuple(
             _key(account or spec.id, secret, number, model, state_of or KeyBook())
@@ -224,7 +227,14 @@ class KeyRing:
         if secrets:
             return KeyRing(self.spec, secrets, None, self.also, model=model, state_of=state_of)
         return KeyRing(
-            self.spec, self.secrets, self.signer, self.also, model=model, state_of=state_of, account=self.account
+            self.spec,
+            self.secrets,
+            self.signer,
+            self.also,
+            model=model,
+            state_of=state_of,
+            account=self.account,
+            asked=self.asked,
         )
 
     def pick(self, now: float, spent: Collection[KeyState] = ()) -> Key | None:
@@ -275,14 +285,18 @@ class KeyRing:
             headers += auth_headers(scheme, secret)
         return headers
 
+    async def completed(self, request: HttpRequest) -> HttpRequest:
+        """Returns a request with what only its account can say; raises `CredentialUnavailable`."""
+        return request if self.asked is None else await self.asked.completed(request)
+
     async def sign(self, request: HttpRequest, key: Key | None = None) -> Headers:
         """Returns the headers that authenticate exactly this request; raises `CredentialUnavailable`."""
         headers = self.headers(key)
         return headers if self.signer is None else headers + await self.signer.sign(request)
 
-    def refused(self, headers: Headers) -> bool:
-        """Notes that what `sign` returned was answered with 401; returns whether it can return something else."""
-        return self.signer is not None and self.signer.refused(headers)
+    def refused(self, headers: Headers, failure: Failure) -> bool:
+        """Notes that a request with what `sign` returned was refused; returns whether something else may be let in."""
+        return self.signer is not None and self.signer.refused(headers, failure)
 
     def copy(self, state_of: Callable[[KeyState], KeyState]) -> KeyRing:
         """Returns a ring with the same secrets and turn, and other states."""

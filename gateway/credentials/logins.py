@@ -10,6 +10,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
 
+from adapters.types import HttpRequest, Prelude
+from gateway.credentials.asked import Asked
 from gateway.credentials.bearer import BearerSigner, Token
 from gateway.credentials.codex import codex_login
 from gateway.credentials.errors import CredentialUnavailable
@@ -17,6 +19,7 @@ from gateway.credentials.gemini_cli import gemini_cli_login
 from gateway.credentials.login import Client, Login, Vendor
 from gateway.credentials.minimax import PLACEHOLDERS, minimax_login
 from gateway.credentials.renewed import Clock, Renewed
+from gateway.credentials.sign import Signer
 from gateway.credentials.vault import Kept, Vault
 from gateway.domain import LoginKind
 from gateway.secret import Secret
@@ -99,6 +102,10 @@ class Logins:
         token: Renewed[Token] = Renewed(login.fetch, self._clock)
         source = f"login ({place.kind})" if not place.profile else f"login ({place.kind}, profile {place.profile})"
         return BearerSigner(source, token, (known,) if isinstance(known, Secret) else ())
+
+    def asked(self, provider: str, prelude: Prelude, question: HttpRequest, signer: Signer) -> Asked:
+        """Returns what asks the account of a login for what its requests need."""
+        return Asked(provider, prelude, question, signer, self._client, self._clock)
 
     async def finish(self) -> None:
         """Lets renewals end that are under way: what the vendor is about to answer may be the only refresh token."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final, Protocol
 
+from adapters.failures import Failure
 from adapters.types import Headers, HttpRequest
 from gateway.domain import AuthScheme
 from gateway.secret import Secret
@@ -34,8 +35,8 @@ class Signer(Protocol):
         """Returns the headers that authenticate `request` as it is; raises `CredentialUnavailable`."""
         ...
 
-    def refused(self, headers: Headers) -> bool:
-        """Notes that the upstream answered these headers with 401; returns whether others can be had."""
+    def refused(self, headers: Headers, failure: Failure) -> bool:
+        """Notes that the upstream refused a request with these headers; returns whether others may be let in."""
         ...
 
 

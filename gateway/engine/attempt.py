@@ -78,11 +78,15 @@ class Attempter:
         deployment = order.deployment
         deadline = _deadline(order, order.begin_by)
         ring = deployment.key_ring
-        headers = ring.headers(order.key) if ring.is_static else await self._signature(order, deadline)
+        request = order.request
+        if ring.is_static:
+            headers = ring.headers(order.key)
+        else:
+            request, headers = await self._authenticated(order, deadline)
         timeouts = self._timeouts(order, deadline)
         try:
             transport = self._transport_for(deployment)
-            response = await transport.send(signed(order.request, headers), timeouts, fresh=fresh)
+            response = await transport.send(signed(request, headers), timeouts, fresh=fresh)
         except TransportError as error:
             raise AttemptFailed(self._failure(error, deadline), is_replayable=error.replayable) from None
         order.attempt.first_byte = self._clock()
@@ -91,9 +95,9 @@ class Attempter:
             head = response.head
             learn(order.key.state, head.headers, order.attempt.first_byte)
             if not 200 <= head.status < 300:
-                # The same request may be let in with another token.
-                is_stale = head.status == 401 and not ring.is_static and ring.refused(headers)
                 failure = await self._refusal(deployment, response, deadline)
+                # The same request may be let in with another token.
+                is_stale = not ring.is_static and ring.refused(headers, failure)
                 raise AttemptFailed(failure, is_replayable=is_stale, passed=passed_on(head))
             if order.call.stream:
                 stream = await self._first_content(order, response, deadline)
@@ -117,11 +121,13 @@ class Attempter:
             return replace(deadline.passed(), is_unsent=error.is_unsent)
         return from_transport(error)
 
-    async def _signature(self, order: Order, deadline: Deadline) -> Headers:
-        """Returns the headers of a credential that depends on the request, or has to be fetched."""
+    async def _authenticated(self, order: Order, deadline: Deadline) -> tuple[HttpRequest, Headers]:
+        """Returns the request, and the headers of a credential that depends on it, or has to be fetched."""
+        ring = order.deployment.key_ring
         try:
             async with asyncio.timeout(max(deadline.at - self._clock(), 0)):
-                return await order.deployment.key_ring.sign(order.request, order.key)
+                request = await ring.completed(order.request)
+                return request, await ring.sign(request, order.key)
         except CredentialUnavailable as error:
             failure = Failure(FailureKind.AUTH, error.message, code=NO_CREDENTIAL, is_unsent=True)
             raise AttemptFailed(failure) from None

@@ -8,8 +8,8 @@ from typing import Final
 
 from adapters.types import Usage
 from gateway.domain import Price, Rates
-from gateway.registry.catalogue import DEMO
 from gateway.registry.facts import ModelFacts, facts_of
+from gateway.registry.provider import DEMO
 from gateway.routing.deployment import Deployment
 
 _TOKENS: Final = 1_000_000

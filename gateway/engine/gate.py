@@ -7,12 +7,12 @@ when its record is made. Only virtual keys have limits; everybody else passes wi
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import count
 from typing import Final
 
 from adapters.types import Headers
-from gateway.access.admission import Estimate, Spent, checks, owners, rate_headers, refusal, worst_cost
+from gateway.access.admission import Estimate, Reserved, Spent, checks, owners, rate_headers, refusal, worst_cost
 from gateway.access.estimate import Tokens, tokens_of
 from gateway.access.keys import Caller
 from gateway.access.premises import is_limited
@@ -23,7 +23,7 @@ from gateway.errors import LimitsUnavailable
 from gateway.records import UsageRecord
 from gateway.routing.asking import Asking
 from gateway.routing.route import Plan
-from gateway.state.admission import Admissions, Charges, Kind
+from gateway.state.admission import Admissions, Charges, Check, Kind
 
 _UNAVAILABLE: Final = "unavailable"
 
@@ -31,13 +31,18 @@ _UNAVAILABLE: Final = "unavailable"
 class Lease:
     """What one admitted request holds, until it says what it took."""
 
-    __slots__ = ("_admissions", "_name", "headers")
+    __slots__ = ("_admissions", "_checks", "_name", "headers")
 
-    def __init__(self, admissions: Admissions, name: str, headers: Headers) -> None:
+    def __init__(self, admissions: Admissions, name: str, headers: Headers, checks: Sequence[Check] = ()) -> None:
         self._admissions = admissions
+        self._checks = checks
         self._name = name
         self.headers = headers
         """For the response: `x-ratelimit-...`."""
+
+    def held_nano_usd(self) -> dict[str, int]:
+        """Returns what it holds of whose budgets: owners such as `key:ID`."""
+        return {each.owner: each.amount for each in self._checks if each.kind is Kind.BUDGET}
 
     def settle(self, record: UsageRecord) -> None:
         """Puts right what was taken; a second call, or one after `release`, does nothing."""
@@ -56,6 +61,7 @@ class Gate:
         self,
         admissions: Admissions,
         spent: Spent,
+        reserved: Reserved,
         *,
         prices: Prices,
         wall: Callable[[], float],
@@ -65,6 +71,7 @@ class Gate:
         """`spent` may raise SpendingUnknown; `refused` hears of each refusal what kind of limit it was."""
         self._admissions = admissions
         self._spent = spent
+        self._reserved = reserved
         self._prices = prices
         self._wall = wall
         self._assumed_output_tokens = assumed_output_tokens
@@ -84,7 +91,7 @@ class Gate:
         now = self._wall()
         estimate = self._estimate(asking, plan, now, has_budget=any(owner.budgets for owner in charged))
         try:
-            wanted = checks(charged, estimate, int(now * 1000), self._spent)
+            wanted = checks(charged, estimate, int(now * 1000), self._spent, self._reserved)
         except SpendingUnknown as unknown:
             self._refused(_UNAVAILABLE)
             message = f"what {unknown.owner.replace(':', ' ', 1)} has spent of its budget is not known now"
@@ -100,7 +107,26 @@ class Gate:
             error = refusal(admission)
             error.refused_by = (str(admission.refused.kind), admission.refused.owner)
             raise error
-        return Lease(self._admissions, name, rate_headers(admission))
+        return Lease(self._admissions, name, rate_headers(admission), wanted)
+
+    def resume(self, client: Caller) -> Lease | None:
+        """Returns what tells the counters of budgets what a request takes that was admitted by somebody else.
+
+        None if there is no budget, or if nobody knows yet what was spent of it: then the ledger will tell.
+        """
+        if client.key is None:
+            return None
+        charged, now_ms = owners(client.key, client.project, client.team), int(self._wall() * 1000)
+        try:
+            found = checks(charged, Estimate(0), now_ms, self._spent, self._reserved)
+        except SpendingUnknown:
+            return None
+        wanted = [check for check in found if check.kind is Kind.BUDGET]
+        if not wanted:
+            return None
+        name = next(self._names)
+        self._admissions.hold(name, wanted)
+        return Lease(self._admissions, name, (), wanted)
 
     def _estimate(self, asking: Asking, plan: Plan, now: float, *, has_budget: bool) -> Estimate:
         tokens = tokens_of(asking, self._assumed_output_tokens)

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Final, TypeVar
 
+from adapters.failures import Failure
 from adapters.types import Headers, HttpRequest
 from gateway.credentials.keyring import Key, KeyRing, KeyState
 from gateway.credentials.scrub import MASK
@@ -106,6 +107,6 @@ class _Placeholder:
         """Returns a credential that is none."""
         return (("authorization", MASK),)
 
-    def refused(self, headers: Headers) -> bool:
+    def refused(self, headers: Headers, failure: Failure) -> bool:
         """Returns False: nothing else can be had here."""
         return False

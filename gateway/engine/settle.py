@@ -55,15 +55,10 @@ class Settler:
         """Returns the record of a request that had attempts; the outcome learns of an estimate and of the cost."""
         now, at = self._clock(), self._wall()
         deployment = served_by(outcome, plan)
-        if outcome.usage is None:
-            outcome.usage = _estimate(outcome) if _was_worked_on(outcome) else None
-        elif outcome.stream and (outcome.is_cancelled or outcome.error_code):
-            outcome.usage = _at_least(outcome.usage, outcome)
-        usage = outcome.usage
+        usage = outcome.usage = _used(outcome)
         cost, version = self._cost(usage, deployment, at, is_batched=outcome.is_batched)
         outcome.cost_nano_usd = cost
         counts = usage or _NOTHING
-        total_seconds = now - outcome.started
         # In the order of its members: by name, so many of them cost as much as the rest of this function.
         return UsageRecord(
             record_id,
@@ -88,7 +83,7 @@ class Settler:
             cost,
             version,
             None if outcome.first_byte is None else milliseconds(outcome.first_byte - outcome.started),
-            milliseconds(total_seconds),
+            milliseconds(now - outcome.started),
             milliseconds(_overhead_seconds(outcome, now)),
             tuple([_attempt(each, now) for each in outcome.attempts]),
             outcome.fallback,
@@ -134,6 +129,15 @@ def served_by(outcome: Outcome, plan: Plan) -> Deployment | None:
 
 def _route_of(name: str, attempts: Sequence[Attempt]) -> str:
     return next((each.route for each in reversed(attempts) if each.deployment == name), "")
+
+
+def _used(outcome: Outcome) -> Usage | None:
+    """Returns the upstream's counts, an estimate where it gave none or too few, None if there was nothing to count."""
+    if outcome.usage is None:
+        return _estimate(outcome) if _was_worked_on(outcome) else None
+    if outcome.stream and (outcome.is_cancelled or outcome.error_code):
+        return _at_least(outcome.usage, outcome)
+    return outcome.usage
 
 
 def _was_worked_on(outcome: Outcome) -> bool:

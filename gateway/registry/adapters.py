@@ -11,7 +11,7 @@ from adapters.anthropic.batch import AnthropicBatches
 from adapters.azure import AzureAdapter
 from adapters.batches import BatchProtocol
 from adapters.bedrock import BedrockAdapter
-from adapters.code_assist import CodeAssistAdapter
+from adapters.code_assist import CodeAssistAdapter, CodeAssistPrelude
 from adapters.codex import CodexAdapter
 from adapters.cohere import CohereAdapter
 from adapters.gemini import GeminiAdapter
@@ -22,7 +22,7 @@ from adapters.ollama import OllamaAdapter
 from adapters.openai import OpenAIAdapter
 from adapters.openai.batch import OpenAIBatches
 from adapters.tgi import TgiAdapter
-from adapters.types import Adapter, Operation
+from adapters.types import Adapter, Operation, Prelude
 from adapters.vertex import VertexAdapter
 from gateway.domain import ProviderSpec
 
@@ -48,6 +48,8 @@ BATCHES: Final[Mapping[str, BatchProtocol]] = MappingProxyType(
     {"openai": OpenAIBatches(), "anthropic": AnthropicBatches(), "gemini": GeminiBatches()}
 )
 """Protocol -> what speaks the batch API that belongs to it, where we know one."""
+PRELUDES: Final[Mapping[str, Prelude]] = MappingProxyType({"code_assist": CodeAssistPrelude()})
+"""Protocol -> what an account has to be asked first, unless the row says it."""
 RULED: Final = frozenset({"openai", "azure", "huggingface"})
 """Protocols whose requests are changed by a row's `rules`; the others are translated and build a body of their own."""
 OPTIONS_OF: Final[Mapping[str, frozenset[str]]] = MappingProxyType(

@@ -142,10 +142,7 @@ def starting_row(rows: Mapping[str, ProviderRow], name: str) -> ProviderRow:
 
 
 def to_spec(id: str, row: ProviderRow, adapters: Mapping[str, Adapter] = ADAPTERS) -> ProviderSpec:
-    """Returns what the row means; raises `ValueError` for no base URL, or a region that the row has not.
-
-    `adapters` speak the protocols that there are.
-    """
+    """Returns what the row means, of protocols that `adapters` speak; raises `ValueError` for no base URL or region."""
     adapter = adapters[row.protocol or "openai"]
     return ProviderSpec(
         id=id,

@@ -23,7 +23,8 @@ from gateway.credentials.errors import CredentialUnavailable
 from gateway.credentials.resolve import operation_url, probe_url
 from gateway.credentials.sign import signed
 from gateway.registry.adapters import paths_of
-from gateway.registry.catalogue import Catalogue, Provider
+from gateway.registry.catalogue import Catalogue
+from gateway.registry.provider import Provider
 from gateway.registry.registry import is_keyless
 from gateway.transport.base import TransportError
 from gateway.transport.control import ControlClient, ControlReply

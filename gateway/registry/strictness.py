@@ -46,5 +46,5 @@ def _missing(settings: Settings, catalogue: Catalogue) -> Iterator[tuple[str, st
         if row.profiles and row.credentials is None:
             continue  # its accounts are profiles: a deployment that names none, or an empty one, is told with its route
         provider = catalogue.find(name)
-        if not isinstance(provider, str) and (lack := catalogue.lack(provider)):
+        if not isinstance(provider, str) and (lack := provider.lack):
             yield f"providers.{name}", lack

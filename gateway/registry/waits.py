@@ -5,18 +5,54 @@ Each comes with the full path of the setting that it is from, since that is what
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from math import inf
 from typing import Final
 
-from gateway.registry.catalogue import Patience
+from gateway.credentials.variables import first
+from gateway.domain import ProviderSpec
 from gateway.routing.deployment import Limit, Waits
 from gateway.settings.model import UpstreamSettings
+from gateway.settings.provider import ProviderRow
 from gateway.settings.route import TimeoutSettings
+from gateway.settings.scalars import MAX_SECONDS
 from gateway.transport.base import Timeouts
 
 NO_TIMEOUTS: Final = TimeoutSettings()
 _PATIENT: Final = frozenset({"head_seconds", "answer_seconds", "first_token_seconds", "between_tokens_seconds"})
 """What the one timeout of a provider row stands for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long one provider is waited for, where the general settings do not say it."""
+
+    seconds: float
+    """For the head of a response, its first content, and between two pieces of it."""
+    setting: str
+    """Where it came from, for the message: `providers.ollama.timeout_seconds`, `env OLLAMA_HTTP_TIMEOUT`."""
+
+
+def patience_of(spec: ProviderSpec, row: ProviderRow | None, environ: Mapping[str, str]) -> Patience | None:
+    """Returns how long a provider is waited for if the user's row, the environment or its own row says so."""
+    is_told = row is not None and row.timeout_seconds is not None
+    found = None if is_told else first(environ, *spec.timeout_envs)
+    seconds = _seconds(found[1]) if found else None
+    if found and seconds is not None:
+        return Patience(seconds, f"env {found[0]}")
+    if spec.timeout_seconds is None:
+        return None
+    return Patience(spec.timeout_seconds, f"providers.{spec.id}.timeout_seconds")
+
+
+def _seconds(text: str) -> float | None:
+    """Returns a number of seconds that can be waited, None for anything else."""
+    try:
+        seconds = float(text)
+    except ValueError:
+        return None
+    return seconds if 0 < seconds <= MAX_SECONDS else None
 
 
 class _Layers:

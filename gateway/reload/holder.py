@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final, Generic, TypeVar
 
+from gateway.errors import ConfigError
 from gateway.runtime import Runtime
 
 _log = logging.getLogger("anyport")
@@ -70,8 +71,11 @@ class RuntimeHolder(Generic[App]):
         lease.take()
         return lease
 
-    async def swap(self, runtime: Runtime) -> None:
-        """Has `runtime`, which was built after the current one, serve from now on; the old one drains by itself."""
+    async def swap(self, runtime: Runtime) -> Sequence[str]:
+        """Has `runtime`, which was built after the current one, serve from now on; the old one drains by itself.
+
+        Returns what is wrong with the work beside its requests: it serves all the same, since there is no way back.
+        """
         app = self._serve(runtime)
         old = self._current
         await old.runtime.rest()  # two that look around would tell metrics different names
@@ -79,7 +83,14 @@ class RuntimeHolder(Generic[App]):
         self._current = Lease(runtime, app, self._drained)
         self._draining.add(old)
         old.retire()
-        await runtime.start()
+        try:
+            await runtime.start()
+        except ConfigError as error:
+            return [str(fault) for fault in error.faults]
+        except Exception:
+            _log.exception("the new configuration serves, but not all of its work beside requests has begun")
+            return ["not all of the work beside requests has begun: the log has details"]
+        return ()
 
     def scrub(self, text: str) -> str:
         """Takes the secrets of every runtime that is in use out of a text."""

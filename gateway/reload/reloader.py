@@ -91,7 +91,7 @@ class Reloader:
         try:
             built = await asyncio.to_thread(self._build, old, data)
             changes = changes_between(old.settings, built.said)
-            await self._holder.swap(built.runtime)
+            troubles = await self._holder.swap(built.runtime)
         except ConfigError as error:
             return self._refused(error, why, time.monotonic() - began)
         except Exception:
@@ -100,9 +100,11 @@ class Reloader:
             fault = _fault("the gateway failed; its log has details")
             return Reloaded(False, time.monotonic() - began, faults=[fault])
         built.runtime.metrics.reloaded(ok=True, is_counted=not is_quiet)
+        for trouble in troubles:
+            _log.error("the new configuration serves, but: %s; mend it, and reload again", trouble)
         if not is_quiet:
             _tell(why, changes, [each for each in built.runtime.warnings if each not in old.warnings])
-        return Reloaded(True, time.monotonic() - began, changes, warnings=built.runtime.warnings)
+        return Reloaded(True, time.monotonic() - began, changes, warnings=[*troubles, *built.runtime.warnings])
 
     def _refused(self, error: ConfigError, why: str, seconds: float) -> Reloaded:
         self._holder.current.metrics.reloaded(ok=False)

@@ -1,24 +1,29 @@
-"""What makes a process read its configuration again without being asked: its file, and SIGHUP."""
+"""What makes a process read its configuration again without being asked: its files, and SIGHUP."""
 
 from __future__ import annotations
 
 import asyncio
 import os
 import signal
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Final
 
-from gateway.reload.watch import DirectoryWatch, FileWatch
-from gateway.settings.provider_files import directory_beside
+from gateway.reload.watch import ConfigWatch
+from gateway.settings.references import SecretFile
 
 _STDERR: Final = 2
 
 
 @asynccontextmanager
-async def triggers(reload: Callable[[str], Awaitable[Any]], path: Path | None) -> AsyncGenerator[None]:
-    """While it is entered, SIGHUP and changes of the file at `path`, or of providers' files beside it, reload."""
+async def triggers(
+    reload: Callable[[str], Awaitable[Any]], path: Path | None, secrets: Callable[[], Sequence[SecretFile]]
+) -> AsyncGenerator[None]:
+    """While it is entered, SIGHUP and changes of files reload: of that at `path`, of what is beside it, of secrets.
+
+    `secrets` says in which files those stand.
+    """
     running: set[asyncio.Task[Any]] = set()
     has_terminal = os.isatty(_STDERR)
 
@@ -34,18 +39,11 @@ async def triggers(reload: Callable[[str], Awaitable[Any]], path: Path | None) -
         else:
             begin("SIGHUP")
 
-    async def changed() -> None:
-        await begin("the file has changed")
-
-    async def provider_changed() -> None:
-        await begin("the files of providers have changed")
-
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGHUP, hung_up)
     watching: list[asyncio.Task[None]] = []
     if path is not None:
-        watches = (FileWatch(path, changed), DirectoryWatch(directory_beside(path), provider_changed))
-        watching = [loop.create_task(watch.run(), name="config-watch") for watch in watches]
+        watching.append(loop.create_task(ConfigWatch(path, begin, secrets).run(), name="config-watch"))
     try:
         yield
     finally:

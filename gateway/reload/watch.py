@@ -1,102 +1,168 @@
-"""Notices that a file has changed, whoever changed it and however: by looking at it every two seconds.
+"""Notices that settings have changed, whoever changed them and however: by looking at their files every two seconds.
 
-Editors put a new file in the place of the old one, and a mounted ConfigMap is a link to a directory that is replaced:
-what notifies of changes in one file misses both. A look is one system call.
+Editors put a new file in the place of the old one, and a mounted ConfigMap or Secret is a link to a directory that is
+replaced: what notifies of changes in one file misses both. A look is one system call for each file.
+
+Theory. Files that change together, such as the two halves of a rotation, are one change: nobody is called before all of
+them lie still. What they said when somebody was called is compared with what they say now, so that nothing is missed
+that changes while the settings are read. A file of a secret that is gone, or empty, is being replaced: until it is
+there again no other secret counts either, since reading them all would fail.
 """
 
 from __future__ import annotations
 
 import asyncio
 import hashlib
+import logging
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
-from gateway.settings.provider_files import paths_in
+from gateway.errors import ConfigError
+from gateway.settings.provider_files import directory_beside, paths_in
+from gateway.settings.references import SecretFile
+from gateway.settings.regular import read_regular
 
 LOOK_SECONDS: Final = 2.0
 SETTLE_SECONDS: Final = 0.2
-"""So long it must not change, so that no half of a file is read."""
+"""So long nothing must change, so that no half of a file is read."""
 _MOST_BYTES: Final = 2 * 1024 * 1024
+_SETTINGS: Final = "the file has changed"
+_PROVIDERS: Final = "the files of providers have changed"
+_SECRETS: Final = "a file of a secret has changed"
+_log = logging.getLogger("anyport")
 Mark = tuple[int, ...] | None
 
 
-class FileWatch:
-    """Calls back after each change of what a file says; that it is gone is no change."""
+class Marks(NamedTuple):
+    """What changes with the files."""
+
+    settings: Sequence[Mark]
+    """With those of providers."""
+    secrets: Sequence[Mark]
+
+
+class Said(NamedTuple):
+    """What the files say, as digests; None of what cannot be read now."""
+
+    settings: bytes | None
+    providers: bytes | None
+    secrets: Mapping[SecretFile, bytes | None]
+
+
+class ConfigWatch:
+    """Calls back, with the reason, after each change of what the files of the settings say."""
 
     def __init__(
-        self, path: Path, changed: Callable[[], Awaitable[object]], *, look_seconds: float = LOOK_SECONDS
+        self,
+        path: Path,
+        changed: Callable[[str], Awaitable[object]],
+        secrets: Callable[[], Sequence[SecretFile]] = tuple,
+        *,
+        look_seconds: float = LOOK_SECONDS,
     ) -> None:
+        """`secrets` says in which files secrets stand, by what the settings say now; may block and raise ConfigError.
+
+        That the settings file is gone, or the folder of providers cannot be read, is no change.
+        """
         self._path = path
+        self._directory = directory_beside(path)
         self._changed = changed
+        self._secrets = secrets
         self._look_seconds = look_seconds
-        self._mark = self._look()
-        self._digest = self._read()
-
-    def _look(self) -> Mark:
-        return mark_of(self._path)
-
-    def _read(self) -> bytes | None:
-        return digest_of(self._path)
+        self._files: Sequence[SecretFile] = ()
+        self._lacking: frozenset[SecretFile] = frozenset()
+        """Those that were told to be gone."""
+        self._marks = self._look()
+        self._said: Said = self._read()
 
     async def run(self) -> None:
         """Looks until it is cancelled."""
+        await asyncio.to_thread(self._find_secrets)
         while True:
             await asyncio.sleep(self._look_seconds)
             # In a thread: a file system over a network may not answer for a while.
-            mark = await asyncio.to_thread(self._look)
-            if mark is None or mark == self._mark:
-                continue
-            digest = await self._settled(mark)
-            if digest is not None and digest != self._digest:
-                self._digest = digest
-                await self._changed()
+            marks = await asyncio.to_thread(self._look)
+            if marks != self._marks:
+                await self._compare(await self._settled(marks))
 
-    async def _settled(self, mark: Mark) -> bytes | None:
-        """Returns the digest of a file that nobody is writing any more, None if it went away meanwhile."""
-        while mark is not None:
+    async def _settled(self, marks: Marks) -> Said:
+        """Returns what files say that nobody is writing any more."""
+        while True:
             await asyncio.sleep(SETTLE_SECONDS)
-            digest = await asyncio.to_thread(self._read)
+            said = await asyncio.to_thread(self._read)
             again = await asyncio.to_thread(self._look)
-            if again == mark:
-                self._mark = mark
-                return digest
-            mark = again
-        return None
+            if again == marks:
+                self._marks = marks
+                return said
+            marks = again
 
+    async def _compare(self, said: Said) -> None:
+        before = self._said
+        settings = before.settings if said.settings is None else said.settings
+        providers = before.providers if said.providers is None else said.providers
+        if (settings, providers) != (before.settings, before.providers):
+            self._said = Said(settings, providers, said.secrets)
+            # Before they are read: what is written into them from now on is another change.
+            await asyncio.to_thread(self._find_secrets)
+            await self._changed(_SETTINGS if settings != before.settings else _PROVIDERS)
+            return
+        self._tell(frozenset(file for file, digest in said.secrets.items() if digest is None))
+        if said.secrets != before.secrets and not self._lacking:
+            self._said = before._replace(secrets=said.secrets)
+            await self._changed(_SECRETS)
 
-class DirectoryWatch(FileWatch):
-    """The same of the files of providers, of which each may come and go."""
+    def _tell(self, lacking: frozenset[SecretFile]) -> None:
+        for file in sorted(lacking - self._lacking):
+            _log.warning(
+                "%s, where a secret stands, is gone, empty or not readable; what was read before is used until it is "
+                "there again",
+                file.shown,
+            )
+        self._lacking = lacking
 
-    def _look(self) -> Mark:
+    def _find_secrets(self) -> None:
+        with suppress(ConfigError):  # whoever reads the settings tells what is wrong with them
+            self._files = self._secrets()
+        self._marks = Marks(self._marks.settings, self._look().secrets)
+        self._said = self._said._replace(secrets=self._read_secrets())
+
+    def _look(self) -> Marks:
         try:
-            marks = [mark_of(path) for path in paths_in(self._path)]
+            providers = paths_in(self._directory)
         except OSError:
-            return None
-        return tuple(number for mark in marks for number in mark or ())
+            providers = []
+        settings = [mark_of(path) for path in (self._path, *providers)]
+        return Marks(settings, [mark_of(file.path) for file in self._files])
 
-    def _read(self) -> bytes | None:
+    def _read(self) -> Said:
         try:
-            said = [(path.name, digest_of(path)) for path in paths_in(self._path)]
+            listed = repr([(path.name, digest_of(path)) for path in paths_in(self._directory)]).encode()
         except OSError:
-            return None
-        return repr(said).encode()
+            listed = None
+        return Said(digest_of(self._path), listed, self._read_secrets())
+
+    def _read_secrets(self) -> Mapping[SecretFile, bytes | None]:
+        return {file: digest_of(file.path, may_be_empty=False) for file in self._files}
 
 
-def mark_of(path: Path) -> Mark:
+def mark_of(path: Path | str) -> Mark:
     """Returns what changes with a file, None if there is none."""
     try:
         found = os.stat(path)
-    except OSError:
+    except (OSError, ValueError):
         return None
     return found.st_mtime_ns, found.st_size, found.st_ino, found.st_ctime_ns
 
 
-def digest_of(path: Path) -> bytes | None:
+def digest_of(path: Path | str, *, may_be_empty: bool = True) -> bytes | None:
     """Returns what a file says, in 16 bytes; None if it cannot be read."""
     try:
-        with path.open("rb") as file:
-            return hashlib.blake2b(file.read(_MOST_BYTES), digest_size=16).digest()
-    except OSError:
+        found = read_regular(path, _MOST_BYTES)
+    except (OSError, ValueError):
         return None
+    if found is None or not (may_be_empty or found[0].strip()):
+        return None
+    return hashlib.blake2b(found[0], digest_size=16).digest()

@@ -14,7 +14,7 @@ from gateway.settings.document import Document, Substitute, dotted, read_documen
 from gateway.settings.explain import explain
 from gateway.settings.model import ServerSettings, Settings
 from gateway.settings.provider_files import ProviderFile, add_provider_files
-from gateway.settings.references import fetch_secrets
+from gateway.settings.references import SecretFile, fetch_secrets, secret_files
 from gateway.settings.variables import Variables
 
 CONFIG_VARIABLE = "ANYPORT_CONFIG"
@@ -56,9 +56,7 @@ def load_settings(
     """
     if path is None and not files:
         return Settings()
-    variables = Variables(environ)
-    document = _main(path, data, variables)
-    add_provider_files(document, files, variables, known_providers or {})
+    document = _whole(path, data, files, Variables(environ), known_providers or {})
     fetch_secrets(document, environ)
     settings = None
     try:
@@ -70,6 +68,25 @@ def load_settings(
         faults = sorted(document.faults, key=lambda fault: (fault.file, fault.line, fault.column, fault.path))
         raise ConfigError(faults)
     return _with_protocols(settings, known_providers).warned(document.warnings)
+
+
+def files_of_secrets(
+    path: Path | None, environ: Mapping[str, str], files: Sequence[ProviderFile] = ()
+) -> list[SecretFile]:
+    """Returns the files that secrets of the settings stand in; fetches none. Raises ConfigError for what is no YAML."""
+    return secret_files(_whole(path, None, files, Variables(environ), {}))
+
+
+def _whole(
+    path: Path | None,
+    data: bytes | None,
+    files: Sequence[ProviderFile],
+    substitute: Substitute,
+    known_providers: Mapping[str, str],
+) -> Document:
+    document = _main(path, data, substitute)
+    add_provider_files(document, files, substitute, known_providers)
+    return document
 
 
 def _main(path: Path | None, data: bytes | None, substitute: Substitute) -> Document:
@@ -109,8 +126,7 @@ def locate(
     def as_it_is(document: Document, at: tuple[str | int, ...], text: str) -> str:
         return text
 
-    document = _main(path, data, as_it_is)
-    add_provider_files(document, files, as_it_is, {})
+    document = _whole(path, data, files, as_it_is, {})
     places = {dotted(each): (document.file_of(each), place) for each, place in document.places.items()}
     return [
         replace(fault, file=found[0], line=found[1].line, column=found[1].column)

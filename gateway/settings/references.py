@@ -16,7 +16,7 @@ import threading
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path as FilePath
-from typing import Any, Final, cast
+from typing import Any, Final, NamedTuple, cast
 
 from pydantic import ValidationError
 
@@ -24,6 +24,7 @@ from gateway.secret import Secret
 from gateway.settings.anatomy import alternatives, member
 from gateway.settings.document import Document, Path, as_mapping, quoted_variable
 from gateway.settings.model import CredentialsSettings, Settings
+from gateway.settings.regular import read_regular
 from gateway.settings.scalars import CONFIG
 
 MAX_BYTES: Final = 64 * 1024
@@ -34,6 +35,30 @@ _OTHERS_READ: Final = "others on this machine may read it; `chmod o-r` takes tha
 
 class Unfetched(Exception):
     """A secret could not be had; the message says why and shows neither the secret nor what a variable holds."""
+
+
+class SecretFile(NamedTuple):
+    """A file that holds a secret of the settings."""
+
+    path: str
+    shown: str
+    """What it is called where people read it: the value of a variable is shown to nobody."""
+
+
+def secret_files(document: Document) -> list[SecretFile]:
+    """Returns the files that secrets of the document stand in, each once."""
+    texts = _texts(document.root, Settings, ())
+    named = (_file_at(document, path, text) for path, _, _, text in texts if path not in document.broken)
+    return list(dict.fromkeys(file for file in named if file is not None))
+
+
+def _file_at(document: Document, path: Path, text: str) -> SecretFile | None:
+    """Returns the file that the text at `path` names, None if it names none."""
+    scheme, _, name = text.partition(":")
+    if path not in document.references or scheme != "file":
+        return None
+    variable = quoted_variable(document, path)
+    return SecretFile(name, f"the file that {variable} names" if variable else name)
 
 
 def fetch_secrets(document: Document, environ: Mapping[str, str]) -> None:
@@ -82,10 +107,9 @@ class _Fetcher:
             return Secret(text, CONFIG)
         scheme, _, rest = text.partition(":")
         variable = quoted_variable(self._document, path)
+        if file := _file_at(self._document, path, text):
+            return Secret(self._read(path, file), f"file {variable or rest}")
         match scheme:
-            case "file":
-                shown = f"the file that {variable} names" if variable else rest
-                return Secret(self._read(path, rest, shown), f"file {variable or rest}")
             case "env":
                 return Secret(self._variable("" if variable else rest), f"env {rest}")
             case "cmd":
@@ -93,17 +117,16 @@ class _Fetcher:
             case _:
                 return Secret(rest, CONFIG)
 
-    def _read(self, path: Path, name: str, shown: str) -> str:
+    def _read(self, path: Path, file: SecretFile) -> str:
+        shown = file.shown
         try:
-            # A pipe would be waited for; and between a look at a file and its reading it may be another one.
-            with open(name, "rb", opener=lambda path, flags: os.open(path, flags | os.O_NONBLOCK)) as file:
-                mode = os.fstat(file.fileno()).st_mode
-                if not stat.S_ISREG(mode):
-                    raise Unfetched(f"{shown} is no regular file")
-                data = file.read(MAX_BYTES + 1)
+            found = read_regular(file.path, MAX_BYTES + 1)
         except (OSError, ValueError) as error:
             reason = (getattr(error, "strerror", None) or "no path").lower()
             raise Unfetched(f"{shown} cannot be read: {reason}") from None
+        if found is None:
+            raise Unfetched(f"{shown} is no regular file")
+        data, mode = found
         if mode & stat.S_IWOTH:
             raise Unfetched(f"{shown}: others on this machine may write it; `chmod o-w` takes that away")
         if mode & stat.S_IROTH:

@@ -58,6 +58,8 @@ class Check(Struct, frozen=True):
     """Of a budget: what the ledger knows, which may be behind."""
     seconds_left: float | None = None
     """Of a budget: until its window ends, None if that never does."""
+    reserved_nano_usd: int = 0
+    """Of a budget: what was admitted before, and whose cost is not known yet; requests can have what is beside it."""
     label: str = ""
     """The owner, for people."""
     whole: int = 0
@@ -79,7 +81,25 @@ class Check(Struct, frozen=True):
         name = f"{self.kind.value}:{self.owner}"
         force_setattr(self, "name", f"{name}:{self.window}" if self.window else name)
         force_setattr(self, "take", in_units(self.kind, self.amount))
-        force_setattr(self, "capacity", self.limit * UNIT if is_rate(self.kind) else self.limit)
+        free = max(0, self.limit - self.reserved_nano_usd)
+        force_setattr(self, "capacity", self.limit * UNIT if is_rate(self.kind) else free)
+
+
+class Filled(Struct, frozen=True):
+    """How far a rate is filled, as one replica knows it."""
+
+    name: str
+    """Of its counter."""
+    limit: int
+    level: int
+    """When the counter of all was last heard of, less what has leaked since."""
+    alone: int
+    """What was taken without it since, of which nobody else knows."""
+
+    @property
+    def share(self) -> float:
+        """How full it is; 0 if it is empty."""
+        return (self.level + self.alone) / self.limit if self.limit else 0.0
 
 
 class Charges(Struct, frozen=True):
@@ -138,6 +158,10 @@ class Admissions(Protocol):
         """
         ...
 
+    def hold(self, lease: str, checks: Sequence[Check]) -> None:
+        """Takes what was admitted by somebody else, without a question; none of the checks is a rate. Never waits."""
+        ...
+
     def settle(self, lease: str, charges: Charges) -> None:
         """Corrects what was taken by what was used, and ends the lease; never waits.
 
@@ -193,7 +217,8 @@ def judged(checks: Sequence[Check], levels: Sequence[int], held: Sequence[int]) 
         filled.append(after)
         if after > check.capacity:
             # What is not ours of the whole while we are alone may be so in a moment.
-            is_passing = check.kind is Kind.BUDGET and after - under_way <= max(check.capacity, check.whole)
+            # So is what is reserved: it is held by requests, too, only longer.
+            is_passing = check.kind is Kind.BUDGET and after - under_way <= max(check.limit, check.whole)
             wait = _PASSING_SECONDS if is_passing else _wait_seconds(check, level)
             if worst is None or wait > worst[0]:
                 worst = (wait, check, level, is_passing)

@@ -7,14 +7,21 @@ from __future__ import annotations
 
 from collections import OrderedDict, deque
 from collections.abc import Callable, Mapping, Sequence
+from heapq import nlargest
+from itertools import islice
 from typing import Final, Protocol
 
 from msgspec.structs import replace
 
-from gateway.state.admission import MAX_NANO_USD, Admission, Charges, Check, Kind, is_rate, judged, used
+from gateway.state.admission import MAX_NANO_USD, Admission, Charges, Check, Filled, Kind, is_rate, judged, used
+from gateway.state.bucket import Bucket, part_of, within
 
 MAX_COUNTERS: Final = 100_000
 """Of more, those that were not asked for longest are dropped, unless something is held of them."""
+_MOST_TOLD: Final = 1000
+"""Rates that are told to a server that was emptied."""
+_MOST_LOOKED_AT: Final = 10_000
+"""Counters among which those are looked for, the youngest ones."""
 _IDLE_MS: Final = 86_400_000
 """A budget that nobody asked for so long begins again from the ledger."""
 _HEARD_MS: Final = 10_000
@@ -72,49 +79,6 @@ class _Others:
         return None if self._at_ms is None or now_ms - self._at_ms >= _HEARD_MS else self._amount
 
 
-class _Bucket:
-    """A rate: fills with what is taken, leaks with time."""
-
-    def __init__(self) -> None:
-        self._level = 0
-        self._at_ms = 0
-        self._limit = 0
-
-    def level(self, check: Check, now_ms: int) -> int:
-        self._leak(check.limit, now_ms)
-        return self._level
-
-    def take(self, check: Check, now_ms: int) -> None:
-        self._level += check.take
-
-    def settle(self, check: Check, used: int, now_ms: int) -> None:
-        self._leak(check.limit, now_ms)
-        self._level = min(MAX_NANO_USD, max(0, self._level + used - check.take))
-
-    def is_idle(self, now_ms: int) -> bool:
-        self._leak(self._limit, now_ms)
-        return self._level == 0
-
-    def hear(self, check: Check, level: int, replicas: int, now_ms: int) -> None:
-        # Ours is filled as far as that of all, by its own, smaller measure.
-        self._leak(max(1, check.limit // replicas), now_ms)
-        self._level = max(self._level, level // replicas)
-
-    def share(self, check: Check, replicas: int, now_ms: int) -> Check:
-        return _within(check, _part(check.limit, replicas))
-
-    def passing(self, now_ms: int) -> int:
-        return 0
-
-    is_held = False
-    spent = 0
-
-    def _leak(self, limit: int, now_ms: int) -> None:
-        self._level = max(0, self._level - max(0, now_ms - self._at_ms) * limit)
-        self._at_ms = now_ms
-        self._limit = limit
-
-
 class _Places:
     """Requests at the same time."""
 
@@ -138,12 +102,12 @@ class _Places:
         self._others.hear(level - self._taken, now_ms)
 
     def share(self, check: Check, replicas: int, now_ms: int) -> Check:
-        share = _part(check.limit, replicas)
+        share = part_of(check.limit, replicas)
         others = self._others.amount(now_ms)
         if others is not None:
             free = max(0, check.limit - others - self._taken)
             share = min(share, self._taken + -(-free // replicas))
-        return _within(check, share)
+        return within(check, share)
 
     @property
     def is_held(self) -> bool:
@@ -222,10 +186,12 @@ class _Purse:
         if self._alone is None:
             self._alone = taken, level + (self._others.amount(now_ms) or 0)
         taken_before, level_before = self._alone
-        share = -(-max(0, check.limit - level_before) // replicas)
-        left = min(share - (taken - taken_before), check.limit - level)
-        amount = min(check.amount, max(1, share)) if check.amount <= check.limit - level else check.amount
-        return replace(check, limit=min(check.limit, level + max(0, left)), amount=amount, whole=check.limit)
+        free = check.capacity
+        share = -(-max(0, free - level_before) // replicas)
+        left = min(share - (taken - taken_before), free - level)
+        amount = min(check.amount, max(1, share)) if check.amount <= free - level else check.amount
+        limit = min(free, level + max(0, left))
+        return replace(check, limit=limit, amount=amount, whole=check.limit, reserved_nano_usd=0)
 
     @property
     def is_held(self) -> bool:
@@ -284,6 +250,24 @@ class Counters:
         now_ms = self._now_ms()
         found = (counter.lately(now_ms) for counter in self._counters.values() if isinstance(counter, _Purse))
         return [check for check in found if check is not None]
+
+    def rates(self) -> Sequence[Filled]:
+        """Returns how far rates are filled, to be told: the fullest ones, no more than can be told at once."""
+        now_ms = self._now_ms()
+        youngest = islice(reversed(self._counters.items()), _MOST_LOOKED_AT)
+        buckets = {name: counter for name, counter in youngest if isinstance(counter, Bucket)}
+        filled = (bucket.filled(name, now_ms) for name, bucket in buckets.items())
+        found = nlargest(_MOST_TOLD, (each for each in filled if each.share), key=lambda each: each.share)
+        for each in found:
+            buckets[each.name].told(each, now_ms)
+        return found
+
+    def correct(self, checks: Sequence[Check], charges: Charges) -> None:
+        """Takes in what was used of rates that the counter of all has given."""
+        for check in checks:
+            counter = self._counters.get(check.name)
+            if isinstance(counter, Bucket):
+                counter.correct(check, used(check, charges))
 
     @property
     def trouble(self) -> str:
@@ -354,7 +338,7 @@ class Counters:
 
     def _new(self, check: Check) -> _Counter:
         if is_rate(check.kind):
-            return _Bucket()
+            return Bucket()
         return _Places() if check.kind is Kind.IN_FLIGHT else _Purse(check, self._ledger_ms)
 
     def _drop_idle(self, now_ms: int, count: int) -> None:
@@ -366,12 +350,3 @@ class Counters:
                 del self._counters[name]
             else:
                 self._counters.move_to_end(name)
-
-
-def _part(limit: int, replicas: int) -> int:
-    return min(limit, max(1, limit // replicas))
-
-
-def _within(check: Check, share: int) -> Check:
-    amount = min(check.amount, share) if check.amount <= check.limit else check.amount
-    return replace(check, limit=share, amount=amount, whole=check.limit)

@@ -134,8 +134,12 @@ class Lane:
         return self._is_away or self._is_closed
 
     async def start(self) -> None:
-        """Starts the task that connects; waits for it, for `connect_seconds` at most, so that nobody asks too soon."""
-        self._task = asyncio.create_task(self._run(), name="admissions")
+        """Starts the task that connects; waits for it, for `connect_seconds` at most, so that nobody asks too soon.
+
+        A second call starts nothing: each configuration that uses it makes one.
+        """
+        if self._task is None:
+            self._task = asyncio.create_task(self._run(), name="admissions")
         await _within(self._pace.connect_seconds, self._tried)
 
     async def aclose(self) -> None:

@@ -7,17 +7,19 @@ own, so that a process that was killed frees its places and its money. Numbers a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import sha1
 from typing import Final
 
-from gateway.state.admission import MAX_NANO_USD, Charges, Check, Kind, is_rate, used
+from gateway.state.admission import MAX_NANO_USD, Charges, Check, Filled, Kind, is_rate, used
 
 PREFIX: Final = "anyport:admission:"
 """What the names of all keys of admissions begin with."""
 REPLICAS: Final = f"{PREFIX}replicas"
 """The set of those that are there and have told what they hold."""
+_RATES_AT_ONCE: Final = 100
+"""Nobody else is answered while one script runs."""
 NOW: Final = "redis.call('TIME')"
 """Where the scripts have seconds and microseconds from."""
 _SHAPES: Final = {Kind.REQUESTS: "rate", Kind.TOKENS: "rate", Kind.IN_FLIGHT: "places", Kind.BUDGET: "budget"}
@@ -141,6 +143,16 @@ end
 return 1
 """
 
+# KEYS: counters of rates. ARGV: for each its limit, how far it is filled as far as a replica has heard, and what that
+# one has taken since, of which nobody else knows. Of what several have heard the most counts; it may come twice.
+_FILL: Final = """
+for at = 1, #KEYS do
+  local limit, level, alone = tonumber(ARGV[3 * at - 2]), tonumber(ARGV[3 * at - 1]), tonumber(ARGV[3 * at])
+  fill(KEYS[at], math.max(bucket(KEYS[at], limit), level) + alone, limit)
+end
+return 1
+"""
+
 # KEYS: as above, of all checks. ARGV: the lease's name, then for each check its shape, what was taken, what was used,
 # its limit.
 _SETTLE: Final = """
@@ -221,6 +233,7 @@ class Scripts:
         """A place of a dead replica is free after `place_seconds`, money that it held after `lease_seconds`."""
         self.admit, self.hold = _script(_ADMIT, now), _script(_HOLD, now)
         self.settle, self.beat = _script(_SETTLE, now), _script(_BEAT, now)
+        self.fill = _script(_FILL, now)
         self._replica = replica
         self._place_ms = int(place_seconds * 1000)
         self._lease_ms = int(lease_seconds * 1000)
@@ -228,7 +241,7 @@ class Scripts:
     @property
     def all(self) -> tuple[Script, ...]:
         """Those that a server has to know."""
-        return (self.admit, self.hold, self.settle, self.beat)
+        return (self.admit, self.hold, self.settle, self.beat, self.fill)
 
     def admission(self, lease: str, checks: Sequence[Check], spent: Spent) -> Command:
         """Takes all or nothing; the answer is 1 or 0, then the levels before, then what is held of each.
@@ -252,6 +265,13 @@ class Scripts:
         for check in checks:
             arguments += (_SHAPES[check.kind], check.take, spent(check) if check.kind is Kind.BUDGET else 0)
         return Command(self.hold, _keys(name, checks), tuple(arguments))
+
+    def filling(self, rates: Sequence[Filled]) -> Iterator[Command]:
+        """Tells how far rates are filled: not less than has been heard, and what was taken alone beside that."""
+        for start in range(0, len(rates), _RATES_AT_ONCE):
+            part = rates[start : start + _RATES_AT_ONCE]
+            arguments = (number for rate in part for number in (rate.limit, rate.level, rate.alone))
+            yield Command(self.fill, tuple(PREFIX + rate.name for rate in part), tuple(arguments))
 
     def settlement(self, lease: str, checks: Sequence[Check], charges: Charges) -> Command:
         """Corrects what was taken, once for each lease."""

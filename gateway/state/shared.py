@@ -119,11 +119,18 @@ class SharedCounters:
         self._own.hear(admission, self._replicas)
         return admission
 
+    def hold(self, lease: str, checks: Sequence[Check]) -> None:
+        """Takes what was admitted by somebody else, here and as soon as possible at the server."""
+        self._own.hold(lease, checks)
+        if not self._lane.is_away:
+            self._tell_held(lease)
+
     def settle(self, lease: str, charges: Charges) -> None:
         """Corrects our own picture at once and the server's as soon as possible."""
         self._own.settle(lease, charges)
         checks = self._leases.pop(lease, None)
         if checks is not None:
+            self._own.correct(checks, charges)
             self._lane.tell(self._scripts.settlement(lease, checks, charges))
 
     def release(self, lease: str) -> None:
@@ -172,6 +179,7 @@ class SharedCounters:
                 name = f"lately:{check.name}"
                 life = self._ledger_seconds
                 commands.append(self._scripts.holding(name, [check], self._own.spent_nano_usd, life_seconds=life))
+            commands += self._scripts.filling(self._own.rates())
         return [command for command in commands if command is not None]
 
     def _hear(self, answers: Sequence[Answer], was_away: bool) -> Standing:

@@ -229,6 +229,10 @@ class Storage(Protocol):
         """
         ...
 
+    async def reserved(self) -> dict[str, dict[str, int]]:
+        """Returns the nano-dollars that consignments of batches may cost yet, by owner and then by consignment."""
+        ...
+
     async def records(self, query: RecordsQuery) -> list[UsageRecord]:
         """Returns a page of single records."""
         ...

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import msgspec
 from msgspec.structs import replace
-from sqlalchemy import ColumnElement, and_, func, select, update
+from sqlalchemy import ColumnElement, and_, func, select, true, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.storage import jobs
@@ -61,17 +61,18 @@ class SqlConsignments:
         """Returns the lines of a consignment that are not done."""
         return await self._database.read(lambda connection: _of(connection, batch_id, consignment_id))
 
-    async def put_consignment(self, batch_id: str, consignment: Consignment) -> Batch | None:
+    async def put_consignment(self, batch_id: str, consignment: Consignment, holder: str = "") -> Batch | None:
         """Notes how it stands with a consignment; returns its batch."""
 
         def changed(batch: Batch) -> Batch:
             others = (consignment if each.id == consignment.id else each for each in batch.consignments)
             return replace(batch, consignments=tuple(others))
 
-        batch = await self._change(batch_id, changed)
+        held = batches.c.holder == holder if holder else true()
+        batch = await self._change(and_(batches.c.id == batch_id, held), changed)
         return batch if batch is not None and consignment in batch.consignments else None
 
-    async def drop_consignment(self, batch_id: str, consignment_id: str) -> None:
+    async def drop_consignment(self, batch_id: str, consignment_id: str, holder: str) -> bool:
         """Forgets a consignment; lines of it that are not done wait again."""
 
         def changed(batch: Batch) -> Batch:
@@ -81,23 +82,37 @@ class SqlConsignments:
             free = {"state": jobs.WAITING, "holder": "", "held_until_ms": 0, "tries": lines.c.tries - 1}
             await connection.execute(update(lines).where(_held(batch_id, consignment_id)).values(**free))
 
-        await self._change(batch_id, changed, freed)
+        held = and_(batches.c.id == batch_id, batches.c.holder == holder)
+        return await self._change(held, changed, freed) is not None
 
     async def set_lane(self, batch_id: str, lane: Lane) -> None:
         """Notes how lines that wait are to be made."""
-        await self._change(batch_id, lambda batch: replace(batch, lane=lane))
+        await self._change(batches.c.id == batch_id, lambda batch: replace(batch, lane=lane))
 
-    async def _change(self, batch_id: str, changed: Callable[[Batch], Batch], also: Any = None) -> Batch | None:
+    async def _change(
+        self, which: ColumnElement[bool], changed: Callable[[Batch], Batch], also: Any = None
+    ) -> Batch | None:
         async def run(connection: AsyncConnection) -> Batch | None:
-            batch = await _locked(connection, batches.c.id == batch_id)
-            if batch is not None:
-                batch = changed(batch)
-                await _put(connection, batch)
+            batch = await _locked(connection, which)
+            if batch is None:
+                return None
+            batch = changed(batch)
+            await _put(connection, batch)
             if also is not None:
                 await also(connection)
             return batch
 
         return await self._database.write(run)
+
+
+async def reserved(connection: AsyncConnection) -> dict[str, dict[str, int]]:
+    """Returns what consignments may cost yet, by owner and then by consignment."""
+    found: dict[str, dict[str, int]] = {}
+    for row in await connection.execute(select(batches.c.document).where(batches.c.status.in_(jobs.AT_WORK))):
+        for each in _decode(row.document).consignments:
+            for owner, nano_usd in each.reserved_nano_usd.items():
+                found.setdefault(owner, {})[each.id] = nano_usd
+    return found
 
 
 async def _locked(connection: AsyncConnection, which: ColumnElement[bool]) -> Batch | None:

@@ -219,11 +219,23 @@ class SqlJobs(SqlConsignments):
         found = await self._rows(counted.where(lines.c.batch_id == batch_id, _is_undone()))
         return int(found[0]["all"]), int(found[0]["held"] or 0)
 
-    async def results(self, batch_id: str, after: int, limit: int) -> list[LineResult]:
+    async def results(self, batch_id: str, after: int, limit: int, most_bytes: int) -> list[LineResult]:
         """Returns what became of lines."""
-        wanted = select(lines.c.number, lines.c.custom_id, lines.c.state, lines.c.result)
-        wanted = wanted.where(lines.c.batch_id == batch_id, lines.c.number > after)
-        return [LineResult(**row) for row in await self._rows(wanted.order_by(lines.c.number).limit(limit))]
+        behind = and_(lines.c.batch_id == batch_id, lines.c.number > after)
+        lengths = select(lines.c.number, func.length(lines.c.result)).where(behind)
+        whole = select(lines.c.number, lines.c.custom_id, lines.c.state, lines.c.result).where(behind)
+
+        async def run(connection: AsyncConnection) -> list[LineResult]:
+            last, left = after, most_bytes
+            for number, length in await connection.execute(lengths.order_by(lines.c.number).limit(limit)):
+                left -= length or 0
+                if left < 0 and last != after:
+                    break
+                last = number
+            found = await connection.execute(whole.where(lines.c.number <= last).order_by(lines.c.number))
+            return [LineResult(**row) for row in found.mappings()]
+
+        return await self._database.read(run)
 
     async def finish(self, batch: Batch, holder: str, was: Status, new: Sequence[StoredFile]) -> bool:
         """Ends a batch: its files are there, its lines go."""

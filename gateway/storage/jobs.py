@@ -12,6 +12,8 @@ from typing import Final, Literal, Protocol
 
 from msgspec import Struct
 
+from gateway.domain import Price
+
 PART_BYTES: Final = 256 * 1024
 """Of a file, in one row."""
 WAITING: Final = 0
@@ -68,12 +70,22 @@ class Consignment(Struct, frozen=True):
     """When that state began."""
     look_at_ms: int = 0
     """When it is to be looked at again."""
+    provider: str = ""
+    model: str = ""
+    """As `provider/model`: what it can be asked by when the route has gone."""
+    price: Price | None = None
+    """The one that the route says; None for that of the model."""
     key: str = ""
     """Fingerprint of the credential that it was sent with."""
+    sent_ms: int = 0
     count: int = 0
     """How many requests were sent."""
+    uploaded: str = ""
+    """What the provider said to an upload that came before, if it is short."""
     remote_id: str = ""
     """What the provider calls it."""
+    reserved_nano_usd: dict[str, int] = {}
+    """The most that its lines may cost, by the owners of the budgets that this is taken of, such as `key:ID`."""
 
 
 class Batch(Struct, frozen=True):
@@ -237,12 +249,15 @@ class Jobs(Protocol):
         """Returns the lines of a consignment that are not done."""
         ...
 
-    async def put_consignment(self, batch_id: str, consignment: Consignment) -> Batch | None:
-        """Notes how it stands with a consignment, whoever holds the batch; returns that if it still has it."""
+    async def put_consignment(self, batch_id: str, consignment: Consignment, holder: str = "") -> Batch | None:
+        """Notes how it stands with a consignment, whoever holds the batch, or only if `holder` does.
+
+        Returns the batch if that was so, and it still has the consignment.
+        """
         ...
 
-    async def drop_consignment(self, batch_id: str, consignment_id: str) -> None:
-        """Forgets a consignment; lines of it that are not done wait again."""
+    async def drop_consignment(self, batch_id: str, consignment_id: str, holder: str) -> bool:
+        """Forgets a consignment of a batch that is held; lines of it that are not done wait again. Says if it was."""
         ...
 
     async def set_lane(self, batch_id: str, lane: Lane) -> None:
@@ -253,8 +268,8 @@ class Jobs(Protocol):
         """Returns how many lines are not done, and how many of them somebody holds."""
         ...
 
-    async def results(self, batch_id: str, after: int, limit: int) -> list[LineResult]:
-        """Returns what became of the lines behind a number, in their order."""
+    async def results(self, batch_id: str, after: int, limit: int, most_bytes: int) -> list[LineResult]:
+        """Returns what became of the lines behind a number, in their order: within both bounds, one at least."""
         ...
 
     async def finish(self, batch: Batch, holder: str, was: Status, new: Sequence[StoredFile]) -> bool:

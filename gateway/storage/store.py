@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Sequence
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.records import Content, Project, Team, UsageRecord, VirtualKey
-from gateway.storage import audit_log, contents, migration, owners, usage
+from gateway.storage import audit_log, consignments, contents, migration, owners, usage
 from gateway.storage.base import (
     DAY_MS,
     HOUR_MS,
@@ -89,6 +89,10 @@ class SqlStorage:
         """Returns the nano-dollars of each owner since the beginning of an hour."""
         whole_hour("since_ms", since_ms)
         return await self._database.read(lambda connection: usage.spent(connection, owners, since_ms))
+
+    async def reserved(self) -> dict[str, dict[str, int]]:
+        """Returns what consignments may cost yet."""
+        return await self._database.read(consignments.reserved)
 
     async def records(self, query: RecordsQuery) -> list[UsageRecord]:
         """Returns a page of single records."""

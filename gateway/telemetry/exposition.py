@@ -187,6 +187,8 @@ def _live_families(live: LiveCounts) -> Iterator[Metric]:
     yield _counter(families.BATCH_LINES, live.batch_lines.snapshot())
     yield _gauge(families.BATCH_LINES_IN_FLIGHT, [((), live.batch_lines_running)])
     yield _counter(families.BATCHES, live.batches.snapshot())
+    yield _gauge(families.CONSIGNMENTS, live.consignments.items())
+    yield _gauge(families.CONSIGNED, live.consigned_since.items())
     yield _counter(families.HOOK_FAILURES, live.hook_failures.snapshot())
 
 

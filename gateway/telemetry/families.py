@@ -293,6 +293,18 @@ BATCH_LINES_IN_FLIGHT: Final = Family(
     "Lines of batches that are under way; no part of the requests in flight.",
 )
 BATCHES: Final = Family("anyport_batches_total", "counter", ("status",), "Batches that have ended, by how.")
+CONSIGNMENTS: Final = Family(
+    "anyport_batch_consignments",
+    "gauge",
+    ("provider", "state"),
+    "Lots of lines that providers' own batch APIs have: `sending`, `there` or `cancelling`. Every process sees all.",
+)
+CONSIGNED: Final = Family(
+    "anyport_batch_consignment_oldest_timestamp_seconds",
+    "gauge",
+    ("provider",),
+    "Unix time at which the oldest of them was sent.",
+)
 WORKERS: Final = Family("anyport_workers", "gauge", (), "Processes that serve, and are counted in all these figures.")
 WORKER_RESTARTS: Final = Family(
     "anyport_worker_restarts_total", "counter", (), "Workers that have died and were started again."
@@ -306,7 +318,7 @@ FAMILIES: Final = (
     *(LEDGER_RECORDS, LEDGER_PENDING, LEDGER_BYTES, LEDGER_OLDEST, LEDGER_TAKEN, LEDGER_REFUSING, STORAGE_UP),
     *(ATTEMPTS, DEPLOYMENT_ATTEMPTS, RETRIES, PAUSES),
     *(OVER_BUDGET, FALLBACKS, HEDGES, MIRRORED, COOL_DOWNS, EJECTIONS, READMISSIONS, EJECTED, RESTING),
-    *(BATCHES, BATCH_LINES, BATCH_LINES_IN_FLIGHT),
+    *(BATCHES, BATCH_LINES, BATCH_LINES_IN_FLIGHT, CONSIGNMENTS, CONSIGNED),
     *(DISCONNECTS, CONNECTIONS, RECORDS_DROPPED),
     *(DISCOVERY_RUNS, DISCOVERY_SECONDS, DISCOVERY_MODELS, DISCOVERY_SUCCESS),
     *(RELOADS, CONFIGURED, STALLS, STALLED, WORKERS, WORKER_RESTARTS, BUILD),
@@ -317,10 +329,10 @@ GREATEST: Final = frozenset(
     {
         *(DISCOVERY_MODELS.name, DISCOVERY_SUCCESS.name, CONFIGURED.name),
         *(LIMITS_TROUBLE.name, LEDGER_OLDEST.name, LEDGER_TAKEN.name, LEDGER_REFUSING.name),
-        *("process_start_time_seconds", "process_max_fds"),
+        *("process_start_time_seconds", "process_max_fds", CONSIGNMENTS.name),
     }
 )
 """Gauges of which the greatest one counts where several workers are one gateway; most others add up."""
 
-LEAST: Final = frozenset({STORAGE_UP.name})
+LEAST: Final = frozenset({STORAGE_UP.name, CONSIGNED.name})
 """Gauges of which the least one counts there."""

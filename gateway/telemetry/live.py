@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from gateway.telemetry.series import Tallies
@@ -39,4 +39,8 @@ class LiveCounts:
         self.batch_lines = Tallies()
         self.batches = Tallies()
         self.batch_lines_running = 0
+        self.consignments: Mapping[tuple[str, str], int] = {}
+        """Provider and state -> how many."""
+        self.consigned_since: Mapping[tuple[str], float] = {}
+        """Provider -> Unix time of the oldest one."""
         self.hook_failures = Tallies()

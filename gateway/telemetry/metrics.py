@@ -188,6 +188,17 @@ class Metrics:
         """Counts a batch that this process has brought to its end."""
         self._live.batches.add(status)
 
+    def consignments_seen(self, found: Iterable[tuple[str, str, float]]) -> None:
+        """Notes what providers' batch APIs have now: provider, state, and Unix time at which it was sent."""
+        counts: dict[tuple[str, str], int] = {}
+        since: dict[tuple[str], float] = {}
+        for name, state, sent in found:
+            provider = self._provider(name)
+            counts[provider, state] = counts.get((provider, state), 0) + 1
+            since[(provider,)] = min(sent, since.get((provider,), sent))
+        # Others, never changed: a scrape reads them meanwhile.
+        self._live.consignments, self._live.consigned_since = counts, since
+
     def cooled(self, provider: str, scope: str, reason: str) -> None:
         """Counts that a key or a deployment has to rest."""
         self._live.cool_downs.add(self._provider(provider), scope, reason)

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from adapters import whole
 from adapters.errors import Malformed, Unsupported, UpstreamSaid
 from adapters.failures import Failure
 from adapters.framing import FramingError
@@ -266,7 +267,7 @@ def test_an_endless_event_is_given_up_at_the_cap(monkeypatch: pytest.MonkeyPatch
 
 
 def test_an_endless_json_answer_to_a_stream_is_given_up_at_the_cap(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stream_module, "MAX_EVENT_BYTES", 1000)
+    monkeypatch.setattr(whole, "MAX_EVENT_BYTES", 1000)
     case = RELAYED[0]
     decoder = case.adapter.stream(case.call, case.target, Head(200, {"content-type": "application/json"}))
     for _ in range(11):

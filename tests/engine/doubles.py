@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import pytest
+
 from adapters.openai import OpenAIAdapter
 from adapters.types import Call, Head, HttpRequest, Operation
 from gateway.credentials.keyring import KeyRing
@@ -16,6 +18,7 @@ from gateway.credentials.sign import Signer
 from gateway.domain import Outcome, ProviderSpec
 from gateway.engine.attempt import Attempter
 from gateway.engine.executor import Executor
+from gateway.errors import UpstreamError
 from gateway.http.api.inbound import read_call
 from gateway.routing.deployment import Deployment, Limit, Waits
 from gateway.routing.route import Plan, RetryPolicy, Route
@@ -197,3 +200,33 @@ def call_of(**fields: Any) -> Call:
 
 def dead(fault: Fault = Fault.DISCONNECTED, *, replayable: bool = False, setting: str | None = None) -> TransportError:
     return TransportError(fault, "the connection died", replayable=replayable, setting=setting)
+
+
+async def failed(stage: Stage, *answers: Any, **fields: Any) -> UpstreamError:
+    """Returns the error that a request ends with."""
+    with pytest.raises(UpstreamError) as refused:
+        await stage.run(*answers, **fields)
+    return refused.value
+
+
+REPLY = {
+    "id": "chatcmpl-u",
+    "object": "chat.completion",
+    "model": "up",
+    "choices": [{"index": 0, "message": {"role": "assistant", "content": "hi"}, "finish_reason": "stop"}],
+    "usage": {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5},
+}
+BODY = json.dumps(REPLY).encode()
+
+
+def event(delta: dict[str, Any], finish: str | None = None, **extra: Any) -> bytes:
+    """Returns an event of a stream of one choice."""
+    chunk = {"choices": [{"index": 0, "delta": delta, "finish_reason": finish}], **extra}
+    return b"data: " + json.dumps(chunk).encode() + b"\n\n"
+
+
+ROLE = event({"role": "assistant", "content": ""})
+TEXT = event({"role": "assistant", "content": "hi"})
+MORE = event({"content": "hi"})
+PING = b": ping\n\n"
+END = event({}, "stop") + b"data: [DONE]\n\n"

@@ -14,9 +14,8 @@ from gateway.errors import GatewayError, UpstreamError
 from gateway.resilience.consequences import Turn
 from gateway.routing.route import Fallback, HedgePolicy, RetryPolicy
 from gateway.transport.base import Fault
-from tests.engine.doubles import Late, Sent, Silence, dead
+from tests.engine.doubles import END, MORE, PING, ROLE, TEXT, Late, Sent, Silence, dead
 from tests.engine.fleet import BODY, Fleet, read_all
-from tests.engine.test_executor import END, MORE, PING, ROLE, TEXT
 from tests.engine.test_other_attempts import OneByOne
 
 RUNS = 60

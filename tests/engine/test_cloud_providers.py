@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from gateway.settings.load import load_settings
 from tests.engine.doubles import call_of
 from tests.unit.credentials.sigv4_reader import Received, is_well_signed
 from tests.unit.credentials.token_endpoint import TokenEndpoint, serving
+from tests.upstreams.scripted import Answer as ScriptedAnswer
 from tests.upstreams.scripted import Recorded, ScriptedUpstream, json_response
 
 AWS = {"AWS_ACCESS_KEY_ID": "AKIDEXAMPLE", "AWS_SECRET_ACCESS_KEY": "wJalrXUtnFEMI/example", "AWS_REGION": "eu-west-1"}
@@ -63,6 +64,40 @@ async def test_what_bedrock_gets_is_signed_as_it_is_sent(model: str, tmp_path: P
     assert "%3A" in request.path
     assert request.headers["x-amz-security-token"] == "s3ssion"
     assert is_well_signed(received(request), AWS["AWS_SECRET_ACCESS_KEY"])
+
+
+@pytest.mark.parametrize(
+    ("name", "body", "sessions"),
+    [
+        ("ExpiredTokenException:http://internal.amazon.com/", {"message": "expired"}, ["old", "new"]),
+        ("", {"__type": "com.amazon.coral.service#UnrecognizedClientException"}, ["old", "new"]),
+        ("AccessDeniedException", {"message": "not authorized to perform"}, ["old"]),
+    ],
+)
+async def test_keys_of_aws_that_are_refused_as_expired_are_found_anew_and_the_request_sent_once_more(
+    name: str, body: object, sessions: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "credentials"
+    for variable, value in (("SHARED_CREDENTIALS_FILE", file), ("CONFIG_FILE", tmp_path), ("PROFILE", "work")):
+        monkeypatch.setenv(f"AWS_{variable}", str(value))
+    file.write_text(of_session("old"))
+
+    def role(request: Recorded) -> ScriptedAnswer:
+        if request.headers["x-amz-security-token"] == "new":
+            return json_response(CONVERSED)
+        file.write_text(of_session("new"))  # as whoever logs in again does
+        return json_response(body, 403, (("x-amzn-errortype", name),) if name else ())
+
+    async with ScriptedUpstream(role) as upstream:
+        environ = {"AWS_PROFILE": "work", "AWS_REGION": "eu-west-1"}
+        async with gateway(tmp_path, environ, bedrock={"base_url": upstream.url}) as runtime:
+            with nullcontext() if "new" in sessions else pytest.raises(UpstreamError):
+                await ask(runtime, "bedrock/amazon.nova-lite-v1:0")
+    assert [request.headers["x-amz-security-token"] for request in upstream.requests] == sessions
+
+
+def of_session(name: str) -> str:
+    return f"[work]\naws_access_key_id=ASIA{name}\naws_secret_access_key=secret-{name}\naws_session_token={name}\n"
 
 
 async def test_a_bedrock_key_is_sent_and_nothing_is_signed(tmp_path: Path) -> None:

@@ -14,9 +14,8 @@ from gateway.engine.race import race
 from gateway.errors import UpstreamError
 from gateway.routing.route import Fallback, HedgePolicy, RetryPolicy
 from gateway.transport.base import Fault
-from tests.engine.doubles import Late, Response, dead
+from tests.engine.doubles import END, MORE, ROLE, TEXT, Late, Response, dead
 from tests.engine.fleet import Fleet, read_all
-from tests.engine.test_executor import END, MORE, ROLE, TEXT
 
 AT_ONCE = HedgePolicy(share=1.0, after_seconds=0.0)
 

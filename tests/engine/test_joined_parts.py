@@ -17,8 +17,7 @@ from gateway.engine.answer import Answer
 from gateway.engine.parts import MOST_AT_ONCE, JoinedStream
 from gateway.errors import UnsupportedParameter, UpstreamError
 from gateway.http.api.inbound import read_call
-from tests.engine.doubles import Response, Stage, dead
-from tests.engine.test_executor import END, ROLE, TEXT, event
+from tests.engine.doubles import END, ROLE, TEXT, Response, Stage, dead, event
 
 USAGE = {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5}
 COUNTED = event({}, "stop", usage=USAGE) + b"data: [DONE]\n\n"

@@ -15,9 +15,8 @@ from gateway.errors import UnknownModel
 from gateway.routing.asking import Asking
 from gateway.routing.route import MirrorPolicy
 from gateway.routing.router import Router
-from tests.engine.doubles import call_of, dead
+from tests.engine.doubles import END, MORE, TEXT, call_of, dead
 from tests.engine.fleet import Fleet
-from tests.engine.test_executor import END, MORE, TEXT
 
 POLICY = MirrorPolicy("shadow", share=1.0, max_in_flight=2)
 

@@ -20,9 +20,8 @@ from gateway.health.vitals import HealthPolicy
 from gateway.resilience.consequences import Turn
 from gateway.routing.route import Fallback, RetryPolicy
 from gateway.transport.base import Fault
-from tests.engine.doubles import call_of, dead
+from tests.engine.doubles import END, MORE, PING, ROLE, TEXT, call_of, dead
 from tests.engine.fleet import BODY, Fleet, read_all
-from tests.engine.test_executor import END, MORE, PING, ROLE, TEXT
 
 
 class OneByOne(OpenAIAdapter):

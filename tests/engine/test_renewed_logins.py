@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +20,8 @@ from gateway.settings.load import load_settings
 from tests.engine.test_cloud_providers import ask, gateway
 from tests.engine.test_special_hosts import CHAT
 from tests.unit.credentials.token_endpoint import TokenEndpoint, serving
-from tests.upstreams.scripted import ScriptedUpstream, json_response, sse_response
+from tests.upstreams.scripted import Answer as ScriptedAnswer
+from tests.upstreams.scripted import Recorded, ScriptedUpstream, json_response, sse_response
 
 REVOKED = json_response({"error": {"message": "token_revoked", "code": "token_revoked"}}, 401)
 
@@ -79,6 +83,55 @@ async def test_the_login_of_the_gemini_cli_is_sent_to_code_assist_under_our_own_
     body = json.loads(request.body)
     assert (body["model"], body["project"]) == ("gemini-2.5-pro", "p-1")
     assert "terms may forbid" in warning and "under its own name" in warning
+
+
+ACCOUNT: Any = {"currentTier": {"id": "free-tier"}, "cloudaicompanionProject": {"id": "p-of-the-account"}}
+NOBODY: Any = {"ineligibleTiers": [{"reasonMessage": "Not offered in your country"}]}
+
+
+@asynccontextmanager
+async def code_assist(directory: Path, account: ScriptedAnswer) -> AsyncIterator[tuple[Runtime, ScriptedUpstream]]:
+    """Gives a gateway for a login of the Gemini CLI of whose project nobody has said anything."""
+    candidates = [{"content": {"role": "model", "parts": [{"text": "Hello"}]}, "finishReason": "STOP"}]
+
+    def role(request: Recorded) -> ScriptedAnswer:
+        is_question = request.path == "/v1internal:loadCodeAssist"
+        return account if is_question else json_response({"response": {"candidates": candidates}})
+
+    login = {"file": str(login_file(directory))}
+    async with ScriptedUpstream(role) as upstream:
+        row = {"base_url": f"{upstream.url}/v1internal", "login": login}
+        async with gateway(directory, {"HOME": str(directory)}, **{"gemini-cli": row}) as runtime:
+            yield runtime, upstream
+
+
+async def test_code_assist_is_asked_once_for_the_project_of_an_account(tmp_path: Path) -> None:
+    async with code_assist(tmp_path, json_response(ACCOUNT)) as (runtime, upstream):
+        await asyncio.gather(*(ask(runtime, f"gemini-cli/gemini-2.5-{name}") for name in ("pro", "flash", "pro")))
+        await ask(runtime, "gemini-cli/gemini-2.5-pro")
+    question, *requests = upstream.requests
+    assert question.headers["authorization"] == "Bearer ya29.old"
+    assert question.headers["user-agent"] == "Anyport"
+    assert {request.path for request in requests} == {"/v1internal:generateContent"}
+    assert [json.loads(request.body)["project"] for request in requests] == ["p-of-the-account"] * 4
+
+
+@pytest.mark.parametrize(
+    ("account", "said"),
+    [
+        (json_response(NOBODY), "the account has no project (Not offered in your country); set"),
+        (json_response({"error": {"message": "no ya29.old"}}, 403), "it answered HTTP 403: no ***; set"),
+        (json_response([]), "the account has no project; set"),
+    ],
+)
+async def test_an_account_without_a_project_is_told_what_to_do_and_nothing_is_sent(
+    account: ScriptedAnswer, said: str, tmp_path: Path
+) -> None:
+    async with code_assist(tmp_path, account) as (runtime, upstream):
+        with pytest.raises(UpstreamError) as caught:
+            await ask(runtime, "gemini-cli/gemini-2.5-pro")
+    assert f"names no project: {said} providers.gemini-cli.options.project, or run `gemini`" in str(caught.value)
+    assert [request.path for request in upstream.requests] == ["/v1internal:loadCodeAssist"]
 
 
 async def test_it_is_not_used_where_the_file_does_not_name_it(tmp_path: Path) -> None:

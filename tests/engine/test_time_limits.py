@@ -14,9 +14,8 @@ from gateway.errors import UpstreamError, UpstreamTimeout
 from gateway.routing.deployment import Limit, Waits
 from gateway.routing.route import RetryPolicy
 from gateway.transport.base import Timeouts
-from tests.engine.doubles import Late, Silence
+from tests.engine.doubles import END, MORE, PING, ROLE, TEXT, Late, Silence
 from tests.engine.fleet import BODY, Fleet, read_all
-from tests.engine.test_executor import END, MORE, PING, ROLE, TEXT
 
 WHOLE = Limit(20, "the client's header x-request-timeout")
 BEGIN = Limit(20, "the client's header x-stainless-read-timeout")

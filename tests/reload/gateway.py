@@ -130,9 +130,10 @@ def starting(directory: Path, upstream: str) -> Iterator[Start]:
     """Gives what starts gateways, each in a folder of its own; stops those that still run."""
     running: list[Running] = []
 
-    def begin(*arguments: str, **more: Any) -> Running:
+    def begin(*arguments: str, prepare: Callable[[Path], None] = lambda own: None, **more: Any) -> Running:
         own = directory / f"gateway-{len(running)}"
         own.mkdir()
+        prepare(own)
         running.append(Running(own, settings(upstream, **more), arguments))
         return running[-1]
 

@@ -7,9 +7,12 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import pytest
 import pytest_asyncio
 
+from gateway.errors import ConfigError, Fault
 from gateway.reload.holder import RuntimeHolder
+from gateway.reload.reloader import Built, Reloader
 from gateway.runtime import Runtime
 from gateway.settings.model import Settings
 from gateway.storage.factory import DATA_VARIABLE
@@ -52,6 +55,29 @@ async def test_a_request_keeps_the_runtime_that_it_began_with(holder: RuntimeHol
     assert holder.draining == 1
     lease.release()
     await drained(holder)
+
+
+@pytest.mark.parametrize("error", [ConfigError([Fault("f", 1, 1, "storage", "cannot be")]), OSError("no")])
+async def test_a_reload_whose_work_beside_requests_cannot_begin_says_that_it_serves_and_what_is_wrong(
+    error: Exception, holder: RuntimeHolder[Runtime], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def failing(runtime: Runtime) -> None:
+        raise error
+
+    def build(before: Runtime, data: bytes | None) -> Built:
+        said = settings(SECRETS[1])
+        return Built(Runtime(said, {}, before=before), said)
+
+    monkeypatch.setattr(Runtime, "start", failing)
+    old = holder.current
+    reloaded = await Reloader(holder, build).reload("test")
+    assert holder.current is not old
+    assert (reloaded.ok, reloaded.faults) == (True, ())
+    assert reloaded.warnings[0] in (
+        "f:1:1  storage  cannot be",
+        "not all of the work beside requests has begun: the log has details",
+    )
+    assert f"the new configuration serves, but: {reloaded.warnings[0]}" in caplog.text
 
 
 async def test_secrets_of_runtimes_that_drain_are_still_taken_out_of_texts(holder: RuntimeHolder[Runtime]) -> None:

@@ -6,16 +6,18 @@ import asyncio
 import os
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import httpx2
 
 from tests.e2e.answers import completion, error, text_chunks
 from tests.e2e.stage import Stage
-from tests.reload.gateway import ADMIN_KEY, HELLO, Start, environ, rss_bytes, settings, until
+from tests.reload.gateway import ADMIN_KEY, HELLO, UPSTREAM_KEYS, Start, environ, rss_bytes, settings, until
 from tests.upstreams.scripted import Answer, Recorded, json_response, sse_response
 
 RELOADS = 100
+STREAM: Any = {"model": "main", "messages": HELLO, "stream": True}
 
 
 def second(scripted: Stage, **more: Any) -> dict[str, Any]:
@@ -46,6 +48,36 @@ def test_a_file_behind_links_that_are_swapped_is_noticed(start: Start, scripted:
     (directory / "next").symlink_to("two")
     os.replace(directory / "next", directory / "data")
     until(lambda: gateway.ask().headers["x-anyport-deployment"] == "second/m")
+
+
+def test_a_key_in_a_file_of_its_own_is_rotated_under_requests_that_are_under_way(start: Start, scripted: Stage) -> None:
+    scripted.play(sse_response(text_chunks(*"abcdefghij"), gap_seconds=0.3))
+    said = settings(scripted.url)["providers"]
+    said["first"]["credentials"] = ["file:mounted/key"]
+    gateway = start(providers=said, prepare=lambda directory: mount(directory, "one", UPSTREAM_KEYS[0]))
+    with gateway.client.stream("POST", "/v1/chat/completions", json=STREAM) as answer:
+        pieces = answer.iter_text()
+        text = next(pieces)
+        mount(gateway.directory, "two", UPSTREAM_KEYS[1])
+        gateway.gateway.wait_for("(a file of a secret has changed): providers: 1 changed (first)")
+        scripted.play(json_response(completion("Hi")))
+        assert gateway.ask().status_code == 200
+        assert scripted.last.headers["authorization"] == f"Bearer {UPSTREAM_KEYS[1]}"
+        text += "".join(pieces)
+    assert text.endswith("data: [DONE]\n\n")
+    until(lambda: [record["attempts"] for record in gateway.records()] == [1, 1])
+
+
+def mount(directory: Path, name: str, key: str) -> None:
+    """Has the file `mounted/key` say another key, as Kubernetes has it: behind a link that is swapped."""
+    mounted = directory / "mounted"
+    (mounted / name).mkdir(parents=True)
+    (mounted / name / "key").write_text(key)
+    (mounted / name / "key").chmod(0o600)
+    (mounted / "..data_tmp").symlink_to(name)
+    os.replace(mounted / "..data_tmp", mounted / "..data")
+    if not (mounted / "key").is_symlink():
+        (mounted / "key").symlink_to("..data/key")
 
 
 def test_a_broken_file_changes_nothing_and_its_lines_are_told(start: Start, scripted: Stage) -> None:
@@ -150,8 +182,7 @@ def test_connections_are_kept(start: Start, scripted: Stage) -> None:
 def test_streams_end_on_the_configuration_that_they_began_with(start: Start, scripted: Stage) -> None:
     scripted.play(sse_response(text_chunks(*"abcdefghij"), gap_seconds=0.3))
     gateway = start("--no-watch")
-    request: Any = {"model": "main", "messages": HELLO, "stream": True}
-    with gateway.client.stream("POST", "/v1/chat/completions", json=request) as answer:
+    with gateway.client.stream("POST", "/v1/chat/completions", json=STREAM) as answer:
         pieces = answer.iter_text()
         text = next(pieces)
         # Another upstream client, too: the stream's connection belongs to the old one.

@@ -12,7 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from gateway.reload.watch import DirectoryWatch, FileWatch
+from gateway.errors import ConfigError
+from gateway.reload.watch import ConfigWatch
+from gateway.settings.references import SecretFile
 from tests.reload.gateway import SLACK_SECONDS
 
 LOOK = 0.02
@@ -27,14 +29,19 @@ def file(tmp_path: Path) -> Path:
 
 
 @asynccontextmanager
-async def watched(file: Path) -> AsyncIterator[list[str]]:
-    """Gives what the file said whenever it was called changed."""
+async def watched(file: Path, *secrets: Path) -> AsyncIterator[list[str]]:
+    """Gives what the files said whenever they were called changed, the file itself or those of secrets."""
     seen: list[str] = []
 
-    async def changed() -> None:
-        seen.append(file.read_text())
+    async def changed(why: str) -> None:
+        is_of_secrets = why == "a file of a secret has changed"
+        seen.append(" ".join(each.read_text() for each in (secrets if is_of_secrets else (file,))))
 
-    task = asyncio.create_task(FileWatch(file, changed, look_seconds=LOOK).run())
+    named = [SecretFile(str(each), each.name) for each in secrets]
+    watch = ConfigWatch(file, changed, lambda: named, look_seconds=LOOK)
+    task = asyncio.create_task(watch.run())
+    while len(watch._said.secrets) < len(named):
+        await asyncio.sleep(LOOK)
     yield seen
     task.cancel()
     await asyncio.wait([task])
@@ -110,14 +117,15 @@ async def test_a_file_that_was_not_there_may_come(tmp_path: Path) -> None:
         await until(seen, 1)
 
 
-async def test_files_of_a_directory_that_come_change_and_go_are_changes(tmp_path: Path) -> None:
-    directory = tmp_path / "providers.d"
+async def test_files_of_providers_that_come_change_and_go_are_changes(file: Path) -> None:
+    directory = file.with_name("providers.d")
     seen: list[str] = []
 
-    async def changed() -> None:
+    async def changed(why: str) -> None:
+        assert why == "the files of providers have changed"
         seen.append(" ".join(f"{path.name}={path.read_text()}" for path in sorted(directory.iterdir())))
 
-    task = asyncio.create_task(DirectoryWatch(directory, changed, look_seconds=LOOK).run())
+    task = asyncio.create_task(ConfigWatch(file, changed, look_seconds=LOOK).run())
     directory.mkdir()
     (directory / "a.yaml").write_text("1")
     await until(seen, 1)
@@ -128,3 +136,67 @@ async def test_files_of_a_directory_that_come_change_and_go_are_changes(tmp_path
     task.cancel()
     await asyncio.wait([task])
     assert seen == ["a.yaml=1", "a.yaml=2", ""]
+
+
+async def test_a_secret_that_is_being_replaced_holds_up_the_others_and_is_told_once(
+    file: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    one, two = file.with_name("one"), file.with_name("two")
+    one.write_text("a1\n")
+    two.write_text("b1\n")
+    async with watched(file, one, two) as seen:
+        two.write_text("\n")
+        await said(caplog, "two, where a secret stands, is gone, empty or not readable")
+        one.write_text("a2\n")
+        two.unlink()
+        await asyncio.sleep(LONG_ENOUGH)
+        assert seen == []
+        two.write_text("b1\n")
+        await until(seen, 1)
+    assert seen == ["a2\n b1\n"], "although the one that came back says what it said before"
+    assert len(caplog.messages) == 1
+
+
+async def test_a_secret_behind_links_that_are_swapped_as_kubernetes_does_has_changed(file: Path) -> None:
+    for name in ("..one", "..two"):
+        file.with_name(name).mkdir()
+        (file.with_name(name) / "key").write_text(name)
+    file.with_name("..data").symlink_to("..one")
+    key = file.with_name("key")
+    key.symlink_to("..data/key")
+    async with watched(file, key) as seen:
+        file.with_name("..data_tmp").symlink_to("..two")
+        os.replace(file.with_name("..data_tmp"), file.with_name("..data"))
+        await until(seen, 1)
+    assert seen == ["..two"]
+
+
+async def test_a_secret_that_another_settings_file_names_is_looked_at_from_then_on(file: Path) -> None:
+    key = file.with_name("key")
+    key.write_text("a1")
+    seen: list[str] = []
+
+    async def changed(why: str) -> None:
+        seen.append(f"{why}: {key.read_text()}")
+
+    def files() -> list[SecretFile]:
+        if file.read_text() == "broken":
+            raise ConfigError([])
+        return [SecretFile(str(key), "key")] if "key" in file.read_text() else []
+
+    task = asyncio.create_task(ConfigWatch(file, changed, files, look_seconds=LOOK).run())
+    file.write_text("key")
+    await until(seen, 1)
+    file.write_text("broken")
+    await until(seen, 2)
+    key.write_text("a2")
+    await until(seen, 3)
+    task.cancel()
+    await asyncio.wait([task])
+    assert seen[2] == "a file of a secret has changed: a2", "what was named before a fault is still in use"
+
+
+async def said(caplog: pytest.LogCaptureFixture, words: str) -> None:
+    async with asyncio.timeout(SLACK_SECONDS):
+        while words not in caplog.text:
+            await asyncio.sleep(LOOK)

@@ -223,4 +223,12 @@ def passes(seconds: float) -> What:
     return happens
 
 
+def eject(victim: Deployment, clock: Clock, kind: FailureKind = FailureKind.SERVER, *, is_unsent: bool = False) -> None:
+    """Five failures in a row, of five requests."""
+    for _ in range(5):
+        told = play(victim, clock=clock, attempts=1) << tries(victim.id)
+        _ = told >> fails(kind, is_unsent=is_unsent)
+    assert victim.vitals.ejected_until == clock.now + 1
+
+
 K: Final = FailureKind

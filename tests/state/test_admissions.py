@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Iterator
 
 import pytest
+from msgspec.structs import replace
 
 from gateway.errors import ConfigError
 from gateway.state.admission import MAX_NANO_USD, MAX_RATE, Admission, Charges, Check, Kind
@@ -288,6 +289,12 @@ async def test_money_that_a_dead_replica_held_is_free_again(server: RedisServer)
     await dead.aclose()
 
 
+async def test_a_second_start_begins_nothing(server: RedisServer) -> None:
+    async with asker(server.url) as one:
+        await one.admissions.start()
+        assert [task.get_name() for task in asyncio.all_tasks()].count("admissions") == 1
+
+
 async def test_replicas_count_each_other(server: RedisServer) -> None:
     async with asker(server.url) as one, asker(server.url) as other:
         await eventually(lambda: [getattr(each.admissions, "replicas", 0) for each in (one, other)] == [2, 2])
@@ -303,3 +310,20 @@ async def test_it_can_be_closed_unstarted_and_twice(url: str) -> None:
     await made.aclose()
     await made.aclose()
     assert (await made.admit("alone", [places(1)])).is_admitted
+
+
+async def test_what_is_reserved_cannot_be_had_and_is_no_reason_to_give_up(url: str) -> None:
+    async with asker(url) as one:
+        wanted = replace(budget(1000, 200), reserved_nano_usd=850)
+        refused = await one.ask(wanted)
+        assert (refused.is_admitted, refused.remaining, refused.is_passing) == (False, 150, True)
+        assert await one.goes(replace(wanted, reserved_nano_usd=800))
+
+
+async def test_what_was_admitted_elsewhere_is_charged_without_a_question(url: str) -> None:
+    async with asker(url) as one:
+        await one.ask(budget(1000, 900))
+        one.admissions.hold("elsewhere", [budget(1000, 1)])
+        one.admissions.settle("elsewhere", Charges(nano_usd=300))
+        one.admissions.release(one.lease)
+        assert await one.remaining(budget(1000, 1)) == [700]

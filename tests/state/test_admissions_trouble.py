@@ -8,7 +8,8 @@ import time
 
 import pytest
 
-from gateway.state.admission import Admission, Charges, Check, Kind
+from gateway.state.admission import UNIT, Admission, Charges, Check, Filled, Kind
+from gateway.state.counters import Counters
 from gateway.state.lane import DEFAULT_PACE, MAX_QUEUED, Lane, Pace, Standing
 from gateway.state.redis import Client
 from gateway.state.scripts import PREFIX, REPLICAS, Command, Script
@@ -173,6 +174,50 @@ async def test_a_server_that_comes_back_empty_is_told_what_all_replicas_hold_bef
         other.admissions.settle("l0", Charges(nano_usd=0))
         await eventually_async(lambda: one.goes(places(10), budget(1000, 100)))
         assert not await other.goes(places(10))
+
+
+async def test_a_server_that_comes_back_empty_is_told_how_far_rates_are_filled(server: RedisServer) -> None:
+    together, alone = requests(100), requests(100, "key:b")
+    async with asker(server.url) as one, asker(server.url) as other:
+        await eventually(lambda: [getattr(each.admissions, "replicas", 0) for each in (one, other)] == [2, 2])
+        began = time.monotonic()
+        assert [await one.goes(together) for _ in range(80)] == [True] * 80
+        assert [await other.goes(together) for _ in range(15)] == [True] * 15
+        server.kill()
+        await eventually(lambda: one.admissions.trouble and other.admissions.trouble)
+        for each in (one, other):
+            assert [await each.goes(alone) for _ in range(45)] == [True] * 45, "its share is 50"
+        server.start()
+        await eventually(lambda: not one.admissions.trouble and not other.admissions.trouble)
+        for rate, left in ((together, 5), (alone, 10)):
+            passed = sum([await each.goes(rate) for each in (one, other) for _ in range(60)])
+            leaked = (time.monotonic() - began) * 100 / 60
+            assert left <= passed <= left + leaked + 1, rate.owner
+
+
+async def test_what_was_given_back_of_a_rate_is_not_told_to_a_server_that_was_emptied(server: RedisServer) -> None:
+    limit = 600
+    async with asker(server.url) as one:
+        began = time.monotonic()
+        assert await one.goes(tokens(limit, limit))
+        one.admissions.settle(one.lease, Charges(tokens=200))
+        for amount in (200, 300):
+            with server.admin() as admin:
+                admin.flushall()
+                await eventually(lambda: admin.zcard(REPLICAS))
+            (left,) = await one.remaining(tokens(limit, 1))
+            assert limit - amount <= left + 1 <= limit - amount + 1 + (time.monotonic() - began) * limit / 60
+            assert await one.goes(tokens(limit, 100))
+
+
+def test_of_very_many_rates_the_fullest_are_told() -> None:
+    counters = Counters(lambda: 0.0)
+    for number in range(1500):
+        counters.decide(f"l{number}", [requests(10 + number, f"key:{number}")])
+    told = counters.rates()
+    assert len(told) == 1000
+    assert told[0] == Filled("requests:key:0", 10, 0, UNIT)
+    assert counters.rates()[0] == Filled("requests:key:0", 10, UNIT, 0), "what was told once others know as well"
 
 
 async def test_what_was_spent_just_now_is_missed_by_nobody_before_the_ledger_says_it(server: RedisServer) -> None:

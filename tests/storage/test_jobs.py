@@ -7,7 +7,7 @@ import asyncio
 from msgspec.structs import replace
 
 from gateway.storage.base import Storage
-from gateway.storage.jobs import COMPLETED, FAILED, Batch, Line, Page, StoredFile
+from gateway.storage.jobs import COMPLETED, FAILED, Batch, Consignment, Line, Page, StoredFile
 from tests.storage.values import opened
 
 NOW = 1_800_000_000_000
@@ -114,7 +114,9 @@ async def test_holding_is_made_longer_and_a_batch_is_finished_by_its_holder(stor
     held = await jobs.hold(made.id, "one", LATER, LATER + 30_000)
     assert held is not None
     assert await jobs.hold(made.id, "two", LATER, LATER + 30_000) is None
-    assert [each.result for each in await jobs.results(made.id, -1, 10)] == [b"yes\n", b"no\n"]
+    assert [each.result for each in await jobs.results(made.id, -1, 10, 1_000)] == [b"yes\n", b"no\n"]
+    for most_bytes, count in ((0, 1), (6, 1), (7, 2)):
+        assert len(await jobs.results(made.id, -1, 10, most_bytes)) == count
     await jobs.begin_file(file("file-out"))
     await jobs.add_part("file-out", 0, b"yes\n")
     ended = replace(held, status="completed", completed=1, failed=1, output_file_id="file-out")
@@ -122,7 +124,7 @@ async def test_holding_is_made_longer_and_a_batch_is_finished_by_its_holder(stor
     assert await jobs.finish(ended, "one", "in_progress", [file("file-out", bytes=4)])
     assert await jobs.batch("key:a", made.id) == ended
     assert await jobs.file("key:a", "file-out") == file("file-out", bytes=4)
-    assert (await jobs.at_work(), await jobs.results(made.id, -1, 10)) == ([], [])
+    assert (await jobs.at_work(), await jobs.results(made.id, -1, 10, 1_000)) == ([], [])
 
 
 async def test_after_a_cancellation_nothing_is_taken_and_no_check_goes_on(storage: Storage) -> None:
@@ -138,6 +140,26 @@ async def test_after_a_cancellation_nothing_is_taken_and_no_check_goes_on(storag
     made = await running(storage)
     await jobs.cancel("key:a", made.id, NOW)
     assert await jobs.take(made.id, "one", 9, NOW, LATER) == []
+
+
+async def test_who_lost_its_hold_changes_nothing_of_a_consignment(storage: Storage) -> None:
+    jobs = storage.jobs
+    made = await running(storage, lines=3)
+    assert await jobs.hold(made.id, "one", NOW, LATER)
+    new = Consignment("c1", "", "new", NOW)
+    assert len(await jobs.consign(made.id, "one", new, 2, 1000, NOW)) == 2
+    assert await jobs.hold(made.id, "two", LATER, LATER + 1)
+    sending = replace(new, state="sending", reserved_nano_usd={"key:k1": 70, "team:t1": 70})
+    assert await jobs.put_consignment(made.id, sending, "one") is None
+    assert not await jobs.drop_consignment(made.id, "c1", "one")
+    assert await storage.reserved() == {}
+    found = await jobs.put_consignment(made.id, sending, "two")
+    assert found is not None and found.consignments == (sending,)
+    assert await storage.reserved() == {"key:k1": {"c1": 70}, "team:t1": {"c1": 70}}
+    assert await jobs.unfinished(made.id, LATER) == (3, 2)
+    assert await jobs.drop_consignment(made.id, "c1", "two")
+    assert await storage.reserved() == {}
+    assert await jobs.unfinished(made.id, LATER) == (3, 0)
 
 
 async def test_what_is_old_goes_but_not_a_batch_at_work(storage: Storage) -> None:

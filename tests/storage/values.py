@@ -15,6 +15,8 @@ START_MS = 20_000 * DAY_MS
 RETENTION_DAYS = 30
 AGGREGATES_DAYS = 40
 CONTENT_DAYS = 7
+HARSH = ("' OR 1=1--", "%_\\", '"; DROP TABLE anyport_keys; --', "ключ 密钥 🔑", "$1 :id {x} %s ?", "a\nb\tc")
+"""Texts that a query put together from strings would trip over."""
 
 
 class Clock:

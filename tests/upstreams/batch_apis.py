@@ -59,6 +59,9 @@ class OpenAIApi(BatchApi):
     def __init__(self, answer: Answerer) -> None:
         super().__init__(answer)
         self.files: dict[str, list[dict[str, Any]]] = {}
+        self.deleted: list[str] = []
+        self.keeps_files = 0
+        """So many times a file is not deleted."""
 
     def __call__(self, request: Recorded) -> Answer:
         assert request.headers["authorization"] == "Bearer upstream-key-0123456789"
@@ -68,6 +71,8 @@ class OpenAIApi(BatchApi):
             return json_response(self.answer(self.alone[-1]))
         if (method, path) == ("POST", "/v1/files"):
             return self._upload(request)
+        if method == "DELETE":
+            return self._delete(path.removeprefix("/v1/files/"))
         if (method, path) == ("POST", "/v1/batches"):
             return self._create(json.loads(request.body))
         if path == "/v1/batches":
@@ -87,6 +92,13 @@ class OpenAIApi(BatchApi):
         self.files[id] = [json.loads(line) for line in data.splitlines()]
         return json_response({"id": id, "object": "file"})
 
+    def _delete(self, id: str) -> Answer:
+        if self.keeps_files:
+            self.keeps_files -= 1
+            return json_response({"error": {"message": "not now"}}, 500)
+        self.deleted.append(id)
+        return json_response({"id": id, "object": "file", "deleted": True})
+
     def _create(self, wish: dict[str, Any]) -> Answer:
         assert (wish["completion_window"], wish["endpoint"]) == ("24h", "/v1/chat/completions")
         if self.refuses:
@@ -94,7 +106,7 @@ class OpenAIApi(BatchApi):
         lines = self.files[wish["input_file_id"]]
         assert all((each["method"], each["url"]) == ("POST", wish["endpoint"]) for each in lines)
         requests = {each["custom_id"]: each["body"] for each in lines}
-        return self.taken(self._shown(self.begin(requests, metadata=wish["metadata"])))
+        return self.taken(self._shown(self.begin(requests, **wish)))
 
     def _shown(self, batch: dict[str, Any]) -> dict[str, Any]:
         status = "in_progress"
@@ -104,7 +116,8 @@ class OpenAIApi(BatchApi):
             f"{word}_file_id": f"{batch['id']}-{word}" if batch["is_over"] else None for word in ("output", "error")
         }
         counts = {"total": len(batch["requests"]), "completed": 0, "failed": 0}
-        shown = {"id": batch["id"], "object": "batch", "status": status, "metadata": batch["metadata"], **files}
+        shown = {"id": batch["id"], "object": "batch", "status": status, **files}
+        shown |= {name: batch[name] for name in ("metadata", "input_file_id")}
         return {**shown, "created_at": int(time.time()), "request_counts": counts}
 
     def _results(self, batch: dict[str, Any], word: str) -> list[Any]:

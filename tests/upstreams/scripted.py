@@ -32,6 +32,8 @@ from enum import Enum
 from types import TracebackType
 from typing import Self, cast
 
+from tests.upstreams.received import Request, take_request
+
 
 class End(Enum):
     """A step that is not data."""
@@ -242,7 +244,7 @@ class ScriptedUpstream:
     def failed(self, error: BaseException) -> None:
         self._errors.append(error)
 
-    def answer(self, request: _Request, peer: Peer) -> Answer:
+    def answer(self, request: Request, peer: Peer) -> Answer:
         recorded = Recorded(
             len(self.requests),
             peer.number,
@@ -320,8 +322,8 @@ class _Line(asyncio.Protocol):
             self._upstream.failed(error)
             self.stop()
 
-    async def _next_request(self) -> _Request:
-        while (request := _parse(self._received)) is None:
+    async def _next_request(self) -> Request:
+        while (request := take_request(self._received)) is None:
             self._news.clear()
             await self._news.wait()
         return request
@@ -359,48 +361,6 @@ class _Line(asyncio.Protocol):
             raw_socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             self._transport.abort()
         await self._peer.closed.wait()
-
-
-@dataclass(frozen=True, slots=True)
-class _Request:
-    method: str
-    path: str
-    headers: dict[str, str]
-    body: bytes
-
-
-def _parse(received: bytearray) -> _Request | None:
-    """Takes one whole request off the front of `received`, or returns None if there is none yet."""
-    end = received.find(b"\r\n\r\n")
-    if end < 0:
-        return None
-    first, *lines = received[:end].decode("latin-1").split("\r\n")
-    method, path, _version = first.split(" ")
-    headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
-    taken = _body(bytes(received[end + 4 :]), headers)
-    if taken is None:
-        return None
-    body, size = taken
-    del received[: end + 4 + size]
-    return _Request(method, path, headers, body)
-
-
-def _body(data: bytes, headers: dict[str, str]) -> tuple[bytes, int] | None:
-    """Returns the body and how many bytes of `data` it took, or None if it is not whole."""
-    if headers.get("transfer-encoding", "").lower() != "chunked":
-        size = int(headers.get("content-length", "0"))
-        return (data[:size], size) if len(data) >= size else None
-    body, at = b"", 0
-    while (line_end := data.find(b"\r\n", at)) >= 0:
-        size = int(data[at:line_end].partition(b";")[0], 16)
-        start = line_end + 2
-        if len(data) < start + size + 2:
-            return None
-        body += data[start : start + size]
-        at = start + size + 2
-        if size == 0:
-            return body, at
-    return None
 
 
 def _frame(event: object) -> bytes:

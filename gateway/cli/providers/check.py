@@ -63,7 +63,7 @@ def ask_provider(configuration: Configuration, name: str) -> Probe | str:
             provider = runtime.catalogue.find(name)
             if isinstance(provider, str):
                 return provider
-            return runtime.catalogue.lack(provider) or await runtime.discovery.ask(provider)
+            return provider.lack or await runtime.discovery.ask(provider)
         finally:
             await runtime.aclose()
 

@@ -99,7 +99,7 @@ def _refusal(config: Path | None, name: str) -> str:
 
 def _examined(config: Path | None, files: Sequence[ProviderFile]) -> Configuration:
     """Returns the configuration with these files instead of those that are there; raises ConfigError."""
-    from gateway.runtime import build_catalogue
+    from gateway.registry.assembly import build_catalogue
 
     configuration = load_configuration(config, files=files)
     with located(configuration.path, files=files):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from gateway.cli.configuration import load_configuration, located
 
 if TYPE_CHECKING:
-    from gateway.registry.catalogue import Provider
+    from gateway.registry.provider import Provider
     from gateway.registry.registry import Registry
 
 
@@ -24,9 +24,9 @@ class Known:
 
 def load_known(config: Path | None) -> Known:
     """Returns the providers of the configuration; raises ConfigError."""
+    from gateway.registry.assembly import build_catalogue
     from gateway.registry.builtin import load_builtin, to_spec
     from gateway.registry.registry import Registry
-    from gateway.runtime import build_catalogue
 
     configuration = load_configuration(config)
     with located(configuration.path):

@@ -81,7 +81,7 @@ async def _run(
     if server.metrics_port is not None:
         metrics = serve_metrics(_AllMetrics(parent, asyncio.get_running_loop()), server.metrics_port)
         console.print(f"Metrics are at http://{HOST}:{metrics.server_port}/metrics")
-    async with triggers(parent.reload, source.watched if watch else None):
+    async with triggers(parent.reload, source.watched if watch else None, source.secret_files):
         return await parent.run()
 
 

@@ -75,7 +75,9 @@ def serve_alone(source: Source, console: Console, *, watch: bool) -> int:
         Surroundings(
             sockets=bind(settings.server.host, settings.server.port),
             admin=admin,
-            beside=lambda app, reloader: [triggers(reloader.reload, source.watched if watch else None)],
+            beside=lambda app, reloader: [
+                triggers(reloader.reload, source.watched if watch else None, source.secret_files)
+            ],
             announce=announce,
         ),
     )

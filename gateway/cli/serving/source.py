@@ -6,13 +6,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gateway.cli.configuration import Configuration, load_configuration, located
+from gateway.cli.configuration import Configuration, files_of_secrets, load_configuration, located
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from gateway.access.premises import Standing
     from gateway.reload.reloader import Built
     from gateway.runtime import Runtime
     from gateway.settings.model import ServerSettings
+    from gateway.settings.references import SecretFile
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +51,10 @@ class Source:
 
         path = self.pinned().config
         return None if path is None else read_file(path)
+
+    def secret_files(self) -> Sequence[SecretFile]:
+        """Returns the files that secrets stand in, by what the settings say now; raises ConfigError."""
+        return files_of_secrets(self.config)
 
     def load(self, data: bytes | None = None) -> Configuration:
         """Returns the configuration, of the text `data` if it is given; raises ConfigError."""

@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from gateway.cli.serving.route_summary import summaries
-from gateway.registry.catalogue import DEMO_MODEL, Provider
+from gateway.registry.provider import DEMO_MODEL, Provider
 from gateway.runtime import Runtime
 from gateway.state.memory import MemoryState
 

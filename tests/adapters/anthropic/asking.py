@@ -16,6 +16,7 @@ from tests.adapters.recorded import events, run, target_of
 
 ADAPTER = AnthropicAdapter()
 HAIKU_45 = "claude-haiku-4-5"
+SYSTEM = {"role": "system", "content": "be kind"}
 USER = {"role": "user", "content": "hello"}
 TOOL = {"type": "function", "function": {"name": "f", "parameters": {"type": "object", "properties": {}}}}
 SSE = Head(200, {"content-type": "text/event-stream"})

@@ -11,8 +11,7 @@ from hypothesis import strategies as st
 
 from adapters.errors import Malformed, UpstreamSaid
 from adapters.failures import FailureKind
-from adapters.framing.eventstream import encode
-from adapters.types import MAX_EVENT_BYTES, Call, Head, Usage
+from adapters.types import Call, Head, Usage
 from tests.adapters.bedrock.answering import (
     COUNTS,
     HEAD,
@@ -248,90 +247,6 @@ def test_counts_are_read_if_they_make_sense(usage: Any, expected: Any) -> None:
     assert streamed(delta(0, text="a"), ended(usage=usage))[1].usage == expected
 
 
-@pytest.mark.parametrize(
-    "body",
-    [b"", b"junk", b"\xff", b"[]", b"{}", b'{"output":{"message":{"content":[]}}}', b'{"stopReason":"end_turn"}'],
-)
-def test_what_is_no_answer_is_malformed(body: bytes) -> None:
-    with pytest.raises(Malformed):
-        replied(body)
-
-
-def test_an_error_under_200_is_the_upstreams() -> None:
-    with pytest.raises(UpstreamSaid) as said:
-        replied(b'{"message":"Too many requests"}', head=Head(200, {"x-amzn-errortype": "ThrottlingException"}))
-    assert said.value.failure.kind is FailureKind.RATE_LIMIT
-
-
-def test_a_call_without_a_name_is_malformed() -> None:
-    with pytest.raises(Malformed):
-        replied(whole([{"toolUse": {"toolUseId": "t", "input": {}}}], "tool_use"))
-
-
-@pytest.mark.parametrize(
-    ("name", "kind"),
-    [
-        ("throttlingException", FailureKind.RATE_LIMIT),
-        ("internalServerException", FailureKind.SERVER),
-        ("modelStreamErrorException", FailureKind.SERVER),
-        ("serviceUnavailableException", FailureKind.OVERLOADED),
-        ("validationException", FailureKind.BAD_REQUEST),
-        ("modelTimeoutException", FailureKind.TIMEOUT),
-    ],
-)
-def test_an_exception_ends_the_stream_as_a_failure(name: str, kind: FailureKind) -> None:
-    found, decoder = streamed(delta(0, text="a"), event(name, {"message": "no"}, "exception"), delta(0, text="b"))
-    assert deltas(found) == [{"content": "a"}]
-    assert "[DONE]" not in found
-    assert decoder.failure is not None
-    assert (decoder.failure.kind, decoder.failure.message) == (kind, "no")
-
-
-def test_an_exception_names_the_models_own_status() -> None:
-    payload = {"message": "no", "originalStatusCode": 429, "originalMessage": "slow"}
-    _, decoder = streamed(event("modelStreamErrorException", payload, "exception"))
-    assert decoder.failure is not None
-    assert decoder.failure.status == 429
-
-
-def test_a_stream_that_stops_is_a_failure() -> None:
-    for parts in ([delta(0, text="a")], [delta(0, text="a")[:-5]], [delta(0, text="a"), b"1234567"]):
-        found, decoder = streamed(*parts)
-        assert decoder.failure is not None
-        assert "[DONE]" not in found
-
-
-def test_a_stream_without_counts_is_whole_if_it_has_its_reason() -> None:
-    found, decoder = streamed(delta(0, text="a"), event("messageStop", {"stopReason": "end_turn"}))
-    assert found[-1] == "[DONE]"
-    assert decoder.usage is None
-
-
-@pytest.mark.parametrize(
-    "payload",
-    [b'{"delta":{"text":5}}', b'{"delta":{"text":"\xff"}}', b"{", b"[]", b'{"delta":{"toolUse":{"input":{}}}}', b"{}"],
-)
-def test_an_event_that_cannot_be_read_is_a_failure(payload: bytes) -> None:
-    headers = {":event-type": "contentBlockDelta", ":message-type": "event"}
-    _, decoder = streamed(delta(0, text="a"), tool_start(0), encode(headers, payload))
-    assert decoder.failure is not None
-    assert decoder.failure.kind is FailureKind.MALFORMED
-
-
-def test_events_that_nobody_knows_are_passed_over() -> None:
-    found, decoder = streamed(event("newEvent", {"x": 1}), delta(0, image={"x": 1}), delta(0, text="a"), ended())
-    assert deltas(found) == [{"content": "a"}]
-    assert decoder.failure is None
-
-
-def test_a_block_that_is_gathered_has_a_cap() -> None:
-    piece = delta(0, reasoningContent={"text": "x" * (MAX_EVENT_BYTES // 4)})
-    decoder = ADAPTER.stream(call_of(stream=True), target(), HEAD)
-    for _ in range(5):
-        decoder.feed(piece)
-    assert decoder.failure is not None
-
-
 ATOMS = st.sampled_from(
     [
         delta(0, text="a"), delta(0, text="é漢🙂\u2028\""), tool_start(1, "a"), delta(1, toolUse={"input": '{"x":1}'}),
@@ -383,13 +298,21 @@ WORDS = [
     "content",
     "type",
 ]
+
+
 LEAVES = st.one_of(st.none(), st.booleans(), st.integers(-2, 2**70), st.floats(allow_nan=False), st.text(max_size=5))
+
+
 VALUES = st.recursive(
     st.one_of(LEAVES, st.sampled_from([{"text": "a"}, {"toolUse": {"input": "{}"}}, {"reasoningContent": {}}])),
     lambda inner: st.one_of(st.lists(inner, max_size=2), st.dictionaries(st.sampled_from(WORDS), inner, max_size=3)),
     max_leaves=8,
 )  # fmt: skip
+
+
 MEMBERS = st.dictionaries(st.sampled_from(["delta", "start", "contentBlockIndex", "stopReason", "usage", "p"]), VALUES)
+
+
 NAMES = st.sampled_from(
     ["messageStart", "contentBlockStart", "contentBlockDelta", "contentBlockStop", "messageStop", "metadata", "odd"]
 )

@@ -31,6 +31,10 @@ NONE = Limits()
 KEY = VirtualKey("k1", "ci", b"")
 
 
+def free(owner: str) -> int:
+    return 0
+
+
 def nothing(owner: str, at: Span) -> int:
     return 0
 
@@ -40,7 +44,7 @@ def key(limits: Limits = NONE, *budgets: Budget) -> VirtualKey:
 
 
 def wanted(owner: VirtualKey, estimate: Estimate, spent: int = 0) -> list[Check]:
-    return checks([owner], estimate, NOW_MS, lambda _owner, _span: spent)
+    return checks([owner], estimate, NOW_MS, lambda _owner, _span: spent, free)
 
 
 def answered(owner: VirtualKey, estimate: Estimate, *levels: int) -> Admission:
@@ -80,7 +84,7 @@ def test_windows_follow_each_other_without_a_gap(now_ms: int, window: Window) ->
 def test_a_request_is_charged_to_its_key_its_project_and_its_team() -> None:
     limits = Limits(requests_per_minute=5)
     charged = owners(key(limits), Project("p1", "site", limits=limits), Team("t1", "web", limits=limits))
-    assert [(each.owner, each.label) for each in checks(charged, Estimate(1), NOW_MS, nothing)] == [
+    assert [(each.owner, each.label) for each in checks(charged, Estimate(1), NOW_MS, nothing, free)] == [
         ("key:k1", "key 'ci'"),
         ("project:p1", "project 'site'"),
         ("team:t1", "team 'web'"),
@@ -88,7 +92,7 @@ def test_a_request_is_charged_to_its_key_its_project_and_its_team() -> None:
 
 
 def test_who_has_no_limits_is_not_checked() -> None:
-    assert checks(owners(KEY, None, None), Estimate(10**6, 10**6, 10**12), NOW_MS, nothing) == []
+    assert checks(owners(KEY, None, None), Estimate(10**6, 10**6, 10**12), NOW_MS, nothing, free) == []
 
 
 def test_every_limit_becomes_a_check() -> None:
@@ -99,7 +103,7 @@ def test_every_limit_becomes_a_check() -> None:
         asked.append((owner, at.name))
         return 7
 
-    found = checks([owner], Estimate(100, 200, 300), NOW_MS, spent)
+    found = checks([owner], Estimate(100, 200, 300), NOW_MS, spent, free)
     assert [(each.kind, each.limit, each.amount) for each in found] == [
         (Kind.REQUESTS, 60, 1),
         (Kind.TOKENS, 1000, 300),
@@ -171,7 +175,7 @@ def test_times_are_written_as_openai_writes_them(seconds: float, written: str) -
 def test_headers_tell_of_the_limit_that_is_nearest() -> None:
     limits = Limits(requests_per_minute=60, tokens_per_minute=1000)
     charged = owners(key(limits), None, Team("t1", "web", limits=Limits(requests_per_minute=10)))
-    admission = judged(checks(charged, Estimate(100), NOW_MS, nothing), [0, 0, 8 * 60_000], [0, 0, 0])
+    admission = judged(checks(charged, Estimate(100), NOW_MS, nothing, free), [0, 0, 8 * 60_000], [0, 0, 0])
     assert dict(rate_headers(admission)) == {
         "x-ratelimit-limit-requests": "10",
         "x-ratelimit-remaining-requests": "1",

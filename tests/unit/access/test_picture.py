@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -58,6 +59,8 @@ class Shelf:
 class Scene:
     def __init__(self, *keys: VirtualKey, pepper: Pepper = PEPPER, is_absent: bool = False) -> None:
         self.shelf = Shelf(*keys)
+        self.coming: list[tuple[str, str]] = []
+        """Who was said to come, and what the key `KEY` was called at that moment."""
         self.seconds = 0.0
         self.picture = KeyPicture(
             lambda: self.shelf,
@@ -65,8 +68,14 @@ class Scene:
             clock=lambda: self.seconds,
             now_ms=lambda: int(self.seconds * 1000),
             is_absent=lambda: is_absent,
+            coming=self.come,
         )
         self.check = KeyCheck([], self.picture)
+
+    async def come(self, owners: Sequence[VirtualKey | Project | Team]) -> None:
+        await asyncio.sleep(0)
+        found = self.picture.find(KEY.reveal().encode())
+        self.coming += [(each.name, found.key.name if found else "") for each in owners]
 
     def ask(self, key: Secret | str | None) -> Caller:
         text = key.reveal() if isinstance(key, Secret) else key
@@ -85,6 +94,16 @@ async def test_a_key_is_known_with_its_project_and_the_team_of_that() -> None:
     caller = scene.ask(KEY)
     assert (caller.key, caller.project, caller.team) == (VIRTUAL, PROJECT, TEAM)
     assert (caller.id, caller.name, caller.tags) == ("key_1", "crawler-1", {"gold"})
+
+
+async def test_what_is_new_is_told_before_it_counts() -> None:
+    scene = Scene(VIRTUAL)
+    await scene.picture.refresh()
+    scene.shelf.change(replace(VIRTUAL, name="renamed"))
+    await scene.picture.refresh()
+    await scene.picture.refresh()
+    assert scene.coming == [("crawler-1", ""), ("crawler", ""), ("search", ""), ("renamed", "crawler-1")]
+    assert scene.ask(KEY).name == "renamed"
 
 
 async def test_unknown_keys_are_refused_without_asking_storage() -> None:

@@ -111,7 +111,7 @@ def test_budgets_are_of_windows_of_the_calendar_and_never_below_zero(window: Win
         assert here.start_ms <= now_ms
         assert here.end_ms is None or now_ms < here.end_ms
         for spent in (0, 999, 1000, 5000):
-            (check,) = checks([owner], Estimate(1, 1, 10), now_ms, lambda id, span, spent=spent: spent)
+            (check,) = checks([owner], Estimate(1, 1, 10), now_ms, lambda id, span, spent=spent: spent, lambda _: 0)
             assert (check.limit, check.amount, check.spent_nano_usd) == (1000, 10, spent)
             assert check.seconds_left is None or check.seconds_left > 0
 

@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from gateway.access import spending
 from gateway.access.admission import owner_id, span
 from gateway.access.spending import Spending, SpendingUnknown
 from gateway.records import Budget, Team, VirtualKey, Window
@@ -25,8 +26,11 @@ class Shelf:
     def __init__(self) -> None:
         self.now = NOON
         self.amounts: dict[str, int] = {}
+        self.held: dict[str, dict[str, int]] = {}
         self.asked: list[tuple[tuple[str, ...], int]] = []
         self.is_away = False
+        self.answers = asyncio.Event()
+        self.answers.set()
         self.owners: list[VirtualKey | Team] = []
         self.spending = Spending(lambda: self, lambda: self.owners, now_ms=self.now_ms)
 
@@ -35,9 +39,13 @@ class Shelf:
 
     async def spent(self, owners: Collection[str], since_ms: int) -> dict[str, int]:
         self.asked.append((tuple(owners), since_ms))
+        await self.answers.wait()
         if self.is_away:
             raise StorageUnavailable("the database is away")
         return {owner: self.amounts.get(owner, 0) for owner in owners}
+
+    async def reserved(self) -> dict[str, dict[str, int]]:
+        return self.held
 
     def look(self) -> None:
         asyncio.run(self.spending.refresh())
@@ -174,12 +182,56 @@ async def test_nothing_is_known_before_storage_has_what_was_written_down_before(
     await shelf.spending.aclose()
 
 
-async def test_nothing_is_read_before_the_start() -> None:
-    shelf = Shelf()
-    shelf.owners = [key("one")]
-    await shelf.spending.follow()
-    assert shelf.asked == []
+async def test_of_a_new_owner_it_is_known_before_anybody_may_come_in_its_name() -> None:
+    shelf, one, two = Shelf(), key("one"), key("two")
+    shelf.amounts = {"key:one": 40}
+    await shelf.spending.foresee([one])
+    assert shelf.asked == [], "before the start storage may lack what a process before this one wrote down"
     await shelf.spending.start()
-    await shelf.spending.follow()
-    assert len(shelf.asked) == 2
+    await shelf.spending.foresee([one, VirtualKey("three", "three", b"three")])
+    shelf.owners.append(one)
+    assert shelf.said(one) == 40
+    await shelf.spending.foresee([one])
+    assert len(shelf.asked) == 1, "nothing of it is new, and who has no budget is not asked for"
+    await shelf.spending.foresee([key("one", DAY, MONTH)])
+    assert shelf.said(one, Window.MONTH) == 40
+    shelf.is_away = True
+    await shelf.spending.foresee([two])
+    with pytest.raises(SpendingUnknown):
+        shelf.said(two)
     await shelf.spending.aclose()
+
+
+async def test_new_owners_do_not_wait_long_for_storage(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(spending, "_FORESIGHT_SECONDS", 0.02)
+    shelf = Shelf()
+    await shelf.spending.start()
+    shelf.answers.clear()
+    async with asyncio.timeout(10):
+        await shelf.spending.foresee([key("one")])
+    assert shelf.asked
+    shelf.answers.set()
+    await shelf.spending.aclose()
+
+
+def test_what_lines_at_providers_may_cost_is_read_and_counts_once_where_it_is_held(shelf: Shelf) -> None:
+    shelf.owners, shelf.held = [key("one")], {"key:one": {"a": 30, "b": 5}}
+    assert shelf.spending.reserved("key:one") == 0
+    shelf.look()
+    assert shelf.spending.reserved("key:one") == 35
+    shelf.spending.held_here.add("a")
+    assert shelf.spending.reserved("key:one") == 5
+    shelf.spending.held_here.clear()
+    shelf.spending.forget("b")
+    assert shelf.spending.reserved("key:one") == 30
+
+
+def test_what_is_reserved_no_more_counts_until_the_sums_have_what_came_of_it(shelf: Shelf) -> None:
+    shelf.owners, shelf.held = [key("one")], {"key:one": {"a": 30}}
+    shelf.look()
+    shelf.held, shelf.is_away = {}, True
+    shelf.look()
+    assert shelf.spending.reserved("key:one") == 30
+    shelf.is_away = False
+    shelf.look()
+    assert shelf.spending.reserved("key:one") == 0

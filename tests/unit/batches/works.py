@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from itertools import count
 from pathlib import Path
@@ -76,6 +76,13 @@ class Works:
         batch = Batch(id, owner, CHAT, file.id, "24h", self.now_ms(), self.now_ms() + DAY_MS)
         await jobs.put_batch(batch)
         return batch
+
+    async def until(self, has_come: Callable[[], Awaitable[bool]]) -> None:
+        """Waits until something is so."""
+        deadline = time.monotonic() + SLACK_SECONDS
+        while not await has_come():
+            assert time.monotonic() < deadline
+            await asyncio.sleep(0.02)
 
     async def seen(
         self, batch: Batch, fits: Callable[[Batch], bool] = lambda each: each.status not in AT_WORK

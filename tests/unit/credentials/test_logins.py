@@ -5,96 +5,31 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
-import os
-import stat
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from adapters.failures import Failure, FailureKind
 from adapters.types import HttpRequest
-from gateway.credentials.bearer import BearerSigner
 from gateway.credentials.errors import CredentialUnavailable
-from gateway.credentials.login import Login
-from gateway.credentials.logins import Logins, Place
+from gateway.credentials.logins import Logins
 from gateway.credentials.minimax import MiniMaxLogin, minimax_login
-from gateway.credentials.vault import Kept, Vault
+from gateway.credentials.vault import Vault
 from gateway.domain import LoginKind
 from gateway.secret import Secret
 from gateway.settings.provider import LoginRow
 from gateway.transport.control import ControlClient, ControlReply
 
+from .login_house import REFRESH, REQUEST, Clock, House, client, file_of, minimax, place, sent
 from .token_endpoint import TokenEndpoint, serving
 
-REQUEST = HttpRequest("POST", "https://api.example/v1/chat/completions", ())
-REFRESH = "refresh-token-of-the-operator"
-KEY = "0123456789abcdef-a-key-for-tokens"
 HOUR = 3600.0
+
+
 REFUSED = {"error": "invalid_grant", "error_description": "Token has been revoked: " + REFRESH}
-
-
-class Clock:
-    """The time of day, as tests want it."""
-
-    def __init__(self) -> None:
-        self.now = 1_000_000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-def endpoint() -> Iterator[TokenEndpoint]:
-    with serving(TokenEndpoint(extra={"status": "success", "refresh_token": "refresh-{}"})) as running:
-        yield running
-
-
-@asynccontextmanager
-async def client() -> AsyncIterator[ControlClient]:
-    made = ControlClient()
-    try:
-        yield made
-    finally:
-        await made.aclose()
-
-
-def place(kind: LoginKind = LoginKind.MINIMAX, profile: str = "", provider: str = "minimax") -> Place:
-    return Place(provider, kind, "https://api.minimax.io/v1", profile)
-
-
-class House:
-    """What one process has: an environment, a data directory, a client."""
-
-    def __init__(self, directory: Path, clock: Clock, client: ControlClient, environ: Mapping[str, str] = {}) -> None:
-        self.logins = Logins({"HOME": str(directory), **environ}, directory / "data", lambda: client, clock=clock)
-
-    def signer(self, said: Mapping[str, Any], where: Place | None = None, *, is_named: bool = True) -> BearerSigner:
-        signer = self.logins.signer(where or place(), LoginRow.model_validate(said), is_named=is_named)
-        assert signer is not None
-        return signer
-
-
-async def sent(signer: BearerSigner) -> str:
-    return dict(await signer.sign(REQUEST))["authorization"].removeprefix("Bearer ")
-
-
-async def landed() -> None:
-    await asyncio.gather(*(task for task in asyncio.all_tasks() if task.get_name() == "credential"))
-
-
-def file_of(directory: Path, name: str = "minimax") -> Path:
-    return directory / "data" / "logins" / f"{name}.json"
-
-
-def minimax(endpoint: TokenEndpoint, **more: str) -> dict[str, str]:
-    return {"refresh_token": REFRESH, "token_url": endpoint.url + "/oauth/token", **more}
 
 
 # MiniMax's refresh grant.
@@ -201,17 +136,21 @@ async def test_a_token_that_is_still_good_serves_while_the_vendor_is_down(
             await sent(other)
 
 
+REVOKED = Failure(FailureKind.AUTH, "revoked", status=401)
+
+
 async def test_a_refused_token_is_renewed_once_and_not_while_it_is_new(
     tmp_path: Path, clock: Clock, endpoint: TokenEndpoint
 ) -> None:
     async with client() as control:
         signer = House(tmp_path, clock, control).signer(minimax(endpoint))
         headers = await signer.sign(REQUEST)
-        assert not signer.refused(headers), "it was fetched a moment ago"
+        assert not signer.refused(headers, REVOKED), "it was fetched a moment ago"
         clock.now += 60
-        assert signer.refused(headers)
+        assert not signer.refused(headers, replace(REVOKED, status=403)), "that is about what the account may do"
+        assert signer.refused(headers, REVOKED)
         assert await sent(signer) == "ya29.t2"
-        assert signer.refused(headers), "others have that one no more: there is a newer"
+        assert signer.refused(headers, REVOKED), "others have that one no more: there is a newer"
         assert await sent(signer) == "ya29.t2"
 
 
@@ -261,116 +200,6 @@ async def test_all_tokens_of_a_login_are_learned(tmp_path: Path, clock: Clock, e
         signer.watch(lambda secret: learned.add(secret.reveal()))
         await sent(signer)
     assert learned == {"ya29.t1", "refresh-1"}
-
-
-# At rest.
-
-
-async def test_kept_tokens_are_encrypted_if_there_is_a_key(
-    tmp_path: Path, clock: Clock, endpoint: TokenEndpoint
-) -> None:
-    environ = {"ANYPORT_TOKEN_KEY": KEY}
-    async with client() as control:
-        await sent(House(tmp_path, clock, control, environ).signer(minimax(endpoint)))
-        data = file_of(tmp_path).read_bytes()
-        assert not [word for word in (b"refresh-1", b"ya29.t1", REFRESH.encode(), KEY.encode()) if word in data]
-        assert await sent(House(tmp_path, clock, control, environ).signer(minimax(endpoint))) == "ya29.t1"
-    assert len(endpoint.asked) == 1
-
-
-async def test_kept_tokens_are_for_their_user_alone(tmp_path: Path, clock: Clock, endpoint: TokenEndpoint) -> None:
-    before = os.umask(0)
-    try:
-        async with client() as control:
-            await sent(House(tmp_path, clock, control).signer(minimax(endpoint)))
-    finally:
-        os.umask(before)
-    files = list((tmp_path / "data").rglob("*"))
-    assert {path.name for path in files} == {"logins", "minimax.json", "minimax.lock"}
-    for path in (tmp_path / "data", *files):
-        assert stat.S_IMODE(path.stat().st_mode) == (0o700 if path.is_dir() else 0o600), path
-    file_of(tmp_path).chmod(0o640)
-    with pytest.raises(CredentialUnavailable, match=r"others may read .*minimax\.json \(mode 640\): run `chmod 600`"):
-        Vault(tmp_path / "data", {}).read("minimax")
-
-
-KEPT = Kept("origin", "access-1", "refresh-1", 1.0, 2.0)
-
-
-@pytest.mark.parametrize(
-    ("written", "read", "said"),
-    [
-        ({"ANYPORT_TOKEN_KEY": KEY}, {"ANYPORT_TOKEN_KEY": KEY + "x"}, "written with another ANYPORT_TOKEN_KEY"),
-        ({"ANYPORT_TOKEN_KEY": KEY}, {}, "is encrypted: set ANYPORT_TOKEN_KEY"),
-    ],
-)
-def test_a_file_of_another_key_is_said_and_left_alone(
-    written: dict[str, str], read: dict[str, str], said: str, tmp_path: Path
-) -> None:
-    Vault(tmp_path / "data", written).write("minimax", KEPT)
-    before = file_of(tmp_path).read_bytes()
-    with pytest.raises(CredentialUnavailable, match=said):
-        Vault(tmp_path / "data", read).read("minimax")
-    assert file_of(tmp_path).read_bytes() == before
-
-
-async def test_a_damaged_file_is_said_and_not_written_over(
-    tmp_path: Path, clock: Clock, endpoint: TokenEndpoint
-) -> None:
-    Vault(tmp_path / "data", {"ANYPORT_TOKEN_KEY": KEY}).write("minimax", KEPT)
-    sealed = json.loads(file_of(tmp_path).read_text())
-    turned = bytearray(base64.b64decode(sealed["sealed"]))
-    turned[3] ^= 1
-    for damaged in (
-        b"",
-        b"{",
-        b"[1]",
-        b"{}",
-        json.dumps({**sealed, "sealed": base64.b64encode(turned).decode()}).encode(),
-    ):
-        file_of(tmp_path).write_bytes(damaged)
-        async with client() as control:
-            signer = House(tmp_path, clock, control, {"ANYPORT_TOKEN_KEY": KEY}).signer(minimax(endpoint))
-            with pytest.raises(CredentialUnavailable, match=r"is damaged: (remove it|set the key).*log in again"):
-                await sent(signer)
-        assert file_of(tmp_path).read_bytes() == damaged
-    assert endpoint.asked == []
-
-
-def test_what_is_no_file_is_said(tmp_path: Path) -> None:
-    file_of(tmp_path).mkdir(parents=True)
-    with pytest.raises(CredentialUnavailable, match=r"^logins/minimax\.json cannot be read: is a directory$"):
-        Vault(tmp_path / "data", {}).read("minimax")
-
-
-def test_a_profile_shares_no_file_with_a_provider_whose_id_looks_like_it() -> None:
-    assert place(profile="work").account != place(provider="minimax.work").account
-
-
-def test_tokens_of_one_login_do_not_open_as_those_of_another(tmp_path: Path) -> None:
-    vault = Vault(tmp_path / "data", {"ANYPORT_TOKEN_KEY": KEY})
-    vault.write("minimax", KEPT)
-    file_of(tmp_path).rename(file_of(tmp_path, "minimax.work"))
-    with pytest.raises(CredentialUnavailable):
-        vault.read("minimax.work")
-
-
-def test_what_was_kept_without_a_key_is_sealed_the_next_time(tmp_path: Path) -> None:
-    Vault(tmp_path / "data", {}).write("minimax", KEPT)
-    assert b"refresh-1" in file_of(tmp_path).read_bytes()
-    vault = Vault(tmp_path / "data", {"ANYPORT_TOKEN_KEY": KEY})
-    kept = vault.read("minimax")
-    assert kept == KEPT
-    vault.write("minimax", KEPT)
-    assert b"refresh-1" not in file_of(tmp_path).read_bytes()
-    assert vault.read("minimax") == KEPT
-
-
-async def test_a_key_that_anybody_could_guess_is_refused(tmp_path: Path, clock: Clock) -> None:
-    async with client() as control:
-        house = House(tmp_path, clock, control, {"ANYPORT_TOKEN_KEY": "short"})
-        with pytest.raises(CredentialUnavailable, match=r"at least 16 characters.*openssl rand -hex 32"):
-            house.signer({"refresh_token": REFRESH})
 
 
 async def test_tokens_serve_where_nothing_can_be_written(
@@ -482,7 +311,7 @@ async def test_a_refresh_token_that_was_replaced_is_not_used_again_although_the_
     async with client() as control:
         said = {"file": str(file), "token_url": endpoint.url + "/token"}
         signer = House(tmp_path, clock, control).signer(said, CODEX)
-        assert signer.refused(await signer.sign(REQUEST)), "it was revoked before its end"
+        assert signer.refused(await signer.sign(REQUEST), REVOKED), "it was revoked before its end"
         assert await sent(signer) == "ya29.t1"
         clock.now += HOUR
         assert await sent(signer) == "ya29.t2"
@@ -526,8 +355,3 @@ def test_a_profile_uses_a_file_of_its_own(tmp_path: Path) -> None:
     with pytest.raises(CredentialUnavailable, match=r"providers\.gemini-cli\.profiles\.work\.login\.file is missing"):
         logins.signer(place(LoginKind.GEMINI_CLI, "work", "gemini-cli"), LoginRow(), is_named=True)
     assert logins.signer(place(profile="work"), LoginRow(), is_named=True) is None, "the variable is not the profile's"
-
-
-def test_nothing_that_holds_a_token_shows_it() -> None:
-    assert "refresh-1" not in repr(KEPT) + str(KEPT)
-    assert Login.__name__ in repr(Login)

@@ -9,7 +9,9 @@ import pytest
 from adapters.types import Operation
 from gateway.domain import ProviderSpec
 from gateway.registry.builtin import load_builtin, to_spec
-from gateway.registry.catalogue import DEMO_MODEL, Catalogue, Listing
+from gateway.registry.catalogue import Catalogue
+from gateway.registry.listing import Listing
+from gateway.registry.provider import DEMO_MODEL
 from gateway.registry.registry import Registry
 from gateway.routing.deployment import Deployment
 from gateway.settings.provider import ProviderRow
@@ -198,7 +200,7 @@ def test_providers_are_found_by_name_or_the_nearest_are_told() -> None:
     found = made.find(" GPT ")
     assert not isinstance(found, str)
     assert found.spec.id == "openai"
-    assert made.lack(found) == ""
+    assert found.lack == ""
     assert "did you mean" in str(made.find("opnai"))
 
 

@@ -14,8 +14,9 @@ from adapters.types import HttpRequest
 from gateway.cli.main import build_app
 from gateway.credentials import extras
 from gateway.registry.builtin import to_spec
-from gateway.registry.catalogue import Catalogue, Provider
+from gateway.registry.catalogue import Catalogue
 from gateway.registry.discovery import Discovery, Probe
+from gateway.registry.provider import Provider
 from gateway.registry.registry import Registry
 from gateway.routing.deployment import Deployment
 from gateway.runtime import Runtime

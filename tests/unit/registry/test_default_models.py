@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from adapters.types import Headers
+from gateway.registry.assembly import build_catalogue
 from gateway.registry.discovery import Discovery
-from gateway.runtime import build_catalogue
 from gateway.settings.model import Settings
 from gateway.transport.control import ControlClient, ControlReply
 from tests.unit.registry.test_catalogue import catalogue, deployed

@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from gateway.registry import live
+from gateway.registry.assembly import build_catalogue
 from gateway.registry.routes import RouteBook, fingerprint_of
 from gateway.routing.deployment import Deployment
 from gateway.routing.route import Route
-from gateway.runtime import build_catalogue
 from gateway.settings.model import Settings
 
 ENVIRON = {"OPENAI_API_KEY": "sk-openai-0001"}

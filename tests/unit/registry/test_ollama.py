@@ -10,9 +10,10 @@ from adapters.ollama import OllamaAdapter
 from adapters.types import Operation
 from gateway.domain import ProviderSpec
 from gateway.registry.builtin import layer, load_builtin, to_spec
-from gateway.registry.catalogue import Catalogue, Patience
+from gateway.registry.catalogue import Catalogue
 from gateway.registry.discovery import Discovery, Probe
 from gateway.registry.registry import Registry
+from gateway.registry.waits import Patience
 from gateway.routing.deployment import Deployment
 from gateway.settings.provider import ProviderRow
 from gateway.transport.control import ControlClient

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from gateway.errors import ConfigError
+from gateway.registry.assembly import build_catalogue
 from gateway.registry.catalogue import Catalogue
-from gateway.runtime import Runtime, build_catalogue
+from gateway.runtime import Runtime
 from gateway.settings.load import load_settings
 from tests.unit.registry.test_catalogue import deployed
 

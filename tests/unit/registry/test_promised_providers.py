@@ -6,7 +6,7 @@ import pytest
 
 from gateway.credentials.resolve import key_warning
 from gateway.domain import Connection
-from gateway.registry.catalogue import Provider
+from gateway.registry.provider import Provider
 from gateway.registry.registry import Registry
 from gateway.secret import Secret
 from tests.unit.registry.test_catalogue import SPECS, catalogue

@@ -9,12 +9,12 @@ import pytest
 from adapters.failures import FailureKind as K
 from gateway.domain import Price, Rates
 from gateway.registry import live
+from gateway.registry.assembly import build_catalogue
 from gateway.registry.routes import RouteBook
 from gateway.routing.asking import Asking
 from gateway.routing.deployment import Deployment, Limit
 from gateway.routing.route import ANY_FAILURE, Fallback, HedgePolicy, MirrorPolicy, Route, Rule, Strategy
 from gateway.routing.router import Router
-from gateway.runtime import build_catalogue
 from gateway.secret import Secret
 from gateway.settings.model import Settings
 from tests.engine.doubles import call_of

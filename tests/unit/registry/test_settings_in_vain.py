@@ -6,7 +6,7 @@ import pytest
 
 from gateway.errors import ConfigError
 from gateway.registry.adapters import ADAPTERS, OPTIONS_OF
-from gateway.runtime import build_catalogue
+from gateway.registry.assembly import build_catalogue
 from gateway.settings.model import Settings
 from gateway.settings.provider import OptionsRow
 

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from gateway.errors import ConfigError
-from gateway.runtime import Runtime, build_catalogue
+from gateway.registry.assembly import build_catalogue
+from gateway.runtime import Runtime
 from gateway.settings.model import Settings
 
 ROUTE = {"r": {"deployments": [{"model": "groq/m"}, {"model": "mistral/m"}]}}

@@ -6,8 +6,7 @@ from math import inf
 
 import pytest
 
-from gateway.registry.catalogue import Patience
-from gateway.registry.waits import total_of, waits_of
+from gateway.registry.waits import Patience, total_of, waits_of
 from gateway.routing.deployment import Limit
 from gateway.settings.model import UpstreamSettings
 from gateway.settings.route import TimeoutSettings
