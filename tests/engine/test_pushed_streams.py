@@ -9,9 +9,8 @@ import pytest
 from gateway.engine.answer import SingleStream
 from gateway.engine.pace import PACE_SECONDS
 from gateway.routing.deployment import Limit, Waits
-from tests.engine.doubles import Piece, Silence, Stage, dead
+from tests.engine.doubles import END, MORE, PING, TEXT, Piece, Silence, Stage, dead
 from tests.engine.fleet import Fleet
-from tests.engine.test_executor import END, MORE, PING, TEXT
 
 BROKEN = b"data: {]\n\n"
 
