@@ -18,12 +18,13 @@ _DOUBTFUL: Final = re.compile(rb'["\\\x00-\x1f\x80-\xff]')
 class OrdinaryEvents:
     """What precedes and follows the text of the events at hand."""
 
-    __slots__ = ("_after", "_before", "_frame_bytes")
+    __slots__ = ("_after", "_before", "_closing")
 
     def __init__(self) -> None:
         self._before = b""
         self._after = b""
-        self._frame_bytes = 0
+        self._closing = b""
+        """What follows the text, with the empty line that ends the event."""
 
     def learn(self, block: bytes, content: bytes) -> None:
         """Takes an event that was relayed unchanged and whose only news is the JSON string `content`."""
@@ -31,14 +32,22 @@ class OrdinaryEvents:
         if found and _KEY not in after:
             self._before = before + _KEY + b'"'
             self._after = b'"' + after
-            self._frame_bytes = len(self._before) + len(self._after)
+            self._closing = self._after + b"\n\n"
 
     def knows(self, block: bytes) -> bool:
         """Returns whether `block` is such an event again, with some text in it."""
-        if len(block) <= self._frame_bytes or not self._frame_bytes:
-            return False
+        return self._surround(block, self._after)
+
+    def is_all_of(self, packet: bytes) -> bool:
+        """Returns whether `packet` is such an event, whole, with the empty line that ends it, and nothing else."""
+        return self._surround(packet, self._closing)
+
+    def _surround(self, data: bytes, after: bytes) -> bool:
+        before = self._before
+        start, end = len(before), len(data) - len(after)
         return (
-            block.startswith(self._before)
-            and block.endswith(self._after)
-            and _DOUBTFUL.search(block, len(self._before), len(block) - len(self._after)) is None
+            0 < start < end
+            and data.startswith(before)
+            and data.endswith(after)
+            and _DOUBTFUL.search(data, start, end) is None
         )

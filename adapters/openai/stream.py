@@ -73,6 +73,9 @@ class OpenAIStream:
         if self._is_json:
             return self._feed_json(data)
         was_between = self._splitter.is_between_events
+        if was_between and self._ordinary.is_all_of(data):
+            self.has_content = True
+            return data
         try:
             out, is_changed = self._relay(self._splitter.feed(data))
         except FramingError as error:

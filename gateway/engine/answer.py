@@ -37,6 +37,10 @@ class Answer:
     reply: Reply
 
 
+Push = Callable[[bytes], bool]
+"""Sends frames to the client at once; returns False, and has done nothing, if they have to wait."""
+
+
 class Stream(Protocol):
     """A stream of which nothing has been sent to the client yet. One task reads it; `aclose` ends it in any case."""
 
@@ -80,8 +84,12 @@ class Stream(Protocol):
         """The finish reason of the first choice."""
         ...
 
-    async def next(self) -> bytes:
-        """Returns the next frames, waiting for them; b"" if the stream is over, well or not."""
+    async def next(self, push: Push | None = None) -> bytes:
+        """Returns the next frames, waiting for them; b"" if the stream is over, well or not.
+
+        What it can give to `push` it does not return: the frames that are returned are the next ones to be sent then.
+        The last ones are never pushed.
+        """
         ...
 
     async def linger(self) -> None:
@@ -126,13 +134,17 @@ class SingleStream:
     """The stream of one response."""
 
     __slots__ = (
+        "_began",
+        "_calm_until",
         "_clock",
         "_deadline",
         "_decoder",
         "_idle",
         "_is_closed",
+        "_left",
         "_life",
         "_pace",
+        "_push",
         "_response",
         "_silent_seconds",
         "deployment",
@@ -161,9 +173,14 @@ class SingleStream:
         self._clock = clock
         self._life = life
         self._is_closed = False
+        self._push: Push | None = None
+        self._left = b""
+        """Frames that were not pushed."""
+        self._began = 0.0  # when the waiting for the next frames did
         self._silent_seconds = 0.0  # spent waiting since there was more than pings
         waits = deployment.waits
         self._idle = Limit(waits.stream.idle, waits.stream.idle_setting)
+        self._calm_until = deadline.at - self._idle.seconds  # before that, no wait can be too long for the deadline
         self._pace = Pace(waits.pace, clock) if waits.pace.seconds else None
         response.expect_within(self._idle.seconds, self._idle.setting)
 
@@ -197,19 +214,20 @@ class SingleStream:
         """The decoder's finish reason."""
         return self._decoder.finish
 
-    async def next(self) -> bytes:
+    async def next(self, push: Push | None = None) -> bytes:
         """Reads until there is something to send; network trouble, too, ends the stream as a value."""
         decoder, response, pace = self._decoder, self._response, self._pace
-        began = self._clock()
+        self._push = push
+        self._began = self._clock()
         try:
-            while not decoder.is_done and decoder.failure is None:
-                self._check_time(began)
-                data = await (response.next() if pace is None else pace.next(response))
-                out = decoder.feed(data) if data else decoder.close()
-                if out:
-                    is_ping = out[0] == _COLON and b"data:" not in out
-                    self._silent_seconds = self._silent_seconds + self._clock() - began if is_ping else 0.0
+            if not (decoder.is_done or decoder.failure):
+                self._check_time(self._began)
+                is_open = await (response.pour(self._take) if pace is None else pace.pour(response, self._take))
+                if not is_open and (out := decoder.close()):
                     return out
+                if is_open and self._left:
+                    left, self._left = self._left, b""
+                    return left
         except TransportError as error:
             if error.fault is Fault.TIMEOUT and error.setting == self._deadline.limit.setting:
                 return self._break(self._deadline.passed())
@@ -218,6 +236,27 @@ class SingleStream:
             return self._break(decoder.failure)
         self._life.over(None)
         return b""
+
+    def _take(self, data: bytes) -> bool:
+        """Sends on what came, if it can; returns whether there is more to read before somebody has to act."""
+        decoder = self._decoder
+        out = decoder.feed(data)
+        now = self._clock()
+        is_over = decoder.is_done or decoder.failure is not None
+        if out:
+            is_ping = out[0] == _COLON and b"data:" not in out
+            self._silent_seconds = self._silent_seconds + now - self._began if is_ping else 0.0
+            self._began = now
+            if is_over or self._push is None or not self._push(out):
+                self._left = out
+                return False
+            if now <= self._calm_until and not is_ping:
+                return True
+        elif is_over:
+            self._left = b""
+            return False
+        self._check_time(now)
+        return True
 
     async def linger(self) -> None:
         """Waits for the end of the body, but not for long."""
@@ -236,17 +275,16 @@ class SingleStream:
             self._is_closed = True
             self._life.closed(self._decoder.usage)
 
-    def _check_time(self, began: float) -> None:
+    def _check_time(self, now: float) -> None:
         """Raises TransportError past a deadline. Bytes without content, such as pings, keep no timeout away."""
-        now = self._clock()
-        left = self._deadline.at - now
         idle = self._idle
-        if left < idle.seconds:
+        if now > self._calm_until:
             limit = self._deadline.limit
+            left = self._deadline.at - now
             if left <= 0:
                 raise TransportError(Fault.TIMEOUT, "", setting=limit.setting)
             self._response.expect_within(left, limit.setting)
-        if self._silent_seconds + now - began >= idle.seconds:
+        if self._silent_seconds + now - self._began >= idle.seconds:
             message = f"no content within {idle.setting} ({idle.seconds:g} s)"
             raise TransportError(Fault.TIMEOUT, message, setting=idle.setting)
 

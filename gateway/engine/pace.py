@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 from gateway.routing.deployment import Limit
-from gateway.transport.base import Fault, TransportError, UpstreamResponse
+from gateway.transport.base import Fault, Taker, TransportError, UpstreamResponse, poured
 
 PACE_SECONDS: Final = 10.0
 """Over how long a pace is measured."""
@@ -37,3 +38,7 @@ class Pace:
                 raise TransportError(Fault.TIMEOUT, message, setting=setting)
             self._waited, self._bytes = 0.0, 0
         return piece
+
+    async def pour(self, response: UpstreamResponse, take: Taker) -> bool:
+        """Gives `take` the pieces until it wants no more; returns False at the end of the body. Raises as `next`."""
+        return await poured(partial(self.next, response), take)

@@ -12,7 +12,7 @@ from typing import Final
 from adapters.errors import Unsupported
 from adapters.parts import StreamJoiner, sum_usage
 from adapters.types import Call, Head, Operation, Usage
-from gateway.engine.answer import LINGER_SECONDS, Answer, SingleStream, Stream
+from gateway.engine.answer import LINGER_SECONDS, Answer, Push, SingleStream, Stream
 from gateway.engine.ending import end_all
 from gateway.errors import GatewayError, UnsupportedOperation, UnsupportedParameter
 from gateway.routing.deployment import Deployment
@@ -122,8 +122,8 @@ class JoinedStream:
         """The finish reason of the first choice."""
         return self._streams[0].finish if 0 in self._streams else None
 
-    async def next(self) -> bytes:
-        """Returns the next piece of any part; raises what is no failure of an upstream but a fault of ours."""
+    async def next(self, push: Push | None = None) -> bytes:
+        """Returns the next piece of any part and pushes none; raises what is a fault of ours, not an upstream's."""
         if self._is_over or self._driver is None:
             return b""
         piece = await self._pieces.get()

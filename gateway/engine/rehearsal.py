@@ -24,7 +24,7 @@ from adapters.types import Adapter, Call, Head, HttpRequest, Operation, Reply, S
 from gateway.engine.attempt import Attempter
 from gateway.engine.script import REFUSED, RESET, Mishap, Script
 from gateway.routing.deployment import Deployment
-from gateway.transport.base import Fault, Timeouts, TransportError
+from gateway.transport.base import Fault, Taker, Timeouts, TransportError, poured
 
 MAX_BYTES: Final = 1024 * 1024
 _OK: Final = Head(200)
@@ -141,6 +141,9 @@ class _Response:
             raise UpstreamSaid(self._failure)
         body, self._body = self._body, b""
         return body
+
+    async def pour(self, take: Taker) -> bool:
+        return await poured(self.next, take)
 
     async def read(self, limit: int = MAX_BYTES) -> bytes:
         return await self.next()

@@ -18,7 +18,7 @@ from gateway.access.keys import ANONYMOUS, KeyCheck
 from gateway.domain import Outcome
 from gateway.engine.content import Kept
 from gateway.errors import Draining, GatewayError, Internal, MethodNotAllowed, Overloaded
-from gateway.http.guard.client import ClientConnection
+from gateway.http.guard.client import BODY_FOLLOWS, ClientConnection
 from gateway.http.guard.outbox import Outbox
 from gateway.http.guard.response_head import clean_header_value, header_lines, pairs_of
 from gateway.http.happenings import tell_request
@@ -151,8 +151,8 @@ class Transaction:
             await self._send({"type": "http.response.body", "body": piece, "more_body": True})
         await self._send({"type": "http.response.body", "body": b""})
 
-    async def begin_stream(self, first: bytes, headers: HeaderList, *, is_last: bool = False) -> None:
-        """Commits: sends the head of an event stream and its first frames."""
+    async def begin_stream(self, headers: HeaderList) -> None:
+        """Commits: sends the head of an event stream, together with the first frames, which must follow at once."""
         outcome = self.outcome
         now = time.monotonic()
         outcome.status = 200
@@ -168,23 +168,30 @@ class Transaction:
                     *pairs_of(self._own_lines(now)),
                     *self._with_limits(headers),
                 ],
+                BODY_FOLLOWS: True,
             }
         )
-        await self.send_frames(first, is_last=is_last)
 
-    async def send_frames(self, frames: bytes, *, is_last: bool = False) -> None:
-        """Sends whole events; waits while the client is slow. What the last ones end is recorded before."""
+    async def send_frames(self, frames: bytes) -> None:
+        """Sends whole events; waits while the client is slow."""
+        self._note(frames)
+        if self.connection is None or not self.connection.send_piece(frames):
+            await self._send({"type": "http.response.body", "body": frames, "more_body": True})
+
+    def push_frames(self, frames: bytes) -> bool:
+        """Sends whole events, not the last ones; returns False, and has done nothing, if that takes `send_frames`."""
+        if self.connection is None or not self.connection.send_piece(frames):
+            return False
+        self._note(frames)
+        return True
+
+    def _note(self, frames: bytes) -> None:
         outcome = self.outcome
         outcome.chunks += 1
         outcome.bytes_out += len(frames)
         outcome.events += frames.count(b"\n\n")
         if self.kept is not None:
             self.kept.add(frames)
-        if is_last:
-            # Many clients read no further than the end of the events.
-            self.settled()
-        if self.connection is None or not self.connection.send_piece(frames):
-            await self._send({"type": "http.response.body", "body": frames, "more_body": True})
 
     def cut(self, code: str) -> None:
         """Closes the connection at once, without the end of the response; `code` is why, for the record."""
@@ -192,11 +199,17 @@ class Transaction:
         if self.connection is not None:
             self.connection.cut()
 
-    async def end_stream(self) -> None:
-        """Ends the response; what is done with the upstream afterwards is no time of the request."""
-        self.is_streaming = False
+    async def end_stream(self, last: bytes = b"") -> None:
+        """Ends the response, with its last events; what is done with the upstream afterwards is no time of the request.
+
+        It is recorded before they go out: many clients read no further than the end of the events.
+        """
+        if last:
+            self._note(last)
+        self.is_streaming = bool(last)  # until they have gone out, an error may take their place
         self.settled()
-        await self._send({"type": "http.response.body", "body": b""})
+        await self._send({"type": "http.response.body", "body": last})
+        self.is_streaming = False
         self.outcome.ended = time.monotonic()
 
     def settled(self, outbox: Outbox | None = None) -> None:
@@ -216,8 +229,7 @@ class Transaction:
             "error": error.members(),
             "choices": [{"index": 0, "delta": _NOTHING, "finish_reason": "error"}],
         }
-        await self.send_frames(frame(encode(event)))
-        await self.end_stream()
+        await self.end_stream(frame(encode(event)))
 
     async def respond_error(self, error: GatewayError) -> None:
         """Sends an error in OpenAI's shape."""

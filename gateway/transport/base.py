@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
@@ -13,6 +14,10 @@ MAX_RESPONSE_BYTES = 64 * 1024 * 1024
 MAX_HEADER_BYTES = 64 * 1024
 PAUSE_ABOVE_BYTES = 64 * 1024
 """Unread bytes of one response above which reading from its socket is paused."""
+
+
+Taker = Callable[[bytes], bool]
+"""Takes a piece of a body at once; returns whether it wants the next one."""
 
 
 class Fault(StrEnum):
@@ -97,6 +102,14 @@ class UpstreamResponse(Protocol):
         """
         ...
 
+    async def pour(self, take: Taker) -> bool:
+        """Gives `take` what `next` would return, piece by piece, until it wants no more; returns False at the end.
+
+        Raises as `next` does, and what `take` raises. A piece may be given from a callback of the event loop, as soon
+        as it is there: between two pieces there need not be a turn of the task that waits here.
+        """
+        ...
+
     def expect_within(self, seconds: float, setting: str) -> None:
         """From now on waits at most `seconds` for each next piece instead of `idle`; the error names `setting`."""
         ...
@@ -108,6 +121,14 @@ class UpstreamResponse(Protocol):
     def release(self) -> None:
         """Pools the connection if the response is complete and clean, else closes it at once. Idempotent."""
         ...
+
+
+async def poured(next_piece: Callable[[], Awaitable[bytes]], take: Taker) -> bool:
+    """Gives `take` one piece after the other until it wants no more; returns False at the end, which is b""."""
+    while piece := await next_piece():
+        if not take(piece):
+            return True
+    return False
 
 
 class Transport(Protocol):

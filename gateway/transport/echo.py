@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from adapters.codec import JSON, as_list, as_object, decode, encode
 from adapters.framing.sse import DONE_FRAME, frame
 from adapters.types import Head, HttpRequest
-from gateway.transport.base import MAX_RESPONSE_BYTES, Fault, Timeouts, TransportError, UpstreamResponse
+from gateway.transport.base import MAX_RESPONSE_BYTES, Fault, Taker, Timeouts, TransportError, UpstreamResponse, poured
 
 _PAUSE_SECONDS = 0.02
 _NOTHING_SAID = "Say something, and I say it back. Set a provider's API key to talk to a real model."
@@ -52,6 +52,9 @@ class _Response:
             await asyncio.sleep(_PAUSE_SECONDS)
         self._next += 1
         return self._pieces[self._next - 1]
+
+    async def pour(self, take: Taker) -> bool:
+        return await poured(self.next, take)
 
     def expect_within(self, seconds: float, setting: str) -> None:
         return

@@ -12,8 +12,10 @@ from gateway.transport.base import (
     MAX_RESPONSE_BYTES,
     PAUSE_ABOVE_BYTES,
     Fault,
+    Taker,
     Timeouts,
     TransportError,
+    poured,
 )
 from gateway.transport.decoding import Inflater, inflater_for
 
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
     from gateway.transport.sweeper import Sweeper
 
 MAX_HEADERS: Final = 256
+GIVEN_BYTES: Final = 16 * 1024
+"""Up to this much is given to a taker in the callback in which it arrives; beside more, a turn of a task is nothing."""
 _NO_BODY: Final = frozenset({204, 304})
 _KNOWN_NAMES: Final = {
     spelling.encode(): spelling.lower()
@@ -68,10 +72,12 @@ class Exchange:
         "_idle_setting",
         "_inflater",
         "_is_bodiless",
+        "_is_declined",
         "_is_ended_by_close",
         "_is_paused",
         "_loop",
         "_sweeper",
+        "_taker",
         "_timeouts",
         "_unread",
         "_waiter",
@@ -119,6 +125,10 @@ class Exchange:
         self._inflater: Inflater | None = None
         self._error: TransportError | None = None
         self._waiter: asyncio.Future[None] | None = None
+        self._taker: Taker | None = None
+        """Who is given what comes while the reader waits."""
+        self._is_declined = False
+        """True once the taker wants no more."""
 
     # What the reader calls.
 
@@ -164,15 +174,31 @@ class Exchange:
                 return b""
             if self._error is not None:
                 raise self._error.again()
-            deadline = self.deadline = self._loop.time() + self._idle_seconds
-            self._sweeper.expect(deadline)
-            self._waiter = self._loop.create_future()
-            try:
-                await self._waiter
-            except BaseException:
-                self.release()
-                raise
+            self._set_deadline(self._idle_seconds)
+            await self._wait()
         return self._take()
+
+    async def pour(self, take: Taker) -> bool:
+        """Gives `take` the pieces, as they come, until it wants no more; returns False at the end of the body."""
+        if self._inflater is not None:
+            return await poured(self.next, take)
+        while True:
+            while self._chunks:
+                if not take(self._take()):
+                    return True
+            if self.has_arrived:
+                return False
+            if self._error is not None:
+                raise self._error.again()
+            self._set_deadline(self._idle_seconds)
+            self._taker = take
+            self._is_declined = False
+            try:
+                await self._wait()
+            finally:
+                self._taker = None
+            if self._is_declined:
+                return True
 
     def expect_within(self, seconds: float, setting: str) -> None:
         """From now on waits at most `seconds` for each next piece instead of `idle`; the error names `setting`."""
@@ -274,6 +300,8 @@ class Exchange:
                 raise _head_too_large()
             return False
         self._barren = 0
+        if self._taker is not None and self._is_given(self._taker):
+            return False
         self.deadline = inf
         self._wake()
         if self._unread > PAUSE_ABOVE_BYTES and not (self._is_paused or self.has_arrived):
@@ -313,6 +341,32 @@ class Exchange:
         except BaseException:
             self.release()
             raise
+
+    def _is_given(self, taker: Taker) -> bool:
+        """Gives the taker what has come if that is all there is to do; what is more is for the reader.
+
+        So is much at once: it would be worked at before any other connection has its turn, and be copied on its way.
+        """
+        waiter = self._waiter
+        is_more = self.has_arrived or self._unread > GIVEN_BYTES
+        if is_more or waiter is None or waiter.done():
+            return False
+        try:
+            self._is_declined = not taker(self._take())
+        except Exception as error:  # whatever it is, it belongs to the task that waits
+            self._taker = None
+            waiter.set_exception(error)
+            return True
+        if self._is_declined:
+            self._taker = None
+            self.deadline = inf
+            self._wake()
+        else:
+            deadline = self._loop.time() + self._idle_seconds
+            if deadline < self.deadline:  # a later one than before is no news for the sweeper
+                self._sweeper.expect(deadline)
+            self.deadline = deadline
+        return True
 
     def _wake(self) -> None:
         waiter = self._waiter

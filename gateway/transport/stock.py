@@ -15,7 +15,7 @@ from typing import Final, Protocol
 import httpx2
 
 from adapters.types import Head, HttpRequest
-from gateway.transport.base import MAX_HEADER_BYTES, MAX_RESPONSE_BYTES, Fault, Timeouts, TransportError
+from gateway.transport.base import MAX_HEADER_BYTES, MAX_RESPONSE_BYTES, Fault, Taker, Timeouts, TransportError, poured
 from gateway.transport.bridge import from_httpx
 from gateway.transport.connection import keep_alive_options
 from gateway.transport.decoding import Inflater, inflater_for
@@ -171,6 +171,10 @@ class StockResponse:
         except BaseException:
             self.release()
             raise
+
+    async def pour(self, take: Taker) -> bool:
+        """Gives `take` the pieces until it wants no more; returns False at the end; raises TransportError."""
+        return await poured(self.next, take)
 
     def expect_within(self, seconds: float, setting: str) -> None:
         """From now on waits at most `seconds` for each next piece instead of `idle`; the error names `setting`."""

@@ -24,7 +24,7 @@ from gateway.routing.deployment import Deployment, Limit, Waits
 from gateway.routing.route import Plan, RetryPolicy, Route
 from gateway.routing.route import Stage as RouteStage
 from gateway.secret import Secret
-from gateway.transport.base import Fault, Timeouts, TransportError
+from gateway.transport.base import Fault, Taker, Timeouts, TransportError, poured
 from tests.adapters.recorded import target_of
 
 SECRET = "sk-upstream-0123456789"
@@ -86,6 +86,9 @@ class Response:
                 return piece
         self.is_complete = True
         return b""
+
+    async def pour(self, take: Taker) -> bool:
+        return await poured(self.next, take)
 
     def expect_within(self, seconds: float, setting: str) -> None:
         self.expected.append((seconds, setting))

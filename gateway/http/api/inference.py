@@ -178,18 +178,18 @@ async def _relay(stream: Stream, transaction: Transaction) -> None:
 
 
 async def _send_all(stream: Stream, transaction: Transaction) -> None:
-    outcome = transaction.outcome
-    if is_last := stream.is_said:
-        _note(stream, outcome)
-    await transaction.begin_stream(stream.first, _passed_on(stream.head), is_last=is_last)
-    while frames := await stream.next():
-        if is_last := stream.is_said:
-            _note(stream, outcome)
-        await transaction.send_frames(frames, is_last=is_last)
+    await transaction.begin_stream(_passed_on(stream.head))
+    frames = stream.first
+    while not (is_last := stream.is_said):
+        await transaction.send_frames(frames)
+        if not (frames := await stream.next(transaction.push_frames)):
+            break
     if stream.error is not None:
         raise stream.error
-    _note(stream, outcome)
-    await transaction.end_stream()
+    _note(stream, transaction.outcome)
+    await transaction.end_stream(frames)
+    if is_last:
+        await stream.next()  # which has nothing more, and says so to whoever hears what becomes of it
     await stream.linger()
 
 

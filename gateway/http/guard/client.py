@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Protocol
+from typing import Final, Protocol
 
 from gateway.http.guard.outbox import Outbox
 
 Headers = list[tuple[bytes, bytes]]
+BODY_FOLLOWS: Final = "anyport.body_follows"
+"""Member of an ASGI message with a head: the first bytes of the body come at once, and are written together with it."""
 
 
 class ClientConnection(Protocol):

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, Protocol
 
 from gateway.errors import error_body
-from gateway.http.guard.client import Headers
+from gateway.http.guard.client import BODY_FOLLOWS, Headers
 from gateway.http.guard.outbox import Outbox
 from gateway.http.guard.response_head import header_lines
 
@@ -186,7 +186,7 @@ class Exchange:
         """Sends a piece of a body that has begun, not its end; returns False if it has to be sent by a message."""
         if not self._chunked or self.is_complete or not 0 < len(data) <= JOIN_BYTES:
             return False
-        if self.is_gone or self._wire.is_write_paused:
+        if self.is_gone or self._wire.is_write_paused or self._head is not None:
             return False
         self._wire.write(b"%x\r\n%b\r\n" % (len(data), data))
         self.last_bytes = data
@@ -290,11 +290,11 @@ class Exchange:
         if kind == "http.response.body" and not self.is_complete and (self.is_started or self._head is not None):
             await self._send_body(message.get("body", b""), message.get("more_body", False))
         elif kind == "http.response.start" and not self.is_started and self._head is None:
-            self._start(message["status"], message.get("headers", ()))
+            self._start(message["status"], message.get("headers", ()), is_alone=BODY_FOLLOWS not in message)
         else:
             raise RuntimeError(f"unexpected ASGI message {kind!r}")
 
-    def _start(self, status: int, headers: Any) -> None:
+    def _start(self, status: int, headers: Any, *, is_alone: bool) -> None:
         self.headers = list(headers)
         if self.awaits_continue or not self.is_http11:
             # Without a 100 the client may or may not send the body: what comes next cannot be told apart.
@@ -310,11 +310,11 @@ class Exchange:
             self._chunked = True
             head.append(b"transfer-encoding: chunked\r\n")
         head.append(b"\r\n")
-        if self._chunked:
+        if self._chunked and is_alone:
             self.is_started = True
             self._wire.write(b"".join(head))
         else:
-            # A JSON body follows at once: one write for both.
+            # A body follows at once: one write for both.
             self._head = b"".join(head)
 
     def _scan_headers(self) -> tuple[bytes | None, bool]:

@@ -1,0 +1,100 @@
+"""What of a streamed response is written together: each write is a system call, and a packet for the client."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from gateway.domain import Outcome
+from gateway.errors import Internal
+from gateway.http.edge import Transaction
+from gateway.http.guard.exchange import JOIN_BYTES, Exchange
+from gateway.http.guard.outbox import Outbox
+
+EVENT = b'data: {"choices":[]}\n\n'
+DONE = b"data: [DONE]\n\n"
+
+
+class Wire:
+    """Notes what is written; plays the connection of a client (gateway.http.guard.exchange.Wire)."""
+
+    def __init__(self) -> None:
+        self.bytes_written = 0
+        self.is_write_paused = False
+        self.outbox = Outbox(asyncio.get_running_loop(), ())
+        self.written: list[bytes] = []
+        self.has_ended = False
+
+    def write(self, data: bytes | memoryview) -> None:
+        self.written.append(bytes(data))
+
+    async def drain(self) -> None:
+        self.is_write_paused = False
+
+    def want_body(self) -> None:
+        return
+
+    def first_lines(self, status: int) -> bytes:
+        return b"HTTP/1.1 %d OK\r\n" % status
+
+    def ended(self, exchange: Exchange) -> None:
+        self.has_ended = True
+
+    def broken(self, exchange: Exchange) -> None:
+        raise AssertionError("the response was broken off")
+
+    def abort(self) -> None:
+        raise AssertionError("the connection was cut")
+
+
+def begun() -> tuple[Transaction, Wire]:
+    wire = Wire()
+    scope = {"http_version": "1.1", "method": "POST", "headers": [], "type": "http"}
+    exchange = Exchange(wire, scope, keep_alive=True, awaits_continue=False)
+    return Transaction(scope, exchange.receive, exchange.send, Outcome(request_id="r")), wire
+
+
+def chunk(data: bytes) -> bytes:
+    return b"%x\r\n%b\r\n" % (len(data), data)
+
+
+async def test_the_head_goes_out_with_the_first_events_and_the_end_with_the_last_ones() -> None:
+    transaction, wire = begun()
+    await transaction.begin_stream([])
+    assert not transaction.push_frames(EVENT), "nothing may overtake the head"
+    await transaction.send_frames(EVENT)
+    assert transaction.push_frames(EVENT * 2)
+    await transaction.end_stream(DONE)
+    first, second, last = wire.written
+    assert first.startswith(b"HTTP/1.1 200 OK\r\n")
+    assert first.endswith(b"\r\n\r\n" + chunk(EVENT))
+    assert (second, last) == (chunk(EVENT * 2), chunk(DONE) + b"0\r\n\r\n")
+    assert wire.has_ended
+    outcome = transaction.outcome
+    assert (outcome.chunks, outcome.events, outcome.bytes_out) == (3, 4, len(EVENT * 3 + DONE))
+
+
+@pytest.mark.parametrize("hindrance", ["slow client", "much at once"])
+async def test_what_cannot_go_out_at_once_is_not_pushed_and_not_counted(hindrance: str) -> None:
+    transaction, wire = begun()
+    await transaction.begin_stream([])
+    await transaction.send_frames(EVENT)
+    wire.is_write_paused = hindrance == "slow client"
+    frames = EVENT if wire.is_write_paused else EVENT * JOIN_BYTES
+    assert not transaction.push_frames(frames)
+    assert transaction.outcome.chunks == 1
+    await transaction.send_frames(frames)
+    assert transaction.outcome.chunks == 2
+    assert b"".join(wire.written).endswith(chunk(frames))
+
+
+async def test_an_error_is_an_event_even_if_it_comes_before_the_first_one() -> None:
+    transaction, wire = begun()
+    await transaction.begin_stream([])
+    await transaction.break_stream(Internal("it broke"))
+    (whole,) = wire.written
+    assert whole.startswith(b"HTTP/1.1 200 OK\r\n")
+    assert b"it broke" in whole
+    assert whole.endswith(b"\n\n\r\n0\r\n\r\n")
+    assert wire.has_ended
