@@ -163,9 +163,14 @@ class Parent:
             return Reloaded(True, seconds, done[0].changes, warnings=done[0].warnings, workers=len(done))
 
     async def figures(self) -> list[Figures]:
-        """Returns what all workers have counted, those that are gone included."""
+        """Returns what all workers have counted, those that are gone included; nothing while none that runs has told.
+
+        What the gone have counted, alone, would be read as figures that fell.
+        """
         workers = [slot.worker for slot in self._slots if slot.worker]
         await asyncio.gather(*map(self._ask_figures, workers))
+        if not any(worker.figures for worker in workers):
+            return []
         total = added([self._gone, *(worker.figures for worker in workers)])
         for each in total:
             if f"{each.name}_total" == WORKER_RESTARTS.name:

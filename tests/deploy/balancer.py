@@ -26,7 +26,7 @@ from tests.state.server import free_port
 Kind = Literal["haproxy", "python"]
 CONFIGURATION = Path(__file__).parents[2] / "deploy" / "haproxy" / "haproxy.cfg"
 CHECK_SECONDS = 0.2
-_START_SECONDS = 20.0
+_START_SECONDS = 60.0
 _PATIENCE_SECONDS = 10
 """How long a replica may take to say whether it is ready."""
 _HEAD_BYTES = 65536

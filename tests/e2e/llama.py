@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 LAUNCHER = Path(__file__).parent.parent / "upstreams" / "llama_server.py"
-START_SECONDS = 30.0
+START_SECONDS = 60.0
 MODEL = "tiny-salad"
 HELLO: Any = [{"role": "user", "content": "hello"}]
 SCHEMA: Any = {

@@ -339,7 +339,7 @@ async def _port(process: asyncio.subprocess.Process, log: Path) -> int:
         assert process.returncode is None, log.read_text()
         return re.search(r"http://127\.0\.0\.1:(\d+)/v1", log.read_text())
 
-    await eventually(found, 20)
+    await eventually(found, 60)
     match = found()
     assert match is not None
     return int(match[1])

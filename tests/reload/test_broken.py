@@ -48,7 +48,7 @@ def test_a_start_with_a_broken_file_ends_soon_and_says_where(
 ) -> None:
     began = time.monotonic()
     code, said = run_gateway(tmp_path, "--port", "0", "--workers", workers, config=text)
-    assert time.monotonic() - began < END_SECONDS + 10  # the machine of tests is a busy one
+    assert time.monotonic() - began < END_SECONDS + 30  # the machine of tests is a busy one
     assert code == 2
     assert f"anyport.yaml:{line}:" in said
     assert "Traceback" not in said
