@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import ROUND_HALF_EVEN, Decimal
 from functools import cache, lru_cache
-from importlib import import_module
 from importlib.metadata import version
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -241,8 +240,10 @@ def _listed(provider_id: str, model: str) -> _Listing | None:
 
 @cache
 def _catalogue() -> Mapping[str, Provider]:
+    from genai_prices import data
+
     # By name: it is one literal of 1 MB, whose type a type checker takes a minute to work out.
-    providers: Sequence[Provider] = import_module("genai_prices.data").providers
+    providers: Sequence[Provider] = vars(data)["providers"]
     return {provider.id: provider for provider in providers}
 
 
