@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+
 import pytest
 from hypothesis import HealthCheck, settings
 
@@ -16,3 +18,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--update-golden", action="store_true", help="write what the adapters give now into tests/adapters/golden"
     )
+
+
+def pytest_collection() -> None:
+    gc.disable()  # thousands of tests are made here, and none of them is garbage
+
+
+def pytest_collection_finish() -> None:
+    gc.freeze()  # nor will any be, however often their processes look
+    gc.enable()
