@@ -36,7 +36,7 @@ def read(decode: Callable[[bytes], T], body: bytes, what: str) -> T:
     """Returns what an answer says; raises Malformed, which says of what it is."""
     try:
         return decode(body)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
         raise Malformed(f"{what} cannot be read: {error}") from None
 
 

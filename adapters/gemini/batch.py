@@ -15,6 +15,7 @@ from msgspec import Raw, Struct, field
 
 from adapters.batches import ANSWER, BATCH, LIST, NEVER_MADE, Answered, Item, Standing, plain_id, read
 from adapters.codec import encode
+from adapters.errors import Malformed
 from adapters.gemini.request import model_path
 from adapters.types import JSON_HEADERS, HttpRequest, Operation, Target
 
@@ -146,10 +147,14 @@ class GeminiBatches:
 
 def _standing(operation: _Operation) -> Standing:
     about = operation.metadata
+    try:
+        count = int(about.batch_stats.request_count)
+    except ValueError:
+        raise Malformed(f"{BATCH} has a `requestCount` that is no number") from None
     return Standing(
         plain_id(operation.name.removeprefix(_PARENT)),
         operation.done or about.state.endswith(_OVER),
         about.display_name,
-        int(about.batch_stats.request_count),
+        count,
         created=about.create_time.timestamp() if about.create_time else 0.0,
     )

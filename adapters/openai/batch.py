@@ -138,7 +138,7 @@ class OpenAIBatches:
 def _uploaded(answer: bytes) -> str:
     try:
         return plain_id(_file(answer).id)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
         raise Malformed("the answer to the upload of a batch has no `id`") from None
 
 

@@ -61,6 +61,11 @@ class ProviderBatches:
         self._key = key
         self._protocol = BATCHES[deployment.adapter.protocol]
 
+    @property
+    def name(self) -> str:
+        """The deployment's."""
+        return self._deployment.id
+
     async def upload(self, operation: Operation, items: Sequence[Item], name: str) -> bytes:
         """Sends what comes before a batch; nothing is begun by that. Raises ProviderRefused."""
         target = self._deployment.target
@@ -130,7 +135,7 @@ class ProviderBatches:
                 async for texts in parts:
                     found = await self._read(texts)
                     for number, each in enumerate(found, count):
-                        if not each.id:
+                        if not each.id and number < len(ids):  # of more there is no order that could be known
                             nameless.append((number, each))
                             held_bytes += len(each.body)
                     if held_bytes > MAX_RESPONSE_BYTES:
@@ -144,8 +149,13 @@ class ProviderBatches:
 
     async def withdraw(self, uploaded: bytes) -> None:
         """Takes an upload away of which no batch was begun."""
-        if uploaded:
-            await self._clear(self._protocol.withdrawal(self._deployment.target, uploaded))
+        if not uploaded:
+            return
+        try:
+            requests = self._protocol.withdrawal(self._deployment.target, uploaded)
+        except Malformed:  # it was never said what it is called
+            return
+        await self._clear(requests)
 
     async def clear(self, standing: Standing) -> None:
         """Takes away what a batch that is over leaves there."""

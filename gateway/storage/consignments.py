@@ -38,15 +38,24 @@ class SqlConsignments:
         await self._database.write(run)
 
     async def consign(
-        self, batch_id: str, holder: str, consignment: Consignment, most_lines: int, most_bytes: int, now_ms: int
+        self,
+        batch_id: str,
+        holder: str,
+        consignment: Consignment,
+        most_lines: int,
+        most_bytes: int,
+        now_ms: int,
+        *,
+        after: int = -1,
     ) -> list[Line]:
-        """Holds lines that wait in the name of a consignment."""
+        """Holds lines behind a number that wait in the name of a consignment."""
 
         async def run(connection: AsyncConnection) -> list[Line]:
             batch = await _locked(connection, and_(batches.c.id == batch_id, batches.c.holder == holder))
             if batch is None or batch.status != "in_progress" or batch.expires_at_ms <= now_ms:
                 return []
-            numbers = await _waiting(connection, batch_id, most_lines, most_bytes, now_ms)
+            waiting = and_(_is_free(batch_id, now_ms), lines.c.number > after)
+            numbers = await _waiting(connection, waiting, most_lines, most_bytes)
             if not numbers:
                 return []
             held = {"state": jobs.TAKEN, "holder": consignment.id, "held_until_ms": _NEVER_MS}
@@ -125,12 +134,15 @@ async def _put(connection: AsyncConnection, batch: Batch) -> None:
     await connection.execute(update(batches).where(batches.c.id == batch.id).values(document=_encode(batch)))
 
 
+def _is_free(batch_id: str, now_ms: int) -> ColumnElement[bool]:
+    return and_(lines.c.batch_id == batch_id, lines.c.state == jobs.WAITING, lines.c.held_until_ms <= now_ms)
+
+
 async def _waiting(
-    connection: AsyncConnection, batch_id: str, most_lines: int, most_bytes: int, now_ms: int
+    connection: AsyncConnection, which: ColumnElement[bool], most_lines: int, most_bytes: int
 ) -> list[int]:
     """Returns numbers of lines that wait, as many as are within the bounds, and one at least."""
-    free = and_(lines.c.batch_id == batch_id, lines.c.state == jobs.WAITING, lines.c.held_until_ms <= now_ms)
-    wanted = select(lines.c.number, func.length(lines.c.body)).where(free).order_by(lines.c.number).limit(most_lines)
+    wanted = select(lines.c.number, func.length(lines.c.body)).where(which).order_by(lines.c.number).limit(most_lines)
     numbers: list[int] = []
     for number, length in await connection.execute(wanted.with_for_update(skip_locked=True)):
         most_bytes -= length
