@@ -101,8 +101,12 @@ class BatchProtocol(Protocol):
         """Returns what ends it early."""
         ...
 
-    def find(self, target: Target) -> HttpRequest:
-        """Returns what asks for the newest batches."""
+    def find(self, target: Target, page: str) -> HttpRequest:
+        """Returns what asks for batches: the newest, or a page that `next_page` has named."""
+        ...
+
+    def next_page(self, body: bytes) -> str:
+        """Reads of the answer to `find` what the next page is asked for by, empty if there is none."""
         ...
 
     def standing(self, body: bytes) -> Standing:

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from types import MappingProxyType
 from typing import ClassVar, Final
+from urllib.parse import quote
 
 import msgspec
 from msgspec import Raw, Struct, field
@@ -22,6 +23,7 @@ from adapters.types import JSON_HEADERS, HttpRequest, Operation, Target
 _PARENT: Final = "batches/"
 _OVER: Final = ("SUCCEEDED", "FAILED", "CANCELLED", "EXPIRED")
 _CANCELLED: Final = 1
+_LONGEST_TOKEN: Final = 2_000
 _STATUS: Final[Mapping[int, tuple[int, str]]] = MappingProxyType(
     {
         3: (400, "INVALID_ARGUMENT"),
@@ -71,8 +73,9 @@ class _Operation(Struct, frozen=True):
     done: bool = False
 
 
-class _List(Struct, frozen=True):
+class _List(Struct, frozen=True, rename="camel"):
     operations: list[_Operation] = field(default_factory=list[_Operation])
+    next_page_token: str = ""
 
 
 _operation = msgspec.json.Decoder(_Operation).decode
@@ -108,9 +111,17 @@ class GeminiBatches:
         """Returns what ends it early."""
         return HttpRequest("POST", f"{target.base_url}/{_PARENT}{id}:cancel", target.headers)
 
-    def find(self, target: Target) -> HttpRequest:
-        """Returns what asks for the newest batches."""
-        return HttpRequest("GET", f"{target.base_url}/batches?pageSize=100", target.headers)
+    def find(self, target: Target, page: str) -> HttpRequest:
+        """Returns what asks for batches, or for the page that a token stands for."""
+        token = f"&pageToken={quote(page, safe='')}" if page else ""
+        return HttpRequest("GET", f"{target.base_url}/batches?pageSize=100{token}", target.headers)
+
+    def next_page(self, body: bytes) -> str:
+        """Reads the token of a list that goes on."""
+        token = read(_list, body, LIST).next_page_token
+        if len(token) > _LONGEST_TOKEN:
+            raise Malformed(f"{LIST} goes on behind a token of {len(token)} characters")
+        return token
 
     def standing(self, body: bytes) -> Standing:
         """Reads an operation."""

@@ -31,6 +31,8 @@ _PART_BYTES: Final = 4 * 1024 * 1024
 """Of answers, at once."""
 _EARLY_SECONDS: Final = 300.0
 """How much the provider's clock may be behind ours."""
+_MOST_PAGES: Final = 50
+"""Of a list of batches; a page has a hundred."""
 _MOST_SAID: Final = 300
 _MISSING: Final = 404
 _CLEARING_SECONDS: Final = 15.0
@@ -104,11 +106,7 @@ class ProviderBatches:
 
         Raises ProviderUnclear while it cannot be told.
         """
-        body = await self._outline(self._protocol.find(self._deployment.target))
-        try:
-            found = [each for each in self._protocol.found(body) if each.created >= since - _EARLY_SECONDS]
-        except Malformed as error:
-            raise ProviderUnclear(error.message) from None
+        found = await self._begun_since(since - _EARLY_SECONDS)
         if self._protocol.has_names:
             return next((each for each in found if each.name == name), None)
         alike = [each for each in found if each.count == count]
@@ -118,6 +116,21 @@ class ProviderBatches:
         if not all(each.is_over for each in alike):
             raise ProviderUnclear("a batch as long as ours is at work there; its answers will say whether it is ours")
         return None
+
+    async def _begun_since(self, since: float) -> Sequence[Standing]:
+        """Returns all batches that were begun since, page by page: an account may have had many others meanwhile."""
+        found: list[Standing] = []
+        page = ""
+        for _ in range(_MOST_PAGES):
+            body = await self._outline(self._protocol.find(self._deployment.target, page))
+            try:
+                listed, page = self._protocol.found(body), self._protocol.next_page(body)
+            except Malformed as error:
+                raise ProviderUnclear(error.message) from None
+            found += [each for each in listed if each.created >= since]
+            if not page or (listed and all(each.created < since for each in listed)):  # the newest come first
+                return found
+        raise ProviderUnclear(f"there are more than {len(found)} batches there that are newer than ours may be")
 
     async def answers(self, standing: Standing, ids: Sequence[str] = ()) -> AsyncGenerator[list[Answered]]:
         """Gives what became of its requests, some at a time: all of them may be more than fits in memory.

@@ -6,13 +6,14 @@ import asyncio
 import json
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs
 
 import pytest
 
 from gateway.batches import consigning
 from gateway.batches.scheduler import HOLD_SECONDS
 from gateway.storage.base import DAY_MS
-from tests.unit.batches.sent import api_of, house_of, pass_time, there
+from tests.unit.batches.sent import APIS, api_of, house_of, pass_time, there
 from tests.unit.batches.works import ANSWER, OWNER, line, lines
 from tests.upstreams.batch_apis import OpenAIApi
 from tests.upstreams.scripted import Answer, Recorded, json_response, raw, response
@@ -128,6 +129,47 @@ async def test_nothing_is_begun_for_a_batch_that_was_cancelled_while_lines_were_
             pass_time(house, scheduler)
             done = await house.seen(batch)
         assert (done.status, api.batches, api.alone) == ("cancelled", {}, [])
+
+
+@pytest.mark.parametrize("protocol", APIS)
+async def test_a_batch_is_found_among_many_newer_ones(tmp_path: Path, protocol: str) -> None:
+    api = api_of(protocol)
+    pages: list[str] = []
+
+    def turned(request: Recorded) -> Answer:
+        """Answers a question for the list with one batch at a time, ours last."""
+        path, _, query = request.path.partition("?")
+        wanted = {name: values[0] for name, values in parse_qs(query).items()}
+        if request.method != "GET" or not path.endswith("/batches"):
+            return api(request)
+        sent = b"".join(step for step in api(request).steps if isinstance(step, bytes))
+        whole = json.loads(sent.partition(b"\r\n\r\n")[2])
+        name = "operations" if protocol == "gemini" else "data"
+        (ours,) = whole[name]
+        page = wanted.get("after") or wanted.get("after_id") or wanted.get("pageToken") or ""
+        pages.append(page)
+        if page:
+            return json_response({name: [ours]})
+        other = {**ours, "id": "another"}
+        if protocol == "gemini":
+            other = {"name": "batches/another", "metadata": {**ours["metadata"], "displayName": "another"}}
+        other |= {"metadata": {"anyport": "another"}} if protocol == "openai" else {}
+        other |= {"request_counts": {"succeeded": 7}} if protocol == "anthropic" else {}
+        return json_response({name: [other], "has_more": True, "nextPageToken": "a/b"})
+
+    api.is_deaf = True
+    async with house_of(tmp_path, api, script=turned) as house:
+        batch = await house.put(lines(["a"]))
+        async with house.scheduler() as scheduler:
+            await house.seen(batch, lambda each: [c.state for c in each.consignments] == ["sending"])
+            await house.until(lambda: _so(bool(api.batches) and not scheduler._consigning))
+            api.is_deaf = False
+            api.end()
+            pass_time(house, scheduler)
+            await house.until(lambda: _so(len(pages) == 2))
+            pass_time(house, scheduler)
+            assert (await house.seen(batch)).completed == 1
+    assert (api.alone, pages) == ([], ["", "a/b" if protocol == "gemini" else "another"])
 
 
 async def test_what_was_begun_too_late_is_ended_at_the_provider(tmp_path: Path) -> None:
