@@ -12,12 +12,13 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.storage import jobs
 from gateway.storage.engine import Database
-from gateway.storage.jobs import Batch, Consignment, Lane, Line
+from gateway.storage.jobs import Batch, Consignment, Lane, Line, Status
 from gateway.storage.tables import batch_lines as lines
 from gateway.storage.tables import batches
 
 _NEVER_MS: Final = 2**53
 """Until then a consignment holds its lines: it is whoever brings it forward who gives them back."""
+_RUNNING: Final[Status] = "in_progress"
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(Batch).decode
 
@@ -77,7 +78,7 @@ class SqlConsignments:
             others = (consignment if each.id == consignment.id else each for each in batch.consignments)
             return replace(batch, consignments=tuple(others))
 
-        held = batches.c.holder == holder if holder else true()
+        held = and_(batches.c.holder == holder, batches.c.status == _RUNNING) if holder else true()
         batch = await self._change(and_(batches.c.id == batch_id, held), changed)
         return batch if batch is not None and consignment in batch.consignments else None
 

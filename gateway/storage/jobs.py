@@ -261,7 +261,7 @@ class Jobs(Protocol):
         ...
 
     async def put_consignment(self, batch_id: str, consignment: Consignment, holder: str = "") -> Batch | None:
-        """Notes how it stands with a consignment, whoever holds the batch, or only if `holder` does.
+        """Notes how it stands with a consignment, whoever holds the batch, or only if `holder` does and it still runs.
 
         Returns the batch if that was so, and it still has the consignment.
         """

@@ -13,6 +13,7 @@ import pytest
 from gateway.batches import consigning
 from gateway.batches.scheduler import HOLD_SECONDS
 from gateway.storage.base import DAY_MS
+from gateway.storage.jobs import Batch
 from tests.unit.batches.sent import APIS, api_of, house_of, pass_time, there
 from tests.unit.batches.works import ANSWER, OWNER, line, lines
 from tests.upstreams.batch_apis import OpenAIApi
@@ -129,6 +130,42 @@ async def test_nothing_is_begun_for_a_batch_that_was_cancelled_while_lines_were_
             pass_time(house, scheduler)
             done = await house.seen(batch)
         assert (done.status, api.batches, api.alone) == ("cancelled", {}, [])
+
+
+async def test_answers_are_told_once_if_the_batch_is_cancelled_while_they_are_fetched(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    api = api_of("openai")
+    async with house_of(tmp_path, api) as house:
+        jobs = (await house.storage()).jobs
+        hold, end_line = jobs.hold, jobs.end_line
+        is_cancelled, was_tried = False, asyncio.Event()
+
+        async def seen(*said: Any) -> Batch | None:
+            found = await hold(*said)
+            if is_cancelled:
+                was_tried.set()
+            return found
+
+        async def late(*said: Any) -> bool:
+            nonlocal is_cancelled
+            if not is_cancelled:
+                await jobs.cancel(OWNER, "batch_1", house.now_ms())
+                is_cancelled = True
+                one.wake()
+                two.wake()
+                await asyncio.wait_for(was_tried.wait(), 20)
+            return await end_line(*said)
+
+        batch = await house.put(lines(["a", "b"]))
+        async with house.scheduler() as one, house.scheduler() as two:
+            await there(house, batch)
+            monkeypatch.setattr(jobs, "hold", seen)
+            monkeypatch.setattr(jobs, "end_line", late)
+            api.end()
+            pass_time(house, one)
+            done = await house.seen(batch)
+        assert (done.status, done.completed, len(house.told)) == ("cancelled", 2, 2)
 
 
 @pytest.mark.parametrize("protocol", APIS)
