@@ -36,7 +36,7 @@ def read(decode: Callable[[bytes], T], body: bytes, what: str) -> T:
     """Returns what an answer says; raises Malformed, which says of what it is."""
     try:
         return decode(body)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
         raise Malformed(f"{what} cannot be read: {error}") from None
 
 
@@ -101,8 +101,12 @@ class BatchProtocol(Protocol):
         """Returns what ends it early."""
         ...
 
-    def find(self, target: Target) -> HttpRequest:
-        """Returns what asks for the newest batches."""
+    def find(self, target: Target, page: str) -> HttpRequest:
+        """Returns what asks for batches: the newest, or a page that `next_page` has named."""
+        ...
+
+    def next_page(self, body: bytes) -> str:
+        """Reads of the answer to `find` what the next page is asked for by, empty if there is none."""
         ...
 
     def standing(self, body: bytes) -> Standing:

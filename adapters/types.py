@@ -45,6 +45,10 @@ class Operation(StrEnum):
     MODELS = "models"
 
 
+WRITING: Final = frozenset({Operation.CHAT, Operation.COMPLETIONS})
+"""What writes text, which is what nearly all models do."""
+
+
 class Call(Struct, frozen=True):
     """The client's request, parsed once and never changed."""
 

@@ -54,6 +54,7 @@ class _Batch(Struct, frozen=True):
 
 class _List(Struct, frozen=True):
     data: list[_Batch] = field(default_factory=list[_Batch])
+    has_more: bool = False
 
 
 class _Kind(Struct, frozen=True):
@@ -107,9 +108,15 @@ class AnthropicBatches:
         """Returns what ends it early."""
         return HttpRequest("POST", f"{_url(target)}/{id}/cancel", _headers(target))
 
-    def find(self, target: Target) -> HttpRequest:
-        """Returns what asks for the newest batches."""
-        return HttpRequest("GET", f"{_url(target)}?limit=100", _headers(target))
+    def find(self, target: Target, page: str) -> HttpRequest:
+        """Returns what asks for the newest batches, or for those after one."""
+        after = f"&after_id={page}" if page else ""
+        return HttpRequest("GET", f"{_url(target)}?limit=100{after}", _headers(target))
+
+    def next_page(self, body: bytes) -> str:
+        """Reads the id of the last batch of a list that goes on."""
+        found = read(_list, body, LIST)
+        return plain_id(found.data[-1].id) if found.has_more and found.data else ""
 
     def standing(self, body: bytes) -> Standing:
         """Reads a batch."""

@@ -9,18 +9,21 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from types import MappingProxyType
 from typing import ClassVar, Final
+from urllib.parse import quote
 
 import msgspec
 from msgspec import Raw, Struct, field
 
 from adapters.batches import ANSWER, BATCH, LIST, NEVER_MADE, Answered, Item, Standing, plain_id, read
 from adapters.codec import encode
+from adapters.errors import Malformed
 from adapters.gemini.request import model_path
 from adapters.types import JSON_HEADERS, HttpRequest, Operation, Target
 
 _PARENT: Final = "batches/"
 _OVER: Final = ("SUCCEEDED", "FAILED", "CANCELLED", "EXPIRED")
 _CANCELLED: Final = 1
+_LONGEST_TOKEN: Final = 2_000
 _STATUS: Final[Mapping[int, tuple[int, str]]] = MappingProxyType(
     {
         3: (400, "INVALID_ARGUMENT"),
@@ -70,8 +73,9 @@ class _Operation(Struct, frozen=True):
     done: bool = False
 
 
-class _List(Struct, frozen=True):
+class _List(Struct, frozen=True, rename="camel"):
     operations: list[_Operation] = field(default_factory=list[_Operation])
+    next_page_token: str = ""
 
 
 _operation = msgspec.json.Decoder(_Operation).decode
@@ -107,9 +111,17 @@ class GeminiBatches:
         """Returns what ends it early."""
         return HttpRequest("POST", f"{target.base_url}/{_PARENT}{id}:cancel", target.headers)
 
-    def find(self, target: Target) -> HttpRequest:
-        """Returns what asks for the newest batches."""
-        return HttpRequest("GET", f"{target.base_url}/batches?pageSize=100", target.headers)
+    def find(self, target: Target, page: str) -> HttpRequest:
+        """Returns what asks for batches, or for the page that a token stands for."""
+        token = f"&pageToken={quote(page, safe='')}" if page else ""
+        return HttpRequest("GET", f"{target.base_url}/batches?pageSize=100{token}", target.headers)
+
+    def next_page(self, body: bytes) -> str:
+        """Reads the token of a list that goes on."""
+        token = read(_list, body, LIST).next_page_token
+        if len(token) > _LONGEST_TOKEN:
+            raise Malformed(f"{LIST} goes on behind a token of {len(token)} characters")
+        return token
 
     def standing(self, body: bytes) -> Standing:
         """Reads an operation."""
@@ -146,10 +158,14 @@ class GeminiBatches:
 
 def _standing(operation: _Operation) -> Standing:
     about = operation.metadata
+    try:
+        count = int(about.batch_stats.request_count)
+    except ValueError:
+        raise Malformed(f"{BATCH} has a `requestCount` that is no number") from None
     return Standing(
         plain_id(operation.name.removeprefix(_PARENT)),
         operation.done or about.state.endswith(_OVER),
         about.display_name,
-        int(about.batch_stats.request_count),
+        count,
         created=about.create_time.timestamp() if about.create_time else 0.0,
     )

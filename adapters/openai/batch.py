@@ -50,6 +50,7 @@ class _Batch(Struct, frozen=True):
 
 class _List(Struct, frozen=True):
     data: list[_Batch] = field(default_factory=list[_Batch])
+    has_more: bool = False
 
 
 class _Response(Struct, frozen=True):
@@ -102,9 +103,15 @@ class OpenAIBatches:
         """Returns what ends it early."""
         return HttpRequest("POST", f"{target.base_url}/batches/{id}/cancel", target.headers)
 
-    def find(self, target: Target) -> HttpRequest:
-        """Returns what asks for the newest batches."""
-        return HttpRequest("GET", f"{target.base_url}/batches?limit=100", target.headers)
+    def find(self, target: Target, page: str) -> HttpRequest:
+        """Returns what asks for the newest batches, or for those after one."""
+        after = f"&after={page}" if page else ""
+        return HttpRequest("GET", f"{target.base_url}/batches?limit=100{after}", target.headers)
+
+    def next_page(self, body: bytes) -> str:
+        """Reads the id of the last batch of a list that goes on."""
+        found = read(_list, body, LIST)
+        return plain_id(found.data[-1].id) if found.has_more and found.data else ""
 
     def standing(self, body: bytes) -> Standing:
         """Reads a batch."""
@@ -138,7 +145,7 @@ class OpenAIBatches:
 def _uploaded(answer: bytes) -> str:
     try:
         return plain_id(_file(answer).id)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
         raise Malformed("the answer to the upload of a batch has no `id`") from None
 
 

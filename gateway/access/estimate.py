@@ -14,7 +14,7 @@ from typing import Final
 import msgspec
 from msgspec import Raw, Struct
 
-from adapters.types import Operation
+from adapters.types import WRITING
 from gateway.routing.asking import BYTES_PER_TOKEN, Asking
 
 _FEWEST_BYTES_PER_TOKEN: Final = 2
@@ -37,7 +37,6 @@ _MOST_MEDIA: Final = 1_000
 """Parts whose base64 is told apart from text; that of more is counted as text."""
 _THINKING: Final = ("thinking", "additionalModelRequestFields")
 _BUDGET: Final = re.compile(rb'"budget_tokens"\s*:\s*(\d{1,10})')
-_WRITING: Final = (Operation.CHAT, Operation.COMPLETIONS)
 _MOST: Final = 10**9
 _items = msgspec.json.Decoder(list[Raw])
 
@@ -60,7 +59,7 @@ def tokens_of(asking: Asking, assumed_output: int) -> Tokens:
         size, media = _without_media(asking)
     about = size // BYTES_PER_TOKEN + media
     most_input = -(-size // _FEWEST_BYTES_PER_TOKEN) + media
-    if asking.call.operation not in _WRITING:
+    if asking.call.operation not in WRITING:
         return Tokens(about, most_input, 0)
     most = max(_number(asking, "max_completion_tokens"), _number(asking, "max_tokens")) or assumed_output
     most += _thoughts(asking)

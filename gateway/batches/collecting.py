@@ -16,7 +16,7 @@ from gateway.batches.held import HeldMoney
 from gateway.batches.lines import lost, refused
 from gateway.batches.provider import ProviderBatches, ProviderRefused, ProviderUnclear
 from gateway.batches.running import Done, Ending
-from gateway.batches.visit import HoldLost, Visit
+from gateway.batches.visit import HoldLost, Visit, end_of
 from gateway.errors import GatewayError, Internal
 from gateway.storage.base import DAY_MS
 from gateway.storage.jobs import COMPLETED, FAILED, Consignment, Line
@@ -52,22 +52,25 @@ class Collector:
             else:
                 await self._look(visit, way, lines, provider)
         except (ProviderRefused, ProviderUnclear, GatewayError) as error:
-            if visit.is_ending and self._now_ms() > visit.batch.expires_at_ms + _PATIENCE_MS:
+            if self._is_too_late(visit):
                 await self._give_up(visit, consignment, lines, str(error))  # else the batch would never end
                 return
             _log.warning("a batch of %s at %s cannot be looked at: %s", visit.batch.id, consignment.deployment, error)
             if visit.is_ending and consignment.state == "there":
-                consignment = replace(consignment, since_ms=self._now_ms())
+                # Whoever has ended it may have a clock that is ahead of ours.
+                consignment = replace(consignment, since_ms=max(self._now_ms(), end_of(visit.batch)))
             await self._later(visit, consignment)
 
-    async def is_there(self, visit: Visit, consignment: Consignment, standing: Standing) -> None:
-        """Notes what the provider calls it, whoever holds the batch."""
+    async def is_there(self, visit: Visit, consignment: Consignment, standing: Standing) -> bool:
+        """Notes what the provider calls it, whoever holds the batch; returns False if that has it no more."""
         now_ms = self._now_ms()
         there = replace(
             consignment, state="there", remote_id=standing.id, since_ms=now_ms, look_at_ms=now_ms + _SHORTEST_MS
         )
-        await visit.jobs.put_consignment(visit.batch.id, there)
+        if await visit.jobs.put_consignment(visit.batch.id, there) is None:
+            return False
         _log.info("%s has %d lines of %s as %s", there.deployment, there.count, visit.batch.id, there.remote_id)
+        return True
 
     async def drop(self, visit: Visit, consignment: Consignment) -> None:
         """Forgets a consignment; lines of it that are not done wait again. Raises HoldLost."""
@@ -109,6 +112,8 @@ class Collector:
             now_ms = self._now_ms()
             cancelling = replace(consignment, state="cancelling", since_ms=now_ms, look_at_ms=now_ms + _SHORTEST_MS)
             await visit.jobs.put_consignment(visit.batch.id, cancelling)
+        elif self._is_too_late(visit):
+            raise ProviderUnclear("it has not come to its end there, a day after that of the batch")
         else:
             await self._later(visit, consignment)
 
@@ -147,6 +152,9 @@ class Collector:
         for line in lines:
             await visit.jobs.end_line(line, consignment.id, FAILED, lost(line))
         await self.drop(visit, consignment)
+
+    def _is_too_late(self, visit: Visit) -> bool:
+        return visit.is_ending and self._now_ms() > visit.batch.expires_at_ms + _PATIENCE_MS
 
     async def _later(self, visit: Visit, consignment: Consignment) -> None:
         now_ms = self._now_ms()

@@ -14,16 +14,18 @@ import asyncio
 import logging
 import secrets
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Final
 
 from msgspec.structs import replace
 
+from adapters.batches import Standing
 from gateway.batches.collecting import Collector
 from gateway.batches.consigned import ConsignedLines, Prepared, item_of, public_model
 from gateway.batches.held import HeldMoney
 from gateway.batches.lines import ENDPOINTS
 from gateway.batches.provider import CALL_SECONDS, ProviderBatches, ProviderRefused, ProviderUnclear
-from gateway.batches.visit import HoldLost, Visit
+from gateway.batches.visit import HoldLost, Visit, end_of
 from gateway.credentials.keyring import Key
 from gateway.runtime import Runtime
 from gateway.storage.jobs import Batch, Consignment, Jobs, Line
@@ -31,6 +33,8 @@ from gateway.storage.jobs import Batch, Consignment, Jobs, Line
 _MOST_LINES: Final = 2_000
 _MOST_BYTES: Final = 15 * 1024 * 1024
 """Of one consignment: what is sent is in memory at once."""
+_MOST_ROUNDS: Final = 8
+"""Over all lines: where a route sends neighbours to different places, each round finds fewer of them."""
 _SENDING_MS: Final = int(2 * CALL_SECONDS * 1000)
 """How long after it was about to be sent nobody else asks what became of that."""
 _READ_MS: Final = 15_000
@@ -85,8 +89,7 @@ class Consigner:
                 if _is_looked_at(each, batch, now_ms):
                     await self._step(visit, each)
             if batch.lane == "provider" and not visit.is_ending:
-                while await self._consign(visit):
-                    pass
+                await self._consign_all(visit)
                 await jobs.set_lane(batch.id, "ordinary")
         except HoldLost:
             _log.info("%s was taken by another one, or cancelled, while it was at a provider", batch.id)
@@ -101,12 +104,25 @@ class Consigner:
         else:
             await self._collector.step(visit, consignment, lines)
 
-    async def _consign(self, visit: Visit) -> bool:
-        """Sends some of the lines that wait; says whether there may be more."""
+    async def _consign_all(self, visit: Visit) -> None:
+        """Sends lines that wait, from the first to the last, and again those that went elsewhere than their neighbours.
+
+        Never from the first after each consignment: lines that cannot go would be prepared again for each that can.
+        """
+        for _ in range(_MOST_ROUNDS):
+            last = -1
+            while lines := await self._consign(visit, last):
+                last = lines[-1].number
+            if lines is None or last < 0:
+                return
+
+    async def _consign(self, visit: Visit, after: int) -> Sequence[Line] | None:
+        """Sends some of the lines that wait behind one; returns those that were looked at, None if no more may go."""
         now_ms = self._now_ms()
         new = Consignment(secrets.token_hex(12), "", "new", now_ms)
-        lines = await visit.jobs.consign(visit.batch.id, visit.holder, new, _MOST_LINES, _MOST_BYTES, now_ms)
-        return bool(lines) and await self._send(visit, new, lines)
+        place = visit.batch.id, visit.holder
+        lines = await visit.jobs.consign(*place, new, _MOST_LINES, _MOST_BYTES, now_ms, after=after)
+        return lines if not lines or await self._send(visit, new, lines) else None
 
     async def _send(self, visit: Visit, consignment: Consignment, lines: Sequence[Line]) -> bool:
         """Sends a consignment of which the provider has nothing; says whether another one may follow."""
@@ -124,8 +140,12 @@ class Consigner:
             sending = await self._begin(visit, replace(consignment, uploaded=_short(uploaded)), chosen, key)
             for line in others:
                 await visit.jobs.give_back(line, consignment.id, 0, is_tried=False)
+            if others:  # which may have taken long
+                sending = await self._about_to_send(visit, sending)
             standing = await provider.submit(operation, items, consignment.id, uploaded)
-            await self._collector.is_there(visit, sending, standing)
+            if not await self._collector.is_there(visit, sending, standing):
+                await self._stop(visit, provider, standing)
+                raise HoldLost
             return True
         except HoldLost:
             self._held.release(consignment.id)
@@ -146,26 +166,37 @@ class Consigner:
 
     async def _begin(self, visit: Visit, consignment: Consignment, chosen: Sequence[Prepared], key: Key) -> Consignment:
         """Writes down that a consignment is about to be sent; raises HoldLost if it is not to be."""
-        deployment, now_ms = chosen[0].deployment, self._now_ms()
+        deployment = chosen[0].deployment
         sending = replace(
             consignment,
             deployment=deployment.id,
             state="sending",
-            since_ms=now_ms,
-            look_at_ms=now_ms + _SENDING_MS,
             provider=deployment.provider,
             model=public_model(deployment),
             price=deployment.price if deployment.is_price_own else None,
             key=key.account.fingerprint,
-            sent_ms=now_ms,
+            sent_ms=self._now_ms(),
             count=len(chosen),
             reserved_nano_usd=self._held.nano_usd(consignment.id),
         )
+        return await self._about_to_send(visit, sending)
+
+    async def _about_to_send(self, visit: Visit, consignment: Consignment) -> Consignment:
+        """Writes down that for a while nobody need ask what became of it; raises HoldLost if it is not to be sent."""
+        now_ms = self._now_ms()
+        sending = replace(consignment, since_ms=now_ms, look_at_ms=now_ms + _SENDING_MS)
         if _is_ending(visit.batch, now_ms):
             raise HoldLost
         if await visit.jobs.put_consignment(visit.batch.id, sending, visit.holder) is None:
             raise HoldLost
         return sending
+
+    async def _stop(self, visit: Visit, provider: ProviderBatches, standing: Standing) -> None:
+        """Ends what was begun though others had found that there is nothing, and make the lines themselves."""
+        said = "%s has lines of %s as %s that are made elsewhere, too: this process was held up; it is cancelled there"
+        _log.warning(said, provider.name, visit.batch.id, standing.id)
+        with suppress(ProviderRefused, ProviderUnclear):
+            await provider.cancel(standing.id)
 
     async def _chosen(
         self, visit: Visit, consignment: Consignment, lines: Sequence[Line]
@@ -204,5 +235,5 @@ def _is_looked_at(consignment: Consignment, batch: Batch, now_ms: int) -> bool:
     """Says whether something is to be done: in its time, and at once when the batch has to end, but that once."""
     if consignment.look_at_ms <= now_ms:
         return True
-    end_ms = batch.cancelling_at_ms or batch.expires_at_ms
-    return _is_ending(batch, now_ms) and consignment.state in ("new", "there") and consignment.since_ms < end_ms
+    is_new_to_us = consignment.state in ("new", "there") and consignment.since_ms < end_of(batch)
+    return _is_ending(batch, now_ms) and is_new_to_us

@@ -48,7 +48,8 @@ class HeldMoney:
     def nano_usd(self, id: str) -> dict[str, int]:
         """Returns what the lines of a consignment may cost at most, by the owners of the budgets."""
         sums: dict[str, int] = {}
-        for lease in self._held[id].leases.values():
+        held = self._held.get(id)
+        for lease in held.leases.values() if held is not None else ():  # others may have ended it meanwhile
             for owner, nano_usd in lease.held_nano_usd().items():
                 sums[owner] = sums.get(owner, 0) + nano_usd
         return sums

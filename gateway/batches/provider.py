@@ -31,6 +31,8 @@ _PART_BYTES: Final = 4 * 1024 * 1024
 """Of answers, at once."""
 _EARLY_SECONDS: Final = 300.0
 """How much the provider's clock may be behind ours."""
+_MOST_PAGES: Final = 50
+"""Of a list of batches; a page has a hundred."""
 _MOST_SAID: Final = 300
 _MISSING: Final = 404
 _CLEARING_SECONDS: Final = 15.0
@@ -60,6 +62,11 @@ class ProviderBatches:
         self._deployment = deployment
         self._key = key
         self._protocol = BATCHES[deployment.adapter.protocol]
+
+    @property
+    def name(self) -> str:
+        """The deployment's."""
+        return self._deployment.id
 
     async def upload(self, operation: Operation, items: Sequence[Item], name: str) -> bytes:
         """Sends what comes before a batch; nothing is begun by that. Raises ProviderRefused."""
@@ -99,11 +106,7 @@ class ProviderBatches:
 
         Raises ProviderUnclear while it cannot be told.
         """
-        body = await self._outline(self._protocol.find(self._deployment.target))
-        try:
-            found = [each for each in self._protocol.found(body) if each.created >= since - _EARLY_SECONDS]
-        except Malformed as error:
-            raise ProviderUnclear(error.message) from None
+        found = await self._begun_since(since - _EARLY_SECONDS)
         if self._protocol.has_names:
             return next((each for each in found if each.name == name), None)
         alike = [each for each in found if each.count == count]
@@ -113,6 +116,21 @@ class ProviderBatches:
         if not all(each.is_over for each in alike):
             raise ProviderUnclear("a batch as long as ours is at work there; its answers will say whether it is ours")
         return None
+
+    async def _begun_since(self, since: float) -> Sequence[Standing]:
+        """Returns all batches that were begun since, page by page: an account may have had many others meanwhile."""
+        found: list[Standing] = []
+        page = ""
+        for _ in range(_MOST_PAGES):
+            body = await self._outline(self._protocol.find(self._deployment.target, page))
+            try:
+                listed, page = self._protocol.found(body), self._protocol.next_page(body)
+            except Malformed as error:
+                raise ProviderUnclear(error.message) from None
+            found += [each for each in listed if each.created >= since]
+            if not page or (listed and all(each.created < since for each in listed)):  # the newest come first
+                return found
+        raise ProviderUnclear(f"there are more than {len(found)} batches there that are newer than ours may be")
 
     async def answers(self, standing: Standing, ids: Sequence[str] = ()) -> AsyncGenerator[list[Answered]]:
         """Gives what became of its requests, some at a time: all of them may be more than fits in memory.
@@ -130,7 +148,7 @@ class ProviderBatches:
                 async for texts in parts:
                     found = await self._read(texts)
                     for number, each in enumerate(found, count):
-                        if not each.id:
+                        if not each.id and number < len(ids):  # of more there is no order that could be known
                             nameless.append((number, each))
                             held_bytes += len(each.body)
                     if held_bytes > MAX_RESPONSE_BYTES:
@@ -144,8 +162,13 @@ class ProviderBatches:
 
     async def withdraw(self, uploaded: bytes) -> None:
         """Takes an upload away of which no batch was begun."""
-        if uploaded:
-            await self._clear(self._protocol.withdrawal(self._deployment.target, uploaded))
+        if not uploaded:
+            return
+        try:
+            requests = self._protocol.withdrawal(self._deployment.target, uploaded)
+        except Malformed:  # it was never said what it is called
+            return
+        await self._clear(requests)
 
     async def clear(self, standing: Standing) -> None:
         """Takes away what a batch that is over leaves there."""

@@ -21,3 +21,8 @@ class Visit(Struct, frozen=True):
     holder: str
     is_ending: bool
     """It was cancelled, or its time is over."""
+
+
+def end_of(batch: Batch) -> int:
+    """Returns when a batch that is ending has begun to, in milliseconds since the epoch."""
+    return batch.cancelling_at_ms or batch.expires_at_ms

@@ -12,7 +12,7 @@ from msgspec import Struct
 from adapters.errors import Malformed, UpstreamSaid
 from adapters.failures import Failure, FailureKind
 from adapters.gathered import gather_reply, is_stream
-from adapters.types import MAX_EVENT_BYTES, Call, Head, Headers, HttpRequest, Operation, Reply, Usage
+from adapters.types import MAX_EVENT_BYTES, WRITING, Call, Head, Headers, HttpRequest, Reply, Usage
 from gateway.credentials.errors import CredentialUnavailable
 from gateway.credentials.keyring import Key
 from gateway.credentials.learned import learn
@@ -249,6 +249,6 @@ def _no_content(deadline: Deadline) -> Failure:
 def _reply(deployment: Deployment, call: Call, head: Head, body: bytes) -> Reply:
     """Returns the checked answer, put together if the upstream has streamed it unasked."""
     adapter, target = deployment.adapter, deployment.target
-    if is_stream(body) and call.operation in (Operation.CHAT, Operation.COMPLETIONS):
+    if is_stream(body) and call.operation in WRITING:
         return gather_reply(adapter, call, target, head, body)
     return adapter.reply(call, target, head, body)

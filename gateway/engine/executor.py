@@ -16,7 +16,7 @@ from msgspec import Struct
 from adapters.errors import Malformed, Unsupported
 from adapters.failures import Failure, FailureKind
 from adapters.parts import join_replies, sum_usage
-from adapters.types import Call, Headers, HttpRequest, Usage
+from adapters.types import WRITING, Call, Headers, HttpRequest, Usage
 from gateway.credentials.scrub import Scrubber
 from gateway.domain import Attempt, Outcome
 from gateway.engine.answer import Answer, Deadline, SingleStream, Stream
@@ -247,6 +247,7 @@ class Executor:
             is_first=step.is_first,
             charged=step.charged,
             tokens=run.plan.tokens,
+            is_chat=run.call.operation in WRITING,
         )
         order = Order(
             run.call,

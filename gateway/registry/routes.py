@@ -29,6 +29,7 @@ from gateway.settings.model import Settings
 from gateway.settings.route import (
     DeploymentSettings,
     FallbackSettings,
+    LimitSettings,
     MirrorSettings,
     RouteSettings,
     RuleSettings,
@@ -54,6 +55,8 @@ class RouteBook:
         self.policy = HealthPolicy(**settings.health.model_dump(exclude={"probe_seconds"}))
         self.states = states or LiveStates()
         routes = settings.routes
+        self._said: dict[str, DeploymentSettings] | None = None
+        """By `provider/model`: what has a price or limits, once anybody has called a model by that."""
         self.wildcards: Sequence[str] = [name for name in routes if "*" in name]
         self.names: Mapping[str, str] = _names(routes)
 
@@ -97,19 +100,36 @@ class RouteBook:
         upstream, provider = self._settings.upstream, found.key_ring.spec.id
         # Only where it takes over from a route anybody asks for its window, and then the data has been read.
         facts = facts_of(provider, found.target.model, datetime.now(UTC)) if self._settings.routes else UNKNOWN
+        said = self._said_of(found.id)
+        named = replace(found, id=(said.name if said else None) or self._show(found.id))
+        capacity = _capacity(said.limits) if said else Capacity()
         deployment = replace(
-            found,
-            id=self._show(found.id),
-            vitals=self._state(found, Capacity()),
+            named,
+            vitals=self._state(named, capacity),
             waits=waits_of(upstream, patience=self._catalogue.patience(provider)),
             context_window=facts.context_window,
+            price=settled_price(said.price) if said and said.price else None,
+            is_price_own=said is not None and said.price is not None,
+            is_limited=capacity.tokens_per_minute is not None,
         )
         return Route(
-            name=deployment.id,
+            name=self._show(found.id),
             deployments=(deployment,),
             total=total_of(upstream),
             max_ejected_share=self.policy.max_ejected_share,
         )
+
+    def _said_of(self, id: str) -> DeploymentSettings | None:
+        """Returns what the file says of a deployment that can be called by its own name, too; the first that does."""
+        if self._said is None:
+            self._said = {}
+            for route in self._settings.routes.values():
+                for each in route.deployments:
+                    if each.provider is None and not each.keys and not each.profile and (each.price or _limits(each)):
+                        found = self._catalogue.deploy(each.model)
+                        if not isinstance(found, str):
+                            self._said.setdefault(found.id, each)
+        return self._said.get(id)
 
     def reasons(self) -> list[str]:
         """Returns why deployments of the file cannot be used, a sentence each; the others are served all the same."""
@@ -158,8 +178,7 @@ class RouteBook:
         spec = found.key_ring.spec
         facts = facts_of(spec.id, found.target.model, datetime.now(UTC))
         price = settled_price(said.price) if said.price else facts.price
-        limits = said.limits
-        capacity = Capacity(limits.max_in_flight, limits.requests_per_minute, limits.tokens_per_minute)
+        capacity = _capacity(said.limits)
         named = replace(found, id=said.name or self._show(found.id))
         return replace(
             named,
@@ -177,7 +196,7 @@ class RouteBook:
             context_window=said.context_window or facts.context_window,
             price=price,
             is_price_own=said.price is not None,
-            is_limited=limits.tokens_per_minute is not None,
+            is_limited=capacity.tokens_per_minute is not None,
         )
 
     def _state(self, deployment: Deployment, capacity: Capacity) -> Vitals:
@@ -193,6 +212,14 @@ def fingerprint_of(deployment: Deployment) -> str:
     place = f"{parts.scheme}://{parts.hostname}:{parts.port}{parts.path}"
     said = f"{deployment.id}\0{target.model}\0{place}".encode("utf-8", "surrogatepass")
     return hashlib.blake2b(said, digest_size=8, person=b"anyport-place").hexdigest()
+
+
+def _capacity(limits: LimitSettings) -> Capacity:
+    return Capacity(limits.max_in_flight, limits.requests_per_minute, limits.tokens_per_minute)
+
+
+def _limits(said: DeploymentSettings) -> bool:
+    return _capacity(said.limits) != Capacity()
 
 
 def _names(routes: Mapping[str, RouteSettings]) -> dict[str, str]:

@@ -15,6 +15,7 @@ import asyncio
 import hashlib
 import logging
 import os
+import stat
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -50,6 +51,7 @@ class Said(NamedTuple):
     settings: bytes | None
     providers: bytes | None
     secrets: Mapping[SecretFile, bytes | None]
+    """With what others may do with them: a secret that all may write is refused, until that is taken away."""
 
 
 class ConfigWatch:
@@ -145,7 +147,7 @@ class ConfigWatch:
         return Said(digest_of(self._path), listed, self._read_secrets())
 
     def _read_secrets(self) -> Mapping[SecretFile, bytes | None]:
-        return {file: digest_of(file.path, may_be_empty=False) for file in self._files}
+        return {file: digest_of(file.path, is_secret=True) for file in self._files}
 
 
 def mark_of(path: Path | str) -> Mark:
@@ -157,12 +159,14 @@ def mark_of(path: Path | str) -> Mark:
     return found.st_mtime_ns, found.st_size, found.st_ino, found.st_ctime_ns
 
 
-def digest_of(path: Path | str, *, may_be_empty: bool = True) -> bytes | None:
-    """Returns what a file says, in 16 bytes; None if it cannot be read."""
+def digest_of(path: Path | str, *, is_secret: bool = False) -> bytes | None:
+    """Returns what a file says, in 16 bytes; None if it cannot be read, or is a secret and says nothing."""
     try:
         found = read_regular(path, _MOST_BYTES)
     except (OSError, ValueError):
         return None
-    if found is None or not (may_be_empty or found[0].strip()):
+    if found is None or (is_secret and not found[0].strip()):
         return None
-    return hashlib.blake2b(found[0], digest_size=16).digest()
+    data, mode = found
+    of_others = bytes([mode & (stat.S_IROTH | stat.S_IWOTH)]) if is_secret else b""
+    return hashlib.blake2b(data, digest_size=16, key=of_others).digest()

@@ -53,14 +53,25 @@ class Running(Struct):
     began: float
     tokens: int
     is_probe: bool
+    is_chat: bool
     spent: int | None = None
     """Tokens that it has really cost, as far as the upstream has said."""
 
 
 def begin(
-    deployment: Deployment, key: Key, now: float, *, is_first: bool, charged: Deployment | None, tokens: int = 0
+    deployment: Deployment,
+    key: Key,
+    now: float,
+    *,
+    is_first: bool,
+    charged: Deployment | None,
+    tokens: int = 0,
+    is_chat: bool = True,
 ) -> Running:
-    """Notes that an attempt begins; `charged` is the deployment whose failure made it necessary and has to be paid."""
+    """Notes that an attempt begins; `charged` is the deployment whose failure made it necessary and has to be paid.
+
+    `is_chat` if it is for what nearly all models do: to complete a text.
+    """
     if tokens:
         # A client writes what it wants at most: more than a whole minute would keep everybody else away for longer.
         tokens = min(tokens, deployment.vitals.limits.tokens_per_minute or tokens)
@@ -69,7 +80,7 @@ def begin(
         charged.vitals.counts.retried(now)
     deployment.key_ring.used(key, now)
     key.state.in_flight += 1
-    return Running(deployment, key, now, tokens, is_probe)
+    return Running(deployment, key, now, tokens, is_probe, is_chat)
 
 
 def begin_well(running: Running, now: float) -> Sequence[Event]:
@@ -143,6 +154,8 @@ def _strike(resting: Vitals | KeyState, began: float) -> int:
 def _is_believed(running: Running, failure: Failure, now: float) -> bool:
     """True if what failed is to rest for it: a refusal that will not pass soon is doubted where all was well."""
     verdict = verdict_on(failure)
+    if failure.kind is FailureKind.MODEL_MISSING and not running.is_chat:
+        return False  # a model that only chats has no embeddings, say, and a 404 for them often reads like this
     if verdict.pause_seconds is None or told_seconds(failure) is not None or failure.code == NO_CREDENTIAL:
         return True
     doubt = running.deployment.vitals.doubt if verdict.rests is Scope.DEPLOYMENT else _refused(running, failure).doubt

@@ -12,12 +12,13 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.storage import jobs
 from gateway.storage.engine import Database
-from gateway.storage.jobs import Batch, Consignment, Lane, Line
+from gateway.storage.jobs import Batch, Consignment, Lane, Line, Status
 from gateway.storage.tables import batch_lines as lines
 from gateway.storage.tables import batches
 
 _NEVER_MS: Final = 2**53
 """Until then a consignment holds its lines: it is whoever brings it forward who gives them back."""
+_RUNNING: Final[Status] = "in_progress"
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(Batch).decode
 
@@ -38,15 +39,24 @@ class SqlConsignments:
         await self._database.write(run)
 
     async def consign(
-        self, batch_id: str, holder: str, consignment: Consignment, most_lines: int, most_bytes: int, now_ms: int
+        self,
+        batch_id: str,
+        holder: str,
+        consignment: Consignment,
+        most_lines: int,
+        most_bytes: int,
+        now_ms: int,
+        *,
+        after: int = -1,
     ) -> list[Line]:
-        """Holds lines that wait in the name of a consignment."""
+        """Holds lines behind a number that wait in the name of a consignment."""
 
         async def run(connection: AsyncConnection) -> list[Line]:
             batch = await _locked(connection, and_(batches.c.id == batch_id, batches.c.holder == holder))
             if batch is None or batch.status != "in_progress" or batch.expires_at_ms <= now_ms:
                 return []
-            numbers = await _waiting(connection, batch_id, most_lines, most_bytes, now_ms)
+            waiting = and_(_is_free(batch_id, now_ms), lines.c.number > after)
+            numbers = await _waiting(connection, waiting, most_lines, most_bytes)
             if not numbers:
                 return []
             held = {"state": jobs.TAKEN, "holder": consignment.id, "held_until_ms": _NEVER_MS}
@@ -68,7 +78,7 @@ class SqlConsignments:
             others = (consignment if each.id == consignment.id else each for each in batch.consignments)
             return replace(batch, consignments=tuple(others))
 
-        held = batches.c.holder == holder if holder else true()
+        held = and_(batches.c.holder == holder, batches.c.status == _RUNNING) if holder else true()
         batch = await self._change(and_(batches.c.id == batch_id, held), changed)
         return batch if batch is not None and consignment in batch.consignments else None
 
@@ -125,12 +135,15 @@ async def _put(connection: AsyncConnection, batch: Batch) -> None:
     await connection.execute(update(batches).where(batches.c.id == batch.id).values(document=_encode(batch)))
 
 
+def _is_free(batch_id: str, now_ms: int) -> ColumnElement[bool]:
+    return and_(lines.c.batch_id == batch_id, lines.c.state == jobs.WAITING, lines.c.held_until_ms <= now_ms)
+
+
 async def _waiting(
-    connection: AsyncConnection, batch_id: str, most_lines: int, most_bytes: int, now_ms: int
+    connection: AsyncConnection, which: ColumnElement[bool], most_lines: int, most_bytes: int
 ) -> list[int]:
     """Returns numbers of lines that wait, as many as are within the bounds, and one at least."""
-    free = and_(lines.c.batch_id == batch_id, lines.c.state == jobs.WAITING, lines.c.held_until_ms <= now_ms)
-    wanted = select(lines.c.number, func.length(lines.c.body)).where(free).order_by(lines.c.number).limit(most_lines)
+    wanted = select(lines.c.number, func.length(lines.c.body)).where(which).order_by(lines.c.number).limit(most_lines)
     numbers: list[int] = []
     for number, length in await connection.execute(wanted.with_for_update(skip_locked=True)):
         most_bytes -= length

@@ -113,8 +113,8 @@ class SqlJobs(SqlConsignments):
             if row is None or row["status"] not in ("validating", _RUNNING):
                 return
             batch = replace(_decode(row["document"]), status="cancelling", cancelling_at_ms=now_ms)
-            # Whoever checks it holds it no longer.
-            free = {"holder": "", "held_until_ms": 0}
+            # Whoever checks it holds it no longer; who is fetching answers of it goes on, or two would fetch them.
+            free = {"holder": "", "held_until_ms": 0} if row["status"] == "validating" else {}
             await connection.execute(update(batches).where(batches.c.id == id).values(**_document(batch), **free))
 
         await self._database.write(run)

@@ -240,9 +240,20 @@ class Jobs(Protocol):
         ...
 
     async def consign(
-        self, batch_id: str, holder: str, consignment: Consignment, most_lines: int, most_bytes: int, now_ms: int
+        self,
+        batch_id: str,
+        holder: str,
+        consignment: Consignment,
+        most_lines: int,
+        most_bytes: int,
+        now_ms: int,
+        *,
+        after: int = -1,
     ) -> list[Line]:
-        """Holds lines that wait in the name of a consignment of a batch that is held and runs; none if none wait."""
+        """Holds lines behind a number that wait in the name of a consignment of a batch that is held and runs.
+
+        Returns none if none wait.
+        """
         ...
 
     async def consigned(self, batch_id: str, consignment_id: str) -> list[Line]:
@@ -250,7 +261,7 @@ class Jobs(Protocol):
         ...
 
     async def put_consignment(self, batch_id: str, consignment: Consignment, holder: str = "") -> Batch | None:
-        """Notes how it stands with a consignment, whoever holds the batch, or only if `holder` does.
+        """Notes how it stands with a consignment, whoever holds the batch, or only if `holder` does and it still runs.
 
         Returns the batch if that was so, and it still has the consignment.
         """

@@ -169,6 +169,8 @@ class Parent:
         """
         workers = [slot.worker for slot in self._slots if slot.worker]
         await asyncio.gather(*map(self._ask_figures, workers))
+        # One that has gone meanwhile is among those that are gone.
+        workers = [slot.worker for slot in self._slots if slot.worker]
         if not any(worker.figures for worker in workers):
             return []
         total = added([self._gone, *(worker.figures for worker in workers)])

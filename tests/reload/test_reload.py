@@ -139,6 +139,20 @@ def test_doors_are_not_opened_by_a_reload(start: Start, scripted: Stage) -> None
     assert gateway.ask().headers["x-anyport-deployment"] == "first/m"
 
 
+def test_a_file_that_is_being_written_opens_nothing(start: Start, scripted: Stage) -> None:
+    key = "client-canary-0123456789"
+    gateway = start("--no-watch", server={"api_keys": [key]})
+    (gateway.directory / "anyport.yaml").write_text("")
+    assert "the file is empty" in gateway.reload().json()["error"]["message"]
+    gateway.write(second(scripted))
+    refusal = gateway.reload().json()["error"]["message"]
+    assert "server.api_keys: the last API key is gone from the file" in refusal
+    assert "canary" not in refusal
+    assert gateway.ask().status_code == 401
+    gateway.client.headers["authorization"] = f"Bearer {key}"
+    assert gateway.ask().headers["x-anyport-deployment"] == "first/m"
+
+
 def test_the_command_reloads_and_says_what_changed(start: Start, scripted: Stage) -> None:
     gateway = start("--no-watch")
     port = int(gateway.admin_url.rpartition(":")[2])

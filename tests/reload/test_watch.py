@@ -157,6 +157,21 @@ async def test_a_secret_that_is_being_replaced_holds_up_the_others_and_is_told_o
     assert len(caplog.messages) == 1
 
 
+async def test_a_secret_that_others_may_write_no_more_has_changed(file: Path) -> None:
+    key = file.with_name("key")
+    key.write_text("a1")
+    key.chmod(0o600)
+    async with watched(file, key) as seen:
+        key.write_text("a2")
+        key.chmod(0o602)
+        await until(seen, 1)
+        key.chmod(0o600)  # as the refusal of a moment ago has advised
+        await until(seen, 2)
+        key.chmod(0o400)
+        await asyncio.sleep(LONG_ENOUGH)
+    assert seen == ["a2", "a2"]
+
+
 async def test_a_secret_behind_links_that_are_swapped_as_kubernetes_does_has_changed(file: Path) -> None:
     for name in ("..one", "..two"):
         file.with_name(name).mkdir()

@@ -128,3 +128,11 @@ def test_the_end_of_patience_with_a_whole_request_is_nobodys_fault() -> None:
     assert consequences.fail(running, Failure(FailureKind.TIMEOUT, "m", is_impatience=True), 60) == []
     consequences.end(running, 60)
     assert (a.vitals.consecutive, a.vitals.counts.failures) == (0, 0)
+
+
+@pytest.mark.parametrize(("is_chat", "rests"), [(True, True), (False, False)])
+def test_a_model_that_has_no_embeddings_is_not_missing(is_chat: bool, rests: bool) -> None:
+    a = deployment("a")
+    running = consequences.begin(a, a.key_ring.keys[0], 0, is_first=True, charged=None, is_chat=is_chat)
+    events = consequences.fail(running, Failure(FailureKind.MODEL_MISSING, "m", status=404), 1)
+    assert [event.turn for event in events] == ([Turn.DEPLOYMENT_COOLED] if rests else [])

@@ -11,7 +11,8 @@ from collections.abc import Sequence
 
 import pytest
 
-from gateway.workers.parent import Parent
+from gateway.telemetry.figures import Figures
+from gateway.workers.parent import Parent, Worker
 from tests.reload.gateway import SLACK_SECONDS
 
 pytestmark = pytest.mark.asyncio
@@ -119,6 +120,30 @@ async def test_a_worker_that_does_not_take_what_others_took_is_replaced_by_one_t
     assert [slot.worker.order.data for slot in play.parent._slots if slot.worker] == [b"{}", b"new"]
     os.kill(os.getpid(), signal.SIGTERM)
     assert await running == 0
+
+
+async def test_a_worker_that_dies_while_figures_are_asked_for_counts_once() -> None:
+    play = Play(STAYS, count=2)
+    parent = play.parent
+    running = asyncio.create_task(parent.run())
+    await play.until_ready(2)
+    first, second = parent._serving()
+
+    async def told(worker: Worker) -> None:
+        worker.figures = [_served(5)]
+        if worker is second:  # it takes its time, and the other one dies meanwhile
+            first.signal(signal.SIGKILL)
+            await play.until_started(3)
+
+    parent._ask_figures = told
+    (total,) = await parent.figures()
+    assert list(total.series.values()) == [10]
+    os.kill(os.getpid(), signal.SIGTERM)
+    assert await running == 0
+
+
+def _served(count: int) -> Figures:
+    return Figures("anyport_requests", "", "counter", {("anyport_requests_total", ()): count})
 
 
 async def test_it_ends_while_a_worker_waits_for_its_turn(caplog: pytest.LogCaptureFixture) -> None:

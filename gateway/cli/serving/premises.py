@@ -73,6 +73,18 @@ def refuse(settings: Settings, standing: Standing, stock: Stock) -> None:
         raise ConfigError(faults)
 
 
+def refuse_opening(before: Settings, after: Settings, data: bytes | None, *, has_keys: bool) -> None:
+    """Raises ConfigError about a reload that would undo all settings, or let everybody in where a key was needed.
+
+    Both are what a file looks like while somebody writes it anew. `has_keys` if keys are stored.
+    """
+    if data is not None and not data.strip() and after != before:
+        raise ConfigError([Fault(_FILE, 0, 0, "", "the file is empty; to go on without any settings, restart")])
+    if before.server.api_keys and not after.server.api_keys and not has_keys:
+        message = "the last API key is gone from the file: everybody could call; if that is meant, restart"
+        raise ConfigError([Fault(_FILE, 0, 0, "server.api_keys", message)])
+
+
 async def watch_limits(current: Callable[[], Runtime]) -> None:
     """Tells in the log, once, of limits that were made behind the back of a gateway that cannot count them."""
     told = ""

@@ -14,6 +14,7 @@ from gateway.storage.base import RecordsQuery
 from gateway.storage.jobs import Batch
 from tests.unit.batches.works import ANSWER, Works, works
 from tests.upstreams.batch_apis import AnthropicApi, BatchApi, GeminiApi, OpenAIApi
+from tests.upstreams.scripted import Script
 
 FULL_NANO_USD = 10 * 2_000 + 20 * 10_000
 """What the answer costs that is made alone."""
@@ -53,12 +54,18 @@ def api_of(protocol: str) -> BatchApi:
 
 @asynccontextmanager
 async def house_of(
-    directory: Path, api: BatchApi, credential: str = "upstream-key-0123456789", **said: Any
+    directory: Path,
+    api: BatchApi,
+    credential: str = "upstream-key-0123456789",
+    *,
+    script: Script | None = None,
+    **said: Any,
 ) -> AsyncIterator[Works]:
+    """Gives one whose provider has a batch API; `script` stands in front of it."""
     protocol, root, auth = next((name, each[2], each[3]) for name, each in APIS.items() if isinstance(api, each[0]))
     provider: dict[str, Any] = {"protocol": protocol, "provider_batch": True, "auth": auth}
     provider["credentials"] = [credential]
-    async with works(directory, api, root=root, provider=provider, **said) as house:
+    async with works(directory, script or api, root=root, provider=provider, **said) as house:
         yield house
 
 

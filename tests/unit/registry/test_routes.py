@@ -251,6 +251,20 @@ def test_one_deployment_has_one_state_wherever_it_stands() -> None:
     assert found.deployments() == [states[0].vitals]
 
 
+def test_what_the_file_says_of_a_model_holds_by_whatever_name_it_is_called() -> None:
+    price = {"input_per_million_usd": "3", "output_per_million_usd": "4"}
+    said = {"model": "openai/a", "name": "mine", "limits": {"requests_per_minute": 2}, "price": price}
+    own = {"model": "openai/b", "keys": ["sk-of-this-one-alone"], "limits": {"requests_per_minute": 2}}
+    found = book({"r": {"deployments": [said, own]}})
+    of_route, single = made(found.route("r", "")).deployments[0], made(found.single("openai/a"))
+    (direct,) = single.deployments
+    assert single.name == "openai/a"
+    assert (direct.id, direct.price, direct.is_price_own) == ("mine", of_route.price, True)
+    assert direct.vitals is of_route.vitals
+    other = made(found.single("openai/b")).deployments[0]
+    assert (other.vitals.limits.requests_per_minute, other.is_price_own) == (None, False), "that is about its own keys"
+
+
 def test_deployments_that_differ_in_name_place_or_limits_have_states_of_their_own() -> None:
     routes = {
         "r": {
