@@ -11,7 +11,7 @@ import pytest
 from adapters.types import Head, Operation
 from gateway.domain import Outcome
 from gateway.engine.settle import Settler
-from gateway.errors import Internal
+from gateway.errors import Draining, Internal
 from gateway.http.api.inference import InferenceEndpoint
 from gateway.http.edge import Transaction
 from gateway.http.guard.exchange import JOIN_BYTES, Exchange
@@ -32,11 +32,14 @@ class Wire:
         self.outbox = Outbox(asyncio.get_running_loop(), ())
         self.written: list[bytes] = []
         self.has_ended = False
+        self.is_waited_for = asyncio.Event()
 
     def write(self, data: bytes | memoryview) -> None:
         self.written.append(bytes(data))
 
     async def drain(self) -> None:
+        self.is_waited_for.set()
+        await asyncio.sleep(0)
         self.is_write_paused = False
 
     def want_body(self) -> None:
@@ -104,6 +107,23 @@ async def test_an_error_is_an_event_even_if_it_comes_before_the_first_one() -> N
     assert whole.startswith(b"HTTP/1.1 200 OK\r\n")
     assert b"it broke" in whole
     assert whole.endswith(b"\n\n\r\n0\r\n\r\n")
+    assert wire.has_ended
+
+
+@pytest.mark.parametrize("answer", ["stream", "whole"])
+async def test_what_ends_the_wait_for_a_slow_client_before_the_head_is_out_is_answered_by_an_error(answer: str) -> None:
+    transaction, wire = begun()
+    wire.is_write_paused = True
+    begin = transaction.begin_stream([]) if answer == "stream" else transaction.respond(200, b"{}", [])
+    task = asyncio.create_task(begin)
+    await wire.is_waited_for.wait()
+    task.cancel()
+    await asyncio.wait([task])
+    assert not transaction.has_started
+    wire.is_write_paused = False
+    await transaction.respond_error(Draining("the gateway is shutting down"))
+    (whole,) = wire.written
+    assert whole.startswith(b"HTTP/1.1 503 ")
     assert wire.has_ended
 
 
