@@ -117,7 +117,6 @@ class Transaction:
         if self.kept is not None:
             self.kept.add(body)
         self.settled(None if self.connection is None else self.connection.outbox)
-        self.has_started = self.is_streaming = True
         lines = b"content-type: application/json\r\ncontent-length: %d\r\n%b" % (len(body), self._own_lines(now))
         if more := self._with_limits(headers):
             lines += header_lines(more)
@@ -125,7 +124,9 @@ class Transaction:
             if self.connection is not None:
                 self.connection.outbox.release()
             await self._send({"type": "http.response.start", "status": status, "headers": pairs_of(lines)})
+            self.has_started = True
             await self._send({"type": "http.response.body", "body": body})
+        self.has_started = True
 
     async def respond_pieces(self, length: int, content_type: str, pieces: AsyncIterator[bytes]) -> None:
         """Sends a body of `length` bytes piece by piece; waits while the client is slow."""
@@ -157,7 +158,6 @@ class Transaction:
         now = time.monotonic()
         outcome.status = 200
         outcome.first_byte = now
-        self.has_started = self.is_streaming = True
         await self._send(
             {
                 "type": "http.response.start",
@@ -171,6 +171,8 @@ class Transaction:
                 BODY_FOLLOWS: True,
             }
         )
+        # Not before: what ends the wait for a client that takes its former answer slowly is answered by an error.
+        self.has_started = self.is_streaming = True
 
     async def send_frames(self, frames: bytes) -> None:
         """Sends whole events; waits while the client is slow."""

@@ -355,7 +355,8 @@ class Exchange:
             self._is_declined = not taker(self._take())
         except Exception as error:  # whatever it is, it belongs to the task that waits
             self._taker = None
-            waiter.set_exception(error)
+            if not waiter.done():  # the taker may have ended the task, too
+                waiter.set_exception(error)
             return True
         if self._is_declined:
             self._taker = None

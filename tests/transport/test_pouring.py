@@ -155,3 +155,24 @@ async def test_a_task_that_is_cancelled_while_something_is_given_gets_no_more(bu
         assert pouring.cancelled()
         await upstream.wait_closed(0)
         assert len(taken.pieces) == 1
+
+
+async def test_what_a_taker_raises_that_also_cancels_the_task_is_no_trouble_of_the_loop(
+    builtin: BuiltinTransport,
+) -> None:
+    troubles: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, trouble: troubles.append(trouble))
+    waits = asyncio.Event()
+
+    def leave(piece: bytes) -> bool:
+        pouring.cancel()
+        raise ZeroDivisionError(piece)
+
+    async with ScriptedUpstream([raw(HEAD, waits, chunk(b"piece"), STALL)]) as upstream:
+        got = await builtin.send(get(upstream), TIMEOUTS)
+        pouring = asyncio.create_task(got.pour(leave))
+        asyncio.get_running_loop().call_soon(waits.set)
+        await asyncio.wait([pouring])
+        assert pouring.cancelled()
+        await upstream.wait_closed(0)
+    assert not troubles

@@ -175,6 +175,8 @@ async def _relay(stream: Stream, transaction: Transaction) -> None:
     except TimeoutError:
         transaction.cut("client_too_slow")
         raise ClientGone from None
+    # Nobody can be too slow any more: the client has everything, and its connection may serve its next request.
+    await stream.linger()
 
 
 async def _send_all(stream: Stream, transaction: Transaction) -> None:
@@ -190,7 +192,6 @@ async def _send_all(stream: Stream, transaction: Transaction) -> None:
     await transaction.end_stream(frames)
     if is_last:
         await stream.next()  # which has nothing more, and says so to whoever hears what becomes of it
-    await stream.linger()
 
 
 def _note(stream: Stream, outcome: Outcome) -> None:

@@ -69,11 +69,16 @@ class _Part(Struct):
     text: Raw = _ABSENT
 
 
+class _Spoken(Struct):
+    role: Raw
+
+
 Message = dict[str, Raw]
 _messages = msgspec.json.Decoder(list[Message])
 _text = msgspec.json.Decoder(str)
 _tool_calls = msgspec.json.Decoder(list[_ToolCall] | None)
 _parts = msgspec.json.Decoder(list[_Part])
+_spoken = msgspec.json.Decoder(list[_Spoken])
 
 
 def check_messages(member: Raw | None) -> None:
@@ -119,7 +124,12 @@ def _is_plain(member: Raw) -> bool:
             known_ids.update([call.id for call in message.tool_calls if call.id])
         elif (not content and content != "") or (role == "tool" and message.tool_call_id not in known_ids):
             return False
-    return 0 < len(messages) <= MAX_MESSAGES
+    return 0 < len(messages) <= MAX_MESSAGES and _spells_roles(member)
+
+
+def _spells_roles(member: Raw) -> bool:
+    """True unless a role is written with escapes, which rules of rows that look for it in the bytes would miss."""
+    return b"\\u" not in bytes(member) or all(bytes(each.role) in _ROLE_OF for each in _spoken.decode(member))
 
 
 def _check_pieces(messages: bytes) -> None:

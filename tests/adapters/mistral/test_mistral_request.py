@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from typing import Any
 
 import pytest
@@ -58,6 +59,13 @@ def test_mistrals_own_tool_id_stays() -> None:
 def test_a_tool_id_depends_on_the_foreign_id_alone(first: str, second: str) -> None:
     assert re.fullmatch("[A-Za-z0-9]{9}", tool_id(first))
     assert (tool_id(first) == tool_id(second)) == (first == second)
+
+
+def test_a_long_tool_id_is_not_kept_when_its_request_has_gone() -> None:
+    id = "call-" * 1_000
+    before = sys.getrefcount(id)
+    assert tool_id(id)
+    assert sys.getrefcount(id) == before
 
 
 def test_messages_have_no_key_that_mistral_does_not_know() -> None:

@@ -100,6 +100,16 @@ def test_a_message_without_a_known_role_is_refused(message: Any) -> None:
     assert refusal(chat(USER, message)) == (400, "invalid_value", "messages[1].role")
 
 
+@pytest.mark.parametrize("more", [b"", b', "vendor_field": 1'], ids=["plain", "not plain"])
+def test_a_role_is_written_without_escapes_as_rules_of_rows_look_for_it_in_the_bytes(more: bytes) -> None:
+    others = b'{"role": "user", "content": "\\u00e9"}, '
+    body = b'{"model": "p/m", "messages": [%b{"role": "%bdeveloper", "content": "x"%b}]}'
+    assert read(body % (others, b"", more))
+    assert refusal(body.replace(b"developer", b"eveloper") % (others, b"\\u0064", more)) == (
+        400, "invalid_value", "messages[1].role",
+    )  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("content", "code"),
     [
