@@ -313,6 +313,7 @@ async def running(
     variables = {
         "PATH": os.environ["PATH"],
         "HOME": str(folder),
+        "ANYPORT_DATA_DIR": str(folder / "data"),
         "UPSTREAM_KEY": "key-of-the-upstream",
         **(environ or {}),
     }

@@ -146,7 +146,7 @@ def test_a_file_that_is_being_written_opens_nothing(start: Start, scripted: Stag
     assert "the file is empty" in gateway.reload().json()["error"]["message"]
     gateway.write(second(scripted))
     refusal = gateway.reload().json()["error"]["message"]
-    assert "server.api_keys: the last API key is gone from the file" in refusal
+    assert "server.api_keys  the last API key is gone from the file" in refusal
     assert "canary" not in refusal
     assert gateway.ask().status_code == 401
     gateway.client.headers["authorization"] = f"Bearer {key}"

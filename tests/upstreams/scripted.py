@@ -218,11 +218,11 @@ class ScriptedUpstream:
     ) -> None:
         assert self._server is not None
         self._server.close()
-        lines = list(self._lines)
-        for line in lines:
-            line.stop()
-        await asyncio.gather(*(line.task for line in lines if line.task), return_exceptions=True)
-        for _ in range(10):
+        for _ in range(10):  # what was accepted before that may begin only in one of the next turns
+            lines = list(self._lines)
+            for line in lines:
+                line.stop()
+            await asyncio.gather(*(line.task for line in lines if line.task), return_exceptions=True)
             await asyncio.sleep(0)
         if self._errors and error is None:
             raise self._errors[0]

@@ -252,7 +252,7 @@ def test_one_deployment_has_one_state_wherever_it_stands() -> None:
 
 
 def test_what_the_file_says_of_a_model_holds_by_whatever_name_it_is_called() -> None:
-    price = {"input_per_million_usd": "3", "output_per_million_usd": "4"}
+    price = {"input_usd_per_million": "3", "output_usd_per_million": "4"}
     said = {"model": "openai/a", "name": "mine", "limits": {"requests_per_minute": 2}, "price": price}
     own = {"model": "openai/b", "keys": ["sk-of-this-one-alone"], "limits": {"requests_per_minute": 2}}
     found = book({"r": {"deployments": [said, own]}})
