@@ -23,6 +23,7 @@ from typing import Any, Self
 
 import yaml
 
+from gateway.storage.factory import open_storage
 from tests.faults.client import Answer, one_answer, request_bytes, talk
 from tests.upstreams.scripted import Answer as Played
 from tests.upstreams.scripted import Recorded, ScriptedUpstream
@@ -310,6 +311,10 @@ async def running(
     path = folder / "anyport.yaml"
     path.write_text(yaml.safe_dump(settings))
     (folder / "access.jsonl").touch()
+    # With a database that is there: what serves it would else be loaded while some test looks how memory grows.
+    storage = open_storage(None, folder / "data")
+    await storage.upgrade()
+    await storage.aclose()
     variables = {
         "PATH": os.environ["PATH"],
         "HOME": str(folder),
