@@ -122,13 +122,12 @@ class RouteBook:
     def _said_of(self, id: str) -> DeploymentSettings | None:
         """Returns what the file says of a deployment that can be called by its own name, too; the first that does."""
         if self._said is None:
+            told = (each for route in self._settings.routes.values() for each in route.deployments if _tells(each))
+            found = ((self._catalogue.deploy(each.model), each) for each in told)
             self._said = {}
-            for route in self._settings.routes.values():
-                for each in route.deployments:
-                    if each.provider is None and not each.keys and not each.profile and (each.price or _limits(each)):
-                        found = self._catalogue.deploy(each.model)
-                        if not isinstance(found, str):
-                            self._said.setdefault(found.id, each)
+            for deployment, each in found:
+                if not isinstance(deployment, str):
+                    self._said.setdefault(deployment.id, each)
         return self._said.get(id)
 
     def reasons(self) -> list[str]:
@@ -218,8 +217,10 @@ def _capacity(limits: LimitSettings) -> Capacity:
     return Capacity(limits.max_in_flight, limits.requests_per_minute, limits.tokens_per_minute)
 
 
-def _limits(said: DeploymentSettings) -> bool:
-    return _capacity(said.limits) != Capacity()
+def _tells(said: DeploymentSettings) -> bool:
+    """Says whether it has a price or limits, and no place or keys that nobody reaches by `provider/model`."""
+    is_its_own = said.provider is not None or said.keys or said.profile
+    return not is_its_own and (said.price is not None or _capacity(said.limits) != Capacity())
 
 
 def _names(routes: Mapping[str, RouteSettings]) -> dict[str, str]:

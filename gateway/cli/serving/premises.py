@@ -73,7 +73,7 @@ def refuse(settings: Settings, standing: Standing, stock: Stock) -> None:
         raise ConfigError(faults)
 
 
-def refuse_opening(before: Settings, after: Settings, data: bytes | None, *, has_keys: bool) -> None:
+def refuse_half_written(before: Settings, after: Settings, data: bytes | None, *, has_keys: bool) -> None:
     """Raises ConfigError about a reload that would undo all settings, or let everybody in where a key was needed.
 
     Both are what a file looks like while somebody writes it anew. `has_keys` if keys are stored.

@@ -89,7 +89,7 @@ class Source:
 
     def build(self, before: Runtime, data: bytes | None = None) -> Built:
         """Returns a runtime to take the place of `before`; raises ConfigError."""
-        from gateway.cli.serving.premises import Stock, refuse, refuse_opening
+        from gateway.cli.serving.premises import Stock, refuse, refuse_half_written
         from gateway.reload.changes import with_fixed
         from gateway.reload.reloader import Built
         from gateway.runtime import Runtime
@@ -102,7 +102,7 @@ class Source:
         picture = before.shared.stored.thing.picture
         with located(configuration.path, data):
             refuse(settings, standing, Stock(not picture.is_empty, next(picture.limited(), "")))
-            refuse_opening(before.settings, settings, data, has_keys=not picture.is_empty)
+            refuse_half_written(before.settings, settings, data, has_keys=not picture.is_empty)
             runtime = Runtime(settings, configuration.environ, before=before, standing=standing)
         return Built(runtime, configuration.settings)
 

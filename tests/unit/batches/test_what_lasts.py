@@ -17,9 +17,10 @@ from gateway.http.api.inbound import read_call
 from gateway.records import Budget, VirtualKey, Window
 from gateway.routing.asking import Asking
 from gateway.storage.base import DAY_MS, HOUR_MS
+from gateway.storage.jobs import Batch
 from tests.unit.batches.sent import FULL_NANO_USD, api_of, costs, house_of, pass_time, there
 from tests.unit.batches.works import ANSWER, Works, line, lines
-from tests.upstreams.batch_apis import OpenAIApi
+from tests.upstreams.batch_apis import BatchApi, OpenAIApi
 from tests.upstreams.scripted import Answer, Recorded
 
 KEY = VirtualKey("k1", "k1", b"digest", budgets=(Budget(10**9, Window.TOTAL),))
@@ -67,6 +68,14 @@ async def fits(house: Works, cents: int) -> bool:
     assert lease is not None
     lease.release()
     return True
+
+
+async def left_there(tmp_path: Path, api: BatchApi, names: list[str]) -> Batch:
+    """Returns a batch that the provider has, and that the process which sent it has not seen the end of."""
+    async with house_of(tmp_path, api) as house:
+        batch = await house.put(lines(names))
+        async with house.scheduler():
+            return await there(house, batch)
 
 
 async def test_what_lines_may_cost_is_held_by_whoever_comes_after_and_settled_exactly(tmp_path: Path) -> None:
@@ -143,10 +152,7 @@ async def test_a_hold_is_renewed_while_an_upload_takes_its_time(
 
 async def test_answers_are_fetched_also_if_the_route_is_there_no_more(tmp_path: Path) -> None:
     api = api_of("openai")
-    async with house_of(tmp_path, api) as house:
-        batch = await house.put(lines(["a", "b"]))
-        async with house.scheduler():
-            await there(house, batch)
+    batch = await left_there(tmp_path, api, ["a", "b"])
     api.end()
     async with house_of(tmp_path, api, routes={}) as house:
         async with house.scheduler() as running:
@@ -161,10 +167,7 @@ async def test_answers_wait_for_the_credential_that_they_were_asked_with(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     api = api_of("openai")
-    async with house_of(tmp_path, api) as house:
-        batch = await house.put(lines(["a"]))
-        async with house.scheduler():
-            await there(house, batch)
+    batch = await left_there(tmp_path, api, ["a"])
     api.end()
     async with house_of(tmp_path, api, "another-key-0123456789") as house, house.scheduler() as running:
         pass_time(house, running, DAY_MS + 20 * HOUR_MS)
@@ -179,10 +182,7 @@ async def test_answers_that_nobody_can_fetch_any_more_are_said_to_be_lost(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     api = api_of("openai")
-    async with house_of(tmp_path, api) as house:
-        batch = await house.put(lines(["a"]))
-        async with house.scheduler():
-            await there(house, batch)
+    batch = await left_there(tmp_path, api, ["a"])
     async with house_of(tmp_path, api, "another-key-0123456789") as house:
         async with house.scheduler() as running:
             pass_time(house, running, 2 * DAY_MS + 1_000)
